@@ -1,0 +1,55 @@
+//! What a driver promises.
+
+#![allow(
+    unsafe_code,
+    reason = "declares `Driver::submit`, the one unsafe contract between the layers"
+)]
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Completion, Credentials, Op, Token};
+
+/// Takes operations in and gives completions back. One driver belongs to one thread.
+///
+/// Every submitted operation gets at least one completion, and exactly one whose `more` is false,
+/// however it ends: done, failed, cancelled, or not supported by this driver (`-ENOSYS`,
+/// `-EOPNOTSUPP` or `-EINVAL`, as the kernel would say). A full queue is never an error: a driver
+/// holds back what does not fit and submits it later.
+pub trait Driver {
+    /// Starts `op`, on behalf of `credentials` if there are any.
+    ///
+    /// # Safety
+    /// Everything `op` points at, and every descriptor it names, stays valid until a completion
+    /// that carries `token` with `more == false` has been taken from [`Driver::turn`]; memory that the
+    /// operation writes to is not touched by anyone else until then. `token` names no other
+    /// operation meanwhile.
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>);
+
+    /// Asks for `token` to end early. Best effort: its completion still comes, and may be a success.
+    fn cancel(&mut self, token: Token);
+
+    /// How many operations still owe their last completion.
+    fn in_flight(&self) -> usize;
+
+    /// Sends what waits to be sent, sleeps until there is a completion, a wake-up or `timeout` has
+    /// passed (`None`: without limit; zero: does not sleep), and appends completions to `out`.
+    /// It may return early with nothing.
+    ///
+    /// # Errors
+    /// Only when the driver itself is broken; an interrupted sleep is not an error.
+    fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// A handle by which other threads end [`Driver::turn`]'s sleep.
+    fn waker(&self) -> Waker;
+}
+
+/// Ends a driver's sleep from any thread.
+pub type Waker = Arc<dyn Wake>;
+
+/// See [`Waker`].
+pub trait Wake: Send + Sync {
+    /// The current or else the next sleep of [`Driver::turn`] ends at once.
+    fn wake(&self);
+}
