@@ -1,0 +1,7 @@
+//! CANCEL: withdraws a request; nothing answers it. MS-SMB2 2.2.30.
+
+use super::codec::{Malformed, Reader, Writer};
+
+/// MS-SMB2 2.2.30. What is cancelled stands in the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CancelRequest;

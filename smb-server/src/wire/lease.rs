@@ -1,0 +1,44 @@
+//! Leases as CREATE contexts and break messages carry them. MS-SMB2 2.2.13.2.8 and 2.2.13.2.10.
+
+use bitflags::bitflags;
+
+use super::codec::{Malformed, Reader, Writer};
+
+/// Chosen by the client; with the client's GUID it names a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseKey(pub [u8; 16]);
+
+/// The `RqLs` context: asked for in a request, granted in a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    pub key: LeaseKey,
+    pub state: LeaseState,
+    pub flags: LeaseFlags,
+    /// Present in the 52-byte form, absent in the 32-byte form.
+    pub v2: Option<LeaseV2>,
+}
+
+/// What version 2 adds. MS-SMB2 2.2.13.2.10.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseV2 {
+    /// Means something where [`LeaseFlags::PARENT_LEASE_KEY_SET`] is set.
+    pub parent_key: LeaseKey,
+    pub epoch: u16,
+}
+
+bitflags! {
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct LeaseState: u32 {
+        const READ_CACHING = 0x01;
+        const HANDLE_CACHING = 0x02;
+        const WRITE_CACHING = 0x04;
+    }
+}
+
+bitflags! {
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct LeaseFlags: u32 {
+        const BREAK_IN_PROGRESS = 0x02;
+        const PARENT_LEASE_KEY_SET = 0x04;
+    }
+}
