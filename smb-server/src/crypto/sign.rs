@@ -58,7 +58,7 @@ pub struct Signer {
 }
 
 enum Key {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Cmac(cmac::Key),
     Gmac(Box<LessSafeKey>),
 }
@@ -73,7 +73,9 @@ impl Signer {
             return Err(SignError::Key);
         }
         let key = match algorithm {
-            SigningAlgorithm::HmacSha256 => Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key)),
+            SigningAlgorithm::HmacSha256 => {
+                Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key)))
+            }
             SigningAlgorithm::AesCmac => {
                 Key::Cmac(cmac::Key::new(cmac::AES_128, key).map_err(|_| SignError::Library)?)
             }
