@@ -1,6 +1,8 @@
 //! One session as this connection sees it: the keys, and what has to be signed or sealed with them.
 
-use crate::crypto::{Cipher, SealError, Sealer, SessionKeys, SignError, Signer, SigningAlgorithm};
+use crate::crypto::kdf::SessionKeys;
+use crate::crypto::seal::{Cipher, SealError, Sealer};
+use crate::crypto::sign::{SignError, Signer, SigningAlgorithm};
 
 /// The keys of a session on this connection.
 pub(super) struct Channel {

@@ -178,10 +178,11 @@ impl Connection {
             return Err(Disconnect::Violation("SMB1 after SMB2"));
         }
         let request = Smb1NegotiateRequest::decode(message)?;
-        let (slot, response) = if request.offers("SMB 2.???") {
+        let offers = |dialect: &str| request.dialects.iter().any(|offered| offered == dialect);
+        let (slot, response) = if offers("SMB 2.???") {
             self.phase = Phase::Wildcard;
             (smb1_slot(), negotiate::wildcard_response(&self.config, now.wall))
-        } else if request.offers("SMB 2.002") {
+        } else if offers("SMB 2.002") {
             let request = NegotiateRequest { dialects: vec![Dialect::SMB_2_0_2], ..NegotiateRequest::default() };
             let (negotiated, response) = negotiate::negotiate(&self.config, &request, now.wall)
                 .map_err(|_| Disconnect::Violation("SMB 2.002 refused"))?;
@@ -379,7 +380,7 @@ impl Connection {
             return Ok(Work::Answered(Reply::error(status)));
         }
         match request {
-            Request::Ioctl(ioctl) if ioctl.ctl_code == CtlCode::VALIDATE_NEGOTIATE_INFO => {
+            Request::Ioctl(ioctl) if ioctl.ctl_code == CtlCode::FSCTL_VALIDATE_NEGOTIATE_INFO => {
                 self.validate_negotiate(&ioctl).map(Work::Answered)
             }
             request => Ok(Work::Execute(request)),

@@ -13,7 +13,7 @@ use crate::wire::flush::FlushRequest;
 use crate::wire::header::{Command, Header, HeaderFlags, HeaderId};
 use crate::wire::ioctl::IoctlRequest;
 use crate::wire::lock::LockRequest;
-use crate::wire::oplock_break::OplockBreak;
+use crate::wire::oplock_break::BreakAcknowledgment;
 use crate::wire::query_directory::QueryDirectoryRequest;
 use crate::wire::query_info::QueryInfoRequest;
 use crate::wire::read::ReadRequest;
@@ -141,7 +141,7 @@ pub(super) fn decode(command: Command, message: &Bytes) -> Result<Option<Request
         Command::CHANGE_NOTIFY => Request::ChangeNotify(ChangeNotifyRequest::decode(message)?),
         Command::QUERY_INFO => Request::QueryInfo(QueryInfoRequest::decode(message)?),
         Command::SET_INFO => Request::SetInfo(SetInfoRequest::decode(message)?),
-        Command::OPLOCK_BREAK => Request::OplockBreak(OplockBreak::decode(message)?),
+        Command::OPLOCK_BREAK => Request::OplockBreak(BreakAcknowledgment::decode(message)?),
         _ => return Ok(None),
     }))
 }
@@ -158,8 +158,7 @@ pub(super) fn transfer_size(request: &Request) -> u32 {
         Request::Read(read) => read.length,
         Request::Write(write) => sent(write.data.len()),
         Request::Ioctl(ioctl) => {
-            let input = sent(ioctl.input.len()).saturating_add(sent(ioctl.output.len()));
-            input.max(ioctl.max_input_response.saturating_add(ioctl.max_output_response))
+            sent(ioctl.input.len()).max(ioctl.max_input_response.saturating_add(ioctl.max_output_response))
         }
         Request::QueryDirectory(query) => query.output_buffer_length,
         Request::ChangeNotify(notify) => notify.output_buffer_length,

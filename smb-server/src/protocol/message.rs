@@ -9,7 +9,7 @@ use crate::wire::flush::FlushRequest;
 use crate::wire::ioctl::{IoctlRequest, IoctlResponse};
 use crate::wire::lock::LockRequest;
 use crate::wire::negotiate::NegotiateResponse;
-use crate::wire::oplock_break::OplockBreak;
+use crate::wire::oplock_break::BreakAcknowledgment;
 use crate::wire::query_directory::{QueryDirectoryRequest, QueryDirectoryResponse};
 use crate::wire::query_info::{QueryInfoRequest, QueryInfoResponse};
 use crate::wire::read::{ReadRequest, ReadResponse};
@@ -76,7 +76,7 @@ pub enum Request {
     ChangeNotify(ChangeNotifyRequest),
     QueryInfo(QueryInfoRequest),
     SetInfo(SetInfoRequest),
-    OplockBreak(OplockBreak),
+    OplockBreak(BreakAcknowledgment),
 }
 
 /// The answer to one request.

@@ -1,7 +1,8 @@
 //! NEGOTIATE: which dialect and which algorithms a connection uses. MS-SMB2 3.3.5.3 and 3.3.5.4.
 
 use crate::auth;
-use crate::crypto::{self, PreauthHash};
+use crate::crypto::preauth::PreauthHash;
+use crate::crypto::{self, seal, sign};
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::guid::Guid;
@@ -57,12 +58,12 @@ impl Negotiated {
     /// what we were asked, so somebody between us changed it.
     pub(super) fn validate(&self, claim: &ValidateNegotiateInfoRequest) -> Option<ValidateNegotiateInfoResponse> {
         let same = claim.capabilities == self.client_capabilities
-            && claim.guid == self.client_guid
+            && claim.client_guid == self.client_guid
             && claim.security_mode == self.client_security_mode
             && choose_dialect(&claim.dialects) == Some(self.dialect);
         same.then_some(ValidateNegotiateInfoResponse {
             capabilities: self.server_capabilities,
-            guid: self.server_guid,
+            server_guid: self.server_guid,
             security_mode: self.server_security_mode,
             dialect: self.dialect,
         })
@@ -161,15 +162,15 @@ fn algorithms_before_3_1_1(dialect: Dialect, client: Capabilities) -> Algorithms
     let is_3 = dialect == Dialect::SMB_3_0 || dialect == Dialect::SMB_3_0_2;
     let can_encrypt = is_3 && client.contains(Capabilities::ENCRYPTION);
     Algorithms {
-        signing: if is_3 { crypto::SigningAlgorithm::AesCmac } else { crypto::SigningAlgorithm::HmacSha256 },
-        cipher: can_encrypt.then_some(crypto::Cipher::Aes128Ccm),
+        signing: if is_3 { sign::SigningAlgorithm::AesCmac } else { sign::SigningAlgorithm::HmacSha256 },
+        cipher: can_encrypt.then_some(seal::Cipher::Aes128Ccm),
     }
 }
 
 /// MS-SMB2 3.3.5.4, the part for 3.1.1: preauthentication integrity is mandatory, the rest is
 /// answered where it is asked for and there is something in common.
 fn negotiate_contexts(offered: &[NegotiateContext]) -> Result<(Algorithms, Vec<NegotiateContext>), NtStatus> {
-    let mut algorithms = Algorithms { signing: crypto::SigningAlgorithm::AesCmac, cipher: None };
+    let mut algorithms = Algorithms { signing: sign::SigningAlgorithm::AesCmac, cipher: None };
     let mut answer = Vec::new();
 
     let hashes = only(offered, |context| match context {
@@ -191,7 +192,7 @@ fn negotiate_contexts(offered: &[NegotiateContext]) -> Result<(Algorithms, Vec<N
     if let Some(ciphers) = ciphers {
         // Nothing in common is said so, by cipher 0, and is no error.
         let chosen = CIPHERS.into_iter().find(|cipher| ciphers.contains(cipher)).unwrap_or(Cipher::NONE);
-        algorithms.cipher = crypto::Cipher::from_wire(chosen.0);
+        algorithms.cipher = seal::Cipher::from_wire(chosen.0);
         answer.push(NegotiateContext::Encryption { ciphers: vec![chosen] });
     }
 
@@ -201,7 +202,7 @@ fn negotiate_contexts(offered: &[NegotiateContext]) -> Result<(Algorithms, Vec<N
     })?;
     let chosen = signings.and_then(|offered| SIGNINGS.into_iter().find(|it| offered.contains(it)));
     if let Some(chosen) = chosen
-        && let Some(signing) = crypto::SigningAlgorithm::from_wire(chosen.0)
+        && let Some(signing) = sign::SigningAlgorithm::from_wire(chosen.0)
     {
         algorithms.signing = signing;
         answer.push(NegotiateContext::Signing { algorithms: vec![chosen] });

@@ -15,6 +15,9 @@ use super::message::{Body, Payload, Reply, Transmit};
 /// The room in front of the first header: the stream's prefix and a transform header.
 pub(super) const HEADROOM: usize = frame::PREFIX_SIZE + TransformHeader::SIZE;
 
+/// Where the header says how far the next one is, MS-SMB2 2.2.1.
+const NEXT_COMMAND: usize = 20;
+
 /// What a request leaves behind for its response.
 #[derive(Clone, Debug)]
 pub struct Slot {
@@ -160,7 +163,7 @@ impl Encoded {
     pub(super) fn finish(
         mut self,
         seal: Option<(&Channel, u64)>,
-    ) -> Result<Transmit, crate::crypto::SealError> {
+    ) -> Result<Transmit, crate::crypto::seal::SealError> {
         let start = match seal {
             None => HEADROOM - frame::PREFIX_SIZE,
             Some((channel, session_id)) => {
@@ -179,7 +182,7 @@ impl Encoded {
 }
 
 fn set_next_command(buffer: &mut [u8], start: usize, length: usize) {
-    let at = start + Header::NEXT_COMMAND.start..start + Header::NEXT_COMMAND.end;
+    let at = start + NEXT_COMMAND..start + NEXT_COMMAND + 4;
     if let (Some(field), Ok(length)) = (buffer.get_mut(at), u32::try_from(length)) {
         field.copy_from_slice(&length.to_le_bytes());
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::auth::{Acceptor, AuthError, Outcome, Step};
-use crate::crypto::{self, PreauthHash, SessionKeys};
+use crate::crypto;
+use crate::crypto::kdf::SessionKeys;
+use crate::crypto::preauth::PreauthHash;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::negotiate::SecurityMode;
