@@ -46,3 +46,37 @@ bitflags! {
         const STREAM_WRITE = 0x0000_0800;
     }
 }
+
+impl ChangeNotifyRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 32, "CHANGE_NOTIFY request")?;
+        let request = Self {
+            flags: ChangeNotifyFlags::from_bits_retain(r.u16()?),
+            output_buffer_length: r.u32()?,
+            file_id: FileId::decode(&mut r)?,
+            completion_filter: CompletionFilter::from_bits_retain(r.u32()?),
+        };
+        r.skip(4)?;
+        Ok(request)
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(32);
+        w.put_u16(self.flags.bits());
+        w.put_u32(self.output_buffer_length);
+        self.file_id.encode(w);
+        w.put_u32(self.completion_filter.bits());
+        w.put_u32(0);
+    }
+}
+
+impl ChangeNotifyResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let output = Reader::output_body(message, "CHANGE_NOTIFY response")?.to_vec();
+        Ok(Self { output })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_output_body(&self.output);
+    }
+}

@@ -34,3 +34,50 @@ bitflags! {
         const POSTQUERY_ATTRIB = 0x0001;
     }
 }
+
+impl CloseRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 24, "CLOSE request")?;
+        let flags = CloseFlags::from_bits_retain(r.u16()?);
+        r.skip(4)?;
+        Ok(Self { flags, file_id: FileId::decode(&mut r)? })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(24);
+        w.put_u16(self.flags.bits());
+        w.put_u32(0);
+        self.file_id.encode(w);
+    }
+}
+
+impl CloseResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 60, "CLOSE response")?;
+        let flags = CloseFlags::from_bits_retain(r.u16()?);
+        r.skip(4)?;
+        Ok(Self {
+            flags,
+            creation_time: FileTime::decode(&mut r)?,
+            last_access_time: FileTime::decode(&mut r)?,
+            last_write_time: FileTime::decode(&mut r)?,
+            change_time: FileTime::decode(&mut r)?,
+            allocation_size: r.u64()?,
+            end_of_file: r.u64()?,
+            file_attributes: FileAttributes::from_bits_retain(r.u32()?),
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(60);
+        w.put_u16(self.flags.bits());
+        w.put_u32(0);
+        self.creation_time.encode(w);
+        self.last_access_time.encode(w);
+        self.last_write_time.encode(w);
+        self.change_time.encode(w);
+        w.put_u64(self.allocation_size);
+        w.put_u64(self.end_of_file);
+        w.put_u32(self.file_attributes.bits());
+    }
+}

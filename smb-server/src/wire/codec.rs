@@ -104,6 +104,31 @@ impl<'a> Reader<'a> {
         usize::try_from(length).map_err(|_| self.malformed())
     }
 
+    /// `StructureSize` and two reserved bytes: all there is to some bodies.
+    pub fn empty_body(message: &'a [u8], what: &'static str) -> Result<(), Malformed> {
+        Self::body(message, 4, what)?.skip(2)
+    }
+
+    /// The bytes in a body that is only an offset and a length: QUERY_DIRECTORY, QUERY_INFO and
+    /// CHANGE_NOTIFY answer so.
+    pub fn output_body(message: &'a [u8], what: &'static str) -> Result<&'a [u8], Malformed> {
+        let mut r = Self::body(message, 9, what)?;
+        let (offset, length) = (r.u16()?, r.u32()?);
+        r.window(offset, length)
+    }
+
+    /// Forward to `offset`, counted from the start.
+    pub fn seek(&mut self, offset: usize) -> Result<(), Malformed> {
+        let ahead = offset.checked_sub(self.position).ok_or_else(|| self.malformed())?;
+        self.skip(ahead)
+    }
+
+    /// Forward to the next multiple of `to` from the start.
+    pub fn align(&mut self, to: usize) -> Result<(), Malformed> {
+        let aligned = self.position.checked_next_multiple_of(to.max(1));
+        self.seek(aligned.ok_or_else(|| self.malformed())?)
+    }
+
     pub fn skip(&mut self, count: usize) -> Result<(), Malformed> {
         self.take(count).map(|_| ())
     }
@@ -205,6 +230,29 @@ impl<'a> Writer<'a> {
 
     pub fn put_u64(&mut self, value: u64) {
         self.put_bytes(&value.to_le_bytes());
+    }
+
+    /// A count or length in 16 bits; one that does not fit is written as ones.
+    pub fn put_length_u16(&mut self, length: usize) {
+        self.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
+    }
+
+    /// A count or length in 32 bits; one that does not fit is written as ones.
+    pub fn put_length_u32(&mut self, length: usize) {
+        self.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    }
+
+    /// All there is to some bodies, see [`Reader::empty_body`].
+    pub fn put_empty_body(&mut self) {
+        self.put_u16(4);
+        self.put_u16(0);
+    }
+
+    /// The counterpart of [`Reader::output_body`].
+    pub fn put_output_body(&mut self, output: &[u8]) {
+        self.put_u16(9);
+        let (offset, length) = (self.reserve_u16(), self.reserve_u32());
+        self.attach(offset, length, output);
     }
 
     pub fn put_bytes(&mut self, bytes: &[u8]) {

@@ -133,3 +133,112 @@ bitflags! {
         const OPEN_FOR_FREE_SPACE_QUERY = 0x0080_0000;
     }
 }
+
+impl CreateRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 57, "CREATE request")?;
+        let security_flags = r.u8()?;
+        let requested_oplock_level = OplockLevel(r.u8()?);
+        let impersonation_level = ImpersonationLevel(r.u32()?);
+        let smb_create_flags = r.u64()?;
+        r.skip(8)?;
+        let desired_access = AccessMask::from_bits_retain(r.u32()?);
+        let file_attributes = FileAttributes::from_bits_retain(r.u32()?);
+        let share_access = ShareAccess::from_bits_retain(r.u32()?);
+        let create_disposition = CreateDisposition(r.u32()?);
+        let create_options = CreateOptions::from_bits_retain(r.u32()?);
+        let name = (r.u16()?, r.u16()?);
+        let contexts = (r.u32()?, r.u32()?);
+        let name = Utf16::decode(r.window(name.0, name.1)?)?;
+        let contexts = r.window(contexts.0, contexts.1)?.to_vec();
+        Ok(Self {
+            security_flags,
+            requested_oplock_level,
+            impersonation_level,
+            smb_create_flags,
+            desired_access,
+            file_attributes,
+            share_access,
+            create_disposition,
+            create_options,
+            name,
+            contexts,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(57);
+        w.put_u8(self.security_flags);
+        w.put_u8(self.requested_oplock_level.0);
+        w.put_u32(self.impersonation_level.0);
+        w.put_u64(self.smb_create_flags);
+        w.put_u64(0);
+        w.put_u32(self.desired_access.bits());
+        w.put_u32(self.file_attributes.bits());
+        w.put_u32(self.share_access.bits());
+        w.put_u32(self.create_disposition.0);
+        w.put_u32(self.create_options.bits());
+        let (name_offset, name_length) = (w.reserve_u16(), w.reserve_u16());
+        let (contexts_offset, contexts_length) = (w.reserve_u32(), w.reserve_u32());
+        let name = self.name.to_bytes();
+        w.attach(name_offset, name_length, &name);
+        w.pad_if_empty(&name);
+        if !self.contexts.is_empty() {
+            w.align(8);
+        }
+        w.attach_if_any(contexts_offset, contexts_length, &self.contexts);
+    }
+}
+
+impl CreateResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 89, "CREATE response")?;
+        let oplock_level = OplockLevel(r.u8()?);
+        let flags = CreateResponseFlags::from_bits_retain(r.u8()?);
+        let create_action = CreateAction(r.u32()?);
+        let creation_time = FileTime::decode(&mut r)?;
+        let last_access_time = FileTime::decode(&mut r)?;
+        let last_write_time = FileTime::decode(&mut r)?;
+        let change_time = FileTime::decode(&mut r)?;
+        let allocation_size = r.u64()?;
+        let end_of_file = r.u64()?;
+        let file_attributes = FileAttributes::from_bits_retain(r.u32()?);
+        r.skip(4)?;
+        let file_id = FileId::decode(&mut r)?;
+        let contexts = (r.u32()?, r.u32()?);
+        let contexts = r.window(contexts.0, contexts.1)?.to_vec();
+        Ok(Self {
+            oplock_level,
+            flags,
+            create_action,
+            creation_time,
+            last_access_time,
+            last_write_time,
+            change_time,
+            allocation_size,
+            end_of_file,
+            file_attributes,
+            file_id,
+            contexts,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(89);
+        w.put_u8(self.oplock_level.0);
+        w.put_u8(self.flags.bits());
+        w.put_u32(self.create_action.0);
+        self.creation_time.encode(w);
+        self.last_access_time.encode(w);
+        self.last_write_time.encode(w);
+        self.change_time.encode(w);
+        w.put_u64(self.allocation_size);
+        w.put_u64(self.end_of_file);
+        w.put_u32(self.file_attributes.bits());
+        w.put_u32(0);
+        self.file_id.encode(w);
+        // The fixed part ends on a multiple of 8, which is where contexts must start.
+        let (offset, length) = (w.reserve_u32(), w.reserve_u32());
+        w.attach_if_any(offset, length, &self.contexts);
+    }
+}

@@ -9,3 +9,23 @@ pub struct EchoRequest;
 /// MS-SMB2 2.2.29.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EchoResponse;
+
+impl EchoRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        Reader::empty_body(message, "ECHO request").map(|()| Self)
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_empty_body();
+    }
+}
+
+impl EchoResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        Reader::empty_body(message, "ECHO response").map(|()| Self)
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_empty_body();
+    }
+}

@@ -81,3 +81,67 @@ open_enum! {
         FSCTL_SRV_READ_HASH = 0x0014_41bb,
     }
 }
+
+impl IoctlRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 57, "IOCTL request")?;
+        r.skip(2)?;
+        let ctl_code = CtlCode(r.u32()?);
+        let file_id = FileId::decode(&mut r)?;
+        let input = (r.u32()?, r.u32()?);
+        let max_input_response = r.u32()?;
+        let output = (r.u32()?, r.u32()?);
+        let max_output_response = r.u32()?;
+        let flags = IoctlFlags::from_bits_retain(r.u32()?);
+        r.skip(4)?;
+        let input = r.window(input.0, input.1)?.to_vec();
+        // MS-SMB2 2.2.31: a request has no output; one that says so must at least say it truthfully.
+        r.window(output.0, output.1)?;
+        Ok(Self { ctl_code, file_id, max_input_response, max_output_response, flags, input })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(57);
+        w.put_u16(0);
+        w.put_u32(self.ctl_code.0);
+        self.file_id.encode(w);
+        let (offset, count) = (w.reserve_u32(), w.reserve_u32());
+        w.put_u32(self.max_input_response);
+        w.put_u64(0);
+        w.put_u32(self.max_output_response);
+        w.put_u32(self.flags.bits());
+        w.put_u32(0);
+        w.attach_if_any(offset, count, &self.input);
+        w.pad_if_empty(&self.input);
+    }
+}
+
+impl IoctlResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 49, "IOCTL response")?;
+        r.skip(2)?;
+        let ctl_code = CtlCode(r.u32()?);
+        let file_id = FileId::decode(&mut r)?;
+        let input = (r.u32()?, r.u32()?);
+        let output = (r.u32()?, r.u32()?);
+        let flags = r.u32()?;
+        r.skip(4)?;
+        let input = r.window(input.0, input.1)?.to_vec();
+        let output = r.window(output.0, output.1)?.to_vec();
+        Ok(Self { ctl_code, file_id, flags, input, output })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(49);
+        w.put_u16(0);
+        w.put_u32(self.ctl_code.0);
+        self.file_id.encode(w);
+        let (input_offset, input_count) = (w.reserve_u32(), w.reserve_u32());
+        let (output_offset, output_count) = (w.reserve_u32(), w.reserve_u32());
+        w.put_u32(self.flags);
+        w.put_u32(0);
+        w.attach(input_offset, input_count, &self.input);
+        w.align(8);
+        w.attach(output_offset, output_count, &self.output);
+    }
+}

@@ -42,3 +42,48 @@ bitflags! {
         const PARENT_LEASE_KEY_SET = 0x04;
     }
 }
+
+impl LeaseKey {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        r.array().map(Self)
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_bytes(&self.0);
+    }
+}
+
+impl Lease {
+    /// The data of the context: its length tells the version.
+    pub fn decode(data: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::new(data, "RqLs context");
+        let key = LeaseKey::decode(&mut r)?;
+        let state = LeaseState::from_bits_retain(r.u32()?);
+        let flags = LeaseFlags::from_bits_retain(r.u32()?);
+        r.skip(8)?;
+        let v2 = if r.remaining() == 0 { None } else { Some(LeaseV2::decode(&mut r)?) };
+        r.finish()?;
+        Ok(Self { key, state, flags, v2 })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.key.encode(w);
+        w.put_u32(self.state.bits());
+        w.put_u32(self.flags.bits());
+        w.put_u64(0);
+        if let Some(v2) = &self.v2 {
+            v2.parent_key.encode(w);
+            w.put_u16(v2.epoch);
+            w.put_u16(0);
+        }
+    }
+}
+
+impl LeaseV2 {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let parent_key = LeaseKey::decode(r)?;
+        let epoch = r.u16()?;
+        r.skip(2)?;
+        Ok(Self { parent_key, epoch })
+    }
+}

@@ -60,3 +60,54 @@ bitflags! {
         const BACKUP = 0x0001_0000;
     }
 }
+
+impl QueryInfoRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 41, "QUERY_INFO request")?;
+        let info_type = InfoType(r.u8()?);
+        let info_class = r.u8()?;
+        let output_buffer_length = r.u32()?;
+        let input_offset = r.u16()?;
+        r.skip(2)?;
+        let input_length = r.u32()?;
+        let additional_information = r.u32()?;
+        let flags = QueryInfoFlags::from_bits_retain(r.u32()?);
+        let file_id = FileId::decode(&mut r)?;
+        let input = r.window(input_offset, input_length)?.to_vec();
+        Ok(Self {
+            info_type,
+            info_class,
+            output_buffer_length,
+            additional_information,
+            flags,
+            file_id,
+            input,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(41);
+        w.put_u8(self.info_type.0);
+        w.put_u8(self.info_class);
+        w.put_u32(self.output_buffer_length);
+        let offset = w.reserve_u16();
+        w.put_u16(0);
+        let length = w.reserve_u32();
+        w.put_u32(self.additional_information);
+        w.put_u32(self.flags.bits());
+        self.file_id.encode(w);
+        w.attach_if_any(offset, length, &self.input);
+        w.pad_if_empty(&self.input);
+    }
+}
+
+impl QueryInfoResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let output = Reader::output_body(message, "QUERY_INFO response")?.to_vec();
+        Ok(Self { output })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_output_body(&self.output);
+    }
+}

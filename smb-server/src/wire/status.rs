@@ -206,5 +206,6 @@ statuses! {
     0xc05d_0000 SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP "no preauth hash in common";
     0xc000_0909 CANNOT_BREAK_OPLOCK "the oplock cannot be broken";
     0xc05d_0001 SMB_BAD_CLUSTER_DIALECT "a cluster needs another dialect";
-    0xc05d_0002 SMB_GUEST_LOGON_BLOCKED_SIGNING_REQUIRED "guests are not let in";
+    0xc05d_0002 SMB_GUEST_LOGON_BLOCKED "guests are not let in";
+    0xc05d_0003 SMB_NO_SIGNING_ALGORITHM_OVERLAP "no signing algorithm in common";
 }

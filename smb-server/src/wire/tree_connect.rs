@@ -76,3 +76,43 @@ bitflags! {
         const REDIRECT_TO_OWNER = 0x0000_0100;
     }
 }
+
+impl TreeConnectRequest {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 9, "TREE_CONNECT request")?;
+        let flags = TreeConnectFlags::from_bits_retain(r.u16()?);
+        let path = (r.u16()?, r.u16()?);
+        let path = Utf16::decode(r.window(path.0, path.1)?)?;
+        Ok(Self { flags, path })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(9);
+        w.put_u16(self.flags.bits());
+        let (offset, length) = (w.reserve_u16(), w.reserve_u16());
+        w.attach(offset, length, &self.path.to_bytes());
+    }
+}
+
+impl TreeConnectResponse {
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::body(message, 16, "TREE_CONNECT response")?;
+        let share_type = ShareType(r.u8()?);
+        r.skip(1)?;
+        Ok(Self {
+            share_type,
+            share_flags: ShareFlags::from_bits_retain(r.u32()?),
+            capabilities: ShareCapabilities::from_bits_retain(r.u32()?),
+            maximal_access: AccessMask::from_bits_retain(r.u32()?),
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(16);
+        w.put_u8(self.share_type.0);
+        w.put_u8(0);
+        w.put_u32(self.share_flags.bits());
+        w.put_u32(self.capabilities.bits());
+        w.put_u32(self.maximal_access.bits());
+    }
+}
