@@ -4,6 +4,8 @@
 //! [`kdf::SessionKeys`], and from then on uses a [`sign::Signer`] per channel and a pair of
 //! [`seal::Sealer`]s per session. Which message is signed or sealed is not decided here.
 
+#[cfg(test)]
+pub(crate) mod hex;
 pub mod kdf;
 pub mod preauth;
 pub mod random;
