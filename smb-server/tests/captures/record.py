@@ -15,6 +15,9 @@ import subprocess
 import sys
 import threading
 
+# A longer message is bulk payload: only its header is kept, in a comment.
+LONGEST = 8 << 10
+
 
 class Capture:
     """One connection's file; lines are kept in the order in which the proxy saw the messages complete."""
@@ -25,6 +28,8 @@ class Capture:
 
     def message(self, side, pdu):
         line = f"{side} {pdu.hex()}"
+        if len(pdu) > LONGEST:
+            line = f"# left out: {side}, {len(pdu)} bytes, {pdu[:64].hex()}"
         if self.cut or self.size + len(line) + 1 > self.cap:
             self.cut += 1
             return
