@@ -294,7 +294,8 @@ impl<'a> Writer<'a> {
         }
         let end = slot.at.saturating_add(slot.width);
         let bytes = value.to_le_bytes();
-        if let (Some(field), Some(bytes)) = (self.out.get_mut(slot.at..end), bytes.get(..slot.width))
+        if let (Some(field), Some(bytes)) =
+            (self.out.get_mut(slot.at..end), bytes.get(..slot.width))
         {
             field.copy_from_slice(bytes);
         }

@@ -39,15 +39,27 @@ pub enum CreateContext {
     /// `DHnQ`.
     DurableHandleRequest,
     /// `DHnC`.
-    DurableHandleReconnect { file_id: FileId },
+    DurableHandleReconnect {
+        file_id: FileId,
+    },
     /// `DH2Q`. `timeout_ms` 0: as the server likes.
-    DurableHandleRequestV2 { timeout_ms: u32, flags: DurableV2Flags, create_guid: Guid },
+    DurableHandleRequestV2 {
+        timeout_ms: u32,
+        flags: DurableV2Flags,
+        create_guid: Guid,
+    },
     /// `DH2C`.
-    DurableHandleReconnectV2 { file_id: FileId, create_guid: Guid, flags: DurableV2Flags },
+    DurableHandleReconnectV2 {
+        file_id: FileId,
+        create_guid: Guid,
+        flags: DurableV2Flags,
+    },
     /// `AlSi`: bytes to allocate.
     AllocationSize(u64),
     /// `MxAc`, with the time of a cached answer or without one.
-    QueryMaximalAccess { timestamp: Option<FileTime> },
+    QueryMaximalAccess {
+        timestamp: Option<FileTime>,
+    },
     /// `TWrp`: the file as of this snapshot.
     Timewarp(FileTime),
     /// `QFid`.
@@ -63,11 +75,20 @@ pub enum CreateContextResponse {
     /// `DHnQ`.
     DurableHandle,
     /// `DH2Q`.
-    DurableHandleV2 { timeout_ms: u32, flags: DurableV2Flags },
+    DurableHandleV2 {
+        timeout_ms: u32,
+        flags: DurableV2Flags,
+    },
     /// `MxAc`.
-    MaximalAccess { query_status: NtStatus, maximal_access: AccessMask },
+    MaximalAccess {
+        query_status: NtStatus,
+        maximal_access: AccessMask,
+    },
     /// `QFid`.
-    OnDiskId { disk_file_id: u64, volume_id: u64 },
+    OnDiskId {
+        disk_file_id: u64,
+        volume_id: u64,
+    },
     /// `RqLs`.
     Lease(Lease),
     Unknown(RawContext),
@@ -131,9 +152,7 @@ impl CreateContext {
             },
             b"AlSi" => Self::AllocationSize(r.u64()?),
             b"MxAc" if raw.data.is_empty() => Self::QueryMaximalAccess { timestamp: None },
-            b"MxAc" => {
-                Self::QueryMaximalAccess { timestamp: Some(FileTime::decode(&mut r)?) }
-            }
+            b"MxAc" => Self::QueryMaximalAccess { timestamp: Some(FileTime::decode(&mut r)?) },
             b"TWrp" => Self::Timewarp(FileTime::decode(&mut r)?),
             b"QFid" => Self::QueryOnDiskId,
             _ => return Ok(Self::Unknown(raw)),
@@ -230,12 +249,10 @@ impl CreateContextResponse {
                 w.put_u32(*timeout_ms);
                 w.put_u32(flags.bits());
             }),
-            Self::MaximalAccess { query_status, maximal_access } => {
-                RawContext::new(b"MxAc", |w| {
-                    w.put_u32(query_status.0);
-                    w.put_u32(maximal_access.bits());
-                })
-            }
+            Self::MaximalAccess { query_status, maximal_access } => RawContext::new(b"MxAc", |w| {
+                w.put_u32(query_status.0);
+                w.put_u32(maximal_access.bits());
+            }),
             Self::OnDiskId { disk_file_id, volume_id } => RawContext::new(b"QFid", |w| {
                 w.put_u64(*disk_file_id);
                 w.put_u64(*volume_id);

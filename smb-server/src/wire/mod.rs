@@ -17,9 +17,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
 )]
-#![allow(missing_docs, reason = "fields and constants are MS-SMB2's and MS-FSCC's, documented there")]
+#![allow(
+    missing_docs,
+    reason = "fields and constants are MS-SMB2's and MS-FSCC's, documented there"
+)]
 
 #[macro_use]
 mod open_enum;

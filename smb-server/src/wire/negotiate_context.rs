@@ -6,16 +6,37 @@ use super::utf16::Utf16;
 /// One negotiate context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NegotiateContext {
-    PreauthIntegrity { hash_algorithms: Vec<HashAlgorithm>, salt: Vec<u8> },
-    Encryption { ciphers: Vec<Cipher> },
-    Compression { flags: u32, algorithms: Vec<CompressionAlgorithm> },
-    NetName { name: Utf16 },
-    Transport { flags: u32 },
-    RdmaTransform { transforms: Vec<RdmaTransformId> },
-    Signing { algorithms: Vec<SigningAlgorithm> },
+    PreauthIntegrity {
+        hash_algorithms: Vec<HashAlgorithm>,
+        salt: Vec<u8>,
+    },
+    Encryption {
+        ciphers: Vec<Cipher>,
+    },
+    Compression {
+        flags: u32,
+        algorithms: Vec<CompressionAlgorithm>,
+    },
+    NetName {
+        name: Utf16,
+    },
+    Transport {
+        flags: u32,
+    },
+    RdmaTransform {
+        transforms: Vec<RdmaTransformId>,
+    },
+    Signing {
+        algorithms: Vec<SigningAlgorithm>,
+    },
     /// The POSIX extensions' version, by its 16-byte name.
-    Posix { data: Vec<u8> },
-    Unknown { kind: ContextType, data: Vec<u8> },
+    Posix {
+        data: Vec<u8>,
+    },
+    Unknown {
+        kind: ContextType,
+        data: Vec<u8>,
+    },
 }
 
 open_enum! {

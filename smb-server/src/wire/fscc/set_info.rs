@@ -4,6 +4,7 @@
 use bitflags::bitflags;
 
 use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::fscc::file_info::{FileNameInfo, put_name};
 use crate::wire::utf16::Utf16;
 
 /// MS-FSCC 2.4.37.2 in the form of SMB2. `FileRenameInformationEx` has the same layout with flags.
@@ -71,5 +72,90 @@ bitflags! {
         const FORCE_IMAGE_SECTION_CHECK = 0x0000_0004;
         const ON_CLOSE = 0x0000_0008;
         const IGNORE_READONLY_ATTRIBUTE = 0x0000_0010;
+    }
+}
+
+impl FileRenameInfo {
+    /// Reads `FileRenameInformation`.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let flags =
+            if r.u8()? == 0 { RenameFlags::empty() } else { RenameFlags::REPLACE_IF_EXISTS };
+        r.skip(7)?;
+        Self::decode_tail(flags, r)
+    }
+
+    /// Reads `FileRenameInformationEx`.
+    pub fn decode_ex(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let flags = RenameFlags::from_bits_retain(r.u32()?);
+        r.skip(4)?;
+        Self::decode_tail(flags, r)
+    }
+
+    fn decode_tail(flags: RenameFlags, r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let root_directory = r.u64()?;
+        Ok(Self { flags, root_directory, name: FileNameInfo::decode(r)?.name })
+    }
+
+    /// Writes either; the plain form when no flag but the first is set.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u32(self.flags.bits());
+        w.put_u32(0);
+        w.put_u64(self.root_directory);
+        put_name(&self.name, w);
+    }
+}
+
+impl FileLinkInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let replace_if_exists = r.u8()? != 0;
+        r.skip(7)?;
+        let root_directory = r.u64()?;
+        Ok(Self { replace_if_exists, root_directory, name: FileNameInfo::decode(r)?.name })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u64(u64::from(self.replace_if_exists));
+        w.put_u64(self.root_directory);
+        put_name(&self.name, w);
+    }
+}
+
+impl FileDispositionInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { delete_pending: r.u8()? != 0 })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u8(u8::from(self.delete_pending));
+    }
+}
+
+impl FileDispositionInfoEx {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { flags: DispositionFlags::from_bits_retain(r.u32()?) })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u32(self.flags.bits());
+    }
+}
+
+impl FileAllocationInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { allocation_size: r.u64()? })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u64(self.allocation_size);
+    }
+}
+
+impl FileEndOfFileInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { end_of_file: r.u64()? })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u64(self.end_of_file);
     }
 }
