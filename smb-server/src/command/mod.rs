@@ -9,6 +9,7 @@ mod context;
 mod create;
 mod error;
 mod flush;
+mod fs_info;
 mod ioctl;
 mod query_directory;
 mod query_info;
