@@ -159,6 +159,20 @@ impl Challenged {
     }
 }
 
+#[cfg(test)]
+impl Challenged {
+    /// Takes up an exchange that another server began, knowing only its messages.
+    pub(super) fn resume(negotiate: &[u8], challenge: &[u8]) -> Self {
+        let parsed = Challenge::parse(challenge).unwrap();
+        Self {
+            negotiate: negotiate.to_vec(),
+            challenge: challenge.to_vec(),
+            server_challenge: parsed.server_challenge,
+            offered: parsed.flags,
+        }
+    }
+}
+
 /// The key both sides leave with: the client's choice where it made one, else the one from the proof.
 fn exported_key(base_key: Key, auth: &Authenticate<'_>, negotiated: u32) -> Result<Key, AuthError> {
     if negotiated & flags::KEY_EXCH == 0 || auth.encrypted_session_key.is_empty() {
@@ -186,3 +200,6 @@ fn target_info(config: &AcceptorConfig, filetime: u64) -> Vec<u8> {
     push_av(&mut pairs, av::EOL, &[]);
     pairs
 }
+
+#[cfg(test)]
+mod tests;
