@@ -281,4 +281,6 @@ pub fn initial_token() -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod tests;

@@ -140,7 +140,7 @@ impl Sealer {
         self.seal_with(frame, session_id, nonce)
     }
 
-    fn seal_with(
+    pub(crate) fn seal_with(
         &self,
         frame: &mut [u8],
         session_id: u64,
