@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::*;
+use super::{
+    ntlm::messages::{Authenticate, Ntlmv2Response},
+    *,
+};
 use crate::crypto::{
     hex::hex,
     kdf::SessionKeys,
@@ -18,6 +21,7 @@ use crate::crypto::{
 const NEGOTIATE: u16 = 0;
 const SESSION_SETUP: u16 = 1;
 const STATUS_MORE_PROCESSING_REQUIRED: u32 = 0xc000_0016;
+const STATUS_LOGON_FAILURE: u32 = 0xc000_006d;
 const FLAG_SIGNED: u32 = 8;
 
 /// Who sent a message.
@@ -41,7 +45,10 @@ struct Replay {
     /// Good signatures and seals seen, by sender.
     signed: HashMap<Side, usize>,
     sealed: HashMap<Side, usize>,
-    logons: usize,
+    anonymous: usize,
+    /// Logons whose client promised a MIC.
+    mics: usize,
+    refusals: Vec<Refusal>,
 }
 
 /// A logon under way: its hash and its security tokens so far.
@@ -54,28 +61,44 @@ struct Session {
     signer: Signer,
     server_in: Option<Sealer>,
     server_out: Option<Sealer>,
-    /// The token our server would have ended the logon with.
-    last_token: Vec<u8>,
 }
 
 fn replay(name: &str) -> Replay {
     let path = format!("{}/tests/captures/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let capture = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut replay = Replay::default();
+    replay.users.add("alice", "secret1");
+    replay.users.add("bob", "secret2");
     for line in capture.lines() {
         match line.split_once(' ') {
             Some(("C", message)) => replay.take(Side::Client, hex(message)),
             Some(("S", message)) => replay.take(Side::Server, hex(message)),
-            _ => {
-                if let Some((name, password)) =
-                    line.strip_prefix("# user: ").and_then(|user| user.split_once('%'))
-                {
-                    replay.users.add(name, password);
-                }
-            }
+            _ => {}
         }
     }
     replay
+}
+
+impl Setup {
+    /// Judges the logon as our server would, had it sent Samba's challenge.
+    fn judge(&self, users: &UserStore) -> Result<Step, AuthError> {
+        let [opening, challenge, proof, ..] = &self.tokens[..] else { panic!("short logon") };
+        let Some(Token::Init(init)) = spnego::parse(opening) else { panic!("no NegTokenInit") };
+        let Some(Token::Resp(challenge)) = spnego::parse(challenge) else { panic!("no challenge") };
+        let Some(Token::Resp(proof)) = spnego::parse(proof) else { panic!("no proof") };
+        let negotiation = Negotiation {
+            mech_types: init.mech_types.to_vec(),
+            mic_required: init.ntlm_position != Some(0),
+        };
+        let ntlm = Challenged::resume(init.mech_token.unwrap(), challenge.response_token.unwrap());
+        negotiation.finish(ntlm, &proof, users)
+    }
+
+    fn promises_mic(&self) -> bool {
+        let Some(Token::Resp(proof)) = spnego::parse(&self.tokens[2]) else { panic!("no proof") };
+        let auth = Authenticate::parse(proof.response_token.unwrap()).unwrap();
+        Ntlmv2Response::parse(auth.nt_response).unwrap().promises_mic()
+    }
 }
 
 impl Replay {
@@ -137,38 +160,41 @@ impl Replay {
         setup.tokens.push(token);
         if side == Side::Client || status == STATUS_MORE_PROCESSING_REQUIRED {
             setup.hash.update(message);
-        } else if status == 0 {
-            let session = self.establish();
-            let last = self.setup.take().unwrap().tokens.pop().unwrap();
-            assert_eq!(session.last_token, last, "our last token is not Samba's");
-            self.sessions.insert(u64_at(message, 40), session);
+        } else {
+            let setup = self.setup.take().unwrap();
+            self.end_setup(&setup, status, u64_at(message, 40));
         }
     }
 
-    /// Judges the logon as our server would have, had it sent Samba's challenge, and derives the keys.
-    fn establish(&mut self) -> Session {
-        let setup = self.setup.as_ref().unwrap();
-        let [opening, challenge, proof, ..] = &setup.tokens[..] else { panic!("short logon") };
-        let Some(Token::Init(init)) = spnego::parse(opening) else { panic!("no NegTokenInit") };
-        let Some(Token::Resp(challenge)) = spnego::parse(challenge) else { panic!("no challenge") };
-        let Some(Token::Resp(proof)) = spnego::parse(proof) else { panic!("no proof") };
-        let ntlm = Challenged::resume(init.mech_token.unwrap(), challenge.response_token.unwrap());
-        let negotiation = Negotiation { mech_types: init.mech_types.to_vec(), mic_required: true };
-        let step = negotiation.finish(ntlm, &proof, &self.users).unwrap();
-        let Step::Done { token, outcome: Outcome::User { session_key, .. } } = step else {
-            panic!("no user")
-        };
-        self.logons += 1;
-        let key = session_key.as_bytes();
-        let hash = setup.hash.as_bytes();
-        let keys = SessionKeys::derive(self.dialect, key, key, hash, self.cipher);
+    /// Our verdict must be Samba's, and our last token, if any, Samba's byte for byte.
+    fn end_setup(&mut self, setup: &Setup, status: u32, session_id: u64) {
+        match (status, setup.judge(&self.users)) {
+            (0, Ok(Step::Done { token, outcome })) => {
+                assert_eq!(Some(&token), setup.tokens.last());
+                match outcome {
+                    Outcome::Anonymous => self.anonymous += 1,
+                    Outcome::User { session_key, .. } => {
+                        self.mics += usize::from(setup.promises_mic());
+                        let session = self.establish(session_key.as_bytes(), &setup.hash);
+                        self.sessions.insert(session_id, session);
+                    }
+                }
+            }
+            (STATUS_LOGON_FAILURE, Err(AuthError::LogonFailure { reason, .. })) => {
+                self.refusals.push(reason);
+            }
+            (status, verdict) => panic!("Samba says {status:#x}, we {verdict:?}"),
+        }
+    }
+
+    fn establish(&self, key: &[u8; 16], hash: &PreauthHash) -> Session {
+        let keys = SessionKeys::derive(self.dialect, key, key, hash.as_bytes(), self.cipher);
         let sealer =
             |key: Option<SecretKey>| Some(Sealer::new(self.cipher?, key?.as_bytes()).unwrap());
         Session {
             signer: Signer::new(self.signing.unwrap(), keys.signing.as_bytes()).unwrap(),
             server_in: sealer(keys.server_in),
             server_out: sealer(keys.server_out),
-            last_token: token,
         }
     }
 
@@ -212,7 +238,7 @@ impl Replay {
     }
 
     fn assert_counted(&self, counts: &HashMap<Side, usize>) {
-        assert_eq!(self.logons, 1);
+        assert_eq!(self.sessions.len(), 1);
         for side in [Side::Client, Side::Server] {
             assert!(counts.get(&side).is_some_and(|&count| count >= 10), "{side:?}: {counts:?}");
         }
@@ -277,4 +303,26 @@ fn recorded_sessions_of_3_1_1_are_sealed_as_negotiated() {
 fn an_older_clients_session_is_sealed_too() {
     let replay = replay("old-sealed");
     replay.assert_counted(&replay.sealed);
+}
+
+#[test]
+fn what_samba_refused_is_refused_for_the_same_reason() {
+    assert_eq!(replay("wrong-password").refusals, [Refusal::WrongPassword]);
+    assert_eq!(replay("unknown-user").refusals, [Refusal::UnknownUser]);
+}
+
+#[test]
+fn a_recorded_anonymous_logon_is_anonymous() {
+    // The client first tries its own name without a response, which neither server takes.
+    let replay = replay("anonymous-list");
+    assert_eq!((replay.refusals, replay.anonymous), (vec![Refusal::WeakResponse], 1));
+}
+
+#[test]
+fn the_client_offers_its_mic_in_every_recorded_logon() {
+    // Else these captures would say nothing about MICs.
+    for name in ["signed-2.1-hmac", "old-3.1.1", "sealed-3.1.1-aes-128-gcm"] {
+        let replay = replay(name);
+        assert!(replay.mics == 1 && replay.sessions.len() == 1, "{name}");
+    }
 }

@@ -42,6 +42,12 @@ pub struct Acceptor {
     state: State,
 }
 
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
 /// What an [`Acceptor`] waits for.
 enum State {
     /// The first token.

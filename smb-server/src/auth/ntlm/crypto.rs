@@ -160,7 +160,6 @@ pub(super) fn upcase(utf16: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> Key {
-    // HMAC takes keys of any length, so the error arm cannot be reached; an empty key could not verify anything.
     let Ok(mut mac) = <Hmac<Md5> as KeyInit>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length")
     };

@@ -112,10 +112,9 @@ impl Challenged {
             Ntlmv2Response::parse(auth.nt_response).ok_or_else(|| refuse(Refusal::WeakResponse))?;
         let (name, base_key) = self.check_proof(&auth, &response, &user, users).map_err(refuse)?;
         let exported = exported_key(base_key, &auth, negotiated)?;
-        // Every blob is covered by the proof, so nobody but the client can take the promise back.
-        // A client that never promised is accepted: Linux's cifs has not sent a MIC for most of its
-        // life. What it forgoes is protection of the NTLM flags, which 3.1.1's preauthentication
-        // hash gives anyway.
+        // The promise stands in the blob and the blob under the proof, so nobody but the client can
+        // leave it out. A client without it is accepted: Linux's cifs sends no MIC. What it forgoes is
+        // protection of the NTLM flags, which 3.1.1's preauthentication hash gives anyway.
         if response.promises_mic() && !self.mic_matches(message, &exported) {
             return Err(refuse(Refusal::Tampered));
         }
