@@ -17,18 +17,21 @@ use ringway_epoll::{EpollDriver, Full, Job};
 use crate::ladder::Rung;
 use crate::uring::UringDriver;
 
+/// While operations wait for the pool, which is full or has got no threads from the system, the epoll
+/// driver gets a turn this often even if its descriptor does not ask for one.
+const POOL_RETRY: Duration = Duration::from_millis(50);
+
+/// Where the thread sleeps, and the ring if there is one.
 pub(crate) enum Parking {
     Uring(UringDriver),
     Hybrid(UringDriver),
     Epoll,
 }
 
+/// See the module.
 pub(crate) struct Drivers {
     epoll: EpollDriver,
     parking: Parking,
-    /// Something was given to the epoll driver that it may be able to finish, or whose wait it has
-    /// yet to set up, without its descriptor telling.
-    epoll_owed: bool,
 }
 
 impl Drivers {
@@ -38,7 +41,7 @@ impl Drivers {
         if let Parking::Hybrid(ring) = &parking {
             epoll.watch_ring(ring.as_fd())?;
         }
-        Ok(Self { epoll, parking, epoll_owed: false })
+        Ok(Self { epoll, parking })
     }
 
     /// [`Driver::submit`] of the driver that `rung` names.
@@ -52,19 +55,15 @@ impl Drivers {
         credentials: Option<Arc<Credentials>>,
         rung: Rung,
     ) {
-        // SAFETY, all three: the caller's promise, unchanged.
         match (rung, &mut self.parking) {
-            (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => unsafe {
-                ring.submit(token, op, credentials);
-            },
-            (Rung::Pool, _) => {
-                self.epoll_owed = true;
-                unsafe { self.epoll.submit_blocking(token, op, credentials) }
+            (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
+                // SAFETY: the caller's promise, unchanged.
+                unsafe { ring.submit(token, op, credentials) }
             }
-            (Rung::Ring | Rung::Ready, _) => {
-                self.epoll_owed = true;
-                unsafe { self.epoll.submit(token, op, credentials) }
-            }
+            // SAFETY: the caller's promise, unchanged.
+            (Rung::Pool, _) => unsafe { self.epoll.submit_blocking(token, op, credentials) },
+            // SAFETY: the caller's promise, unchanged.
+            (Rung::Ring | Rung::Ready, _) => unsafe { self.epoll.submit(token, op, credentials) },
         }
     }
 
@@ -72,10 +71,7 @@ impl Drivers {
     pub(crate) fn cancel(&mut self, token: Token, rung: Rung) {
         match (rung, &mut self.parking) {
             (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => ring.cancel(token),
-            _ => {
-                self.epoll_owed = true;
-                self.epoll.cancel(token);
-            }
+            _ => self.epoll.cancel(token),
         }
     }
 
@@ -88,14 +84,11 @@ impl Drivers {
         match &mut self.parking {
             Parking::Epoll => self.epoll.turn(timeout, out),
             Parking::Uring(ring) => {
-                if self.epoll_owed {
-                    self.epoll_owed = false;
-                    self.epoll.turn(Some(Duration::ZERO), out)?;
-                }
-                let timeout = if out.is_empty() { timeout } else { Some(Duration::ZERO) };
+                let stalled = self.epoll.backlog() > 0;
+                let timeout = if stalled { Some(at_most(timeout, POOL_RETRY)) } else { timeout };
                 ring.watch(self.epoll.as_fd().as_raw_fd());
                 ring.turn(timeout, out)?;
-                if ring.take_watched_ready() {
+                if ring.take_watched_ready() || stalled {
                     self.epoll.turn(Some(Duration::ZERO), out)?;
                 }
                 Ok(())
@@ -120,4 +113,8 @@ impl Drivers {
     pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
         self.epoll.pool().execute(job).map_err(|Full(job)| job)
     }
+}
+
+fn at_most(timeout: Option<Duration>, limit: Duration) -> Duration {
+    timeout.map_or(limit, |timeout| timeout.min(limit))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use ringway_driver::OpKind;
 
 use crate::backend::Backend;
-use crate::uring::Flag;
+use crate::uring::SetupFlag;
 
 /// How a runtime runs, and why. `Display` is one line for a log.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Features {
 #[derive(Clone, Debug)]
 pub(crate) struct RingFeatures {
     pub(crate) entries: u32,
-    pub(crate) flags: &'static [Flag],
+    pub(crate) flags: &'static [SetupFlag],
     pub(crate) ops: OpSet,
 }
 

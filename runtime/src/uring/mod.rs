@@ -22,7 +22,7 @@ use ringway_driver::{Completion, Credentials, Op, Token};
 
 use crate::features::{OpSet, RingFeatures};
 
-pub(crate) use setup::{Flag, SetupError};
+pub(crate) use setup::{SetupError, SetupFlag};
 
 /// User data of the poll that watches another descriptor.
 const WATCH: u64 = 1 << 60;

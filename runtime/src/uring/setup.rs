@@ -20,8 +20,8 @@ const ENTRIES_MIN: u32 = 64;
 const CQ_FACTOR: u32 = 4;
 
 /// Flags to set rings up with, best first.
-const ATTEMPTS: [&[Flag]; 4] = {
-    use Flag::{
+const ATTEMPTS: [&[SetupFlag]; 4] = {
+    use SetupFlag::{
         Clamp, CoopTaskrun, CqSize, DeferTaskrun, NoSqarray, SingleIssuer, SubmitAll, TaskrunFlag,
     };
     [
@@ -36,7 +36,7 @@ const ATTEMPTS: [&[Flag]; 4] = {
 
 /// The `IORING_SETUP_*` flag of the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flag {
+pub(crate) enum SetupFlag {
     SingleIssuer,
     DeferTaskrun,
     CoopTaskrun,
@@ -64,7 +64,7 @@ pub(super) fn open() -> Result<(IoUring, RingFeatures), SetupError> {
     Ok((ring, RingFeatures { entries, flags, ops }))
 }
 
-fn create() -> Result<(IoUring, &'static [Flag]), SetupError> {
+fn create() -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
     let mut last = io::Error::from(io::ErrorKind::Unsupported);
     for flags in ATTEMPTS {
         let mut entries = ENTRIES;
@@ -84,7 +84,7 @@ fn create() -> Result<(IoUring, &'static [Flag]), SetupError> {
     Err(SetupError::new("setup", last))
 }
 
-fn build(flags: &[Flag], entries: u32) -> io::Result<IoUring> {
+fn build(flags: &[SetupFlag], entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     // A forked child has no use for the parent's ring, and would only confuse it.
     builder.dontfork();
@@ -94,7 +94,7 @@ fn build(flags: &[Flag], entries: u32) -> io::Result<IoUring> {
     builder.build(entries)
 }
 
-impl Flag {
+impl SetupFlag {
     fn set(self, builder: &mut Builder, entries: u32) {
         match self {
             Self::SingleIssuer => builder.setup_single_issuer(),
