@@ -266,6 +266,8 @@ impl CreateContextResponse {
 
 impl RawContext {
     const FIXED: usize = 16;
+    /// The specification knows a dozen contexts, each of which makes sense once.
+    const COUNT_MAX: usize = 64;
 
     fn new(name: &[u8], data: impl FnOnce(&mut Writer<'_>)) -> Self {
         let mut bytes = Vec::new();
@@ -282,6 +284,9 @@ impl RawContext {
             let length = if next == 0 { chain.len() } else { next };
             if !next.is_multiple_of(8) || length < Self::FIXED {
                 return Err(MalformedContexts::new("Next"));
+            }
+            if contexts.len() == Self::COUNT_MAX {
+                return Err(MalformedContexts::new("too many contexts"));
             }
             let (context, rest) =
                 chain.split_at_checked(length).ok_or(MalformedContexts::new("Next"))?;
@@ -372,6 +377,15 @@ mod tests {
             let chain = raw(next, (16, 4), (0, 0));
             assert!(CreateContext::decode_all(&chain).is_err(), "{next}");
         }
+    }
+
+    #[test]
+    fn a_chain_of_thousands_is_refused() {
+        let link = raw(24, (16, 4), (0, 0));
+        let end = raw(0, (16, 4), (0, 0));
+        let chain = |links: usize| [link.repeat(links), end.clone()].concat();
+        assert!(CreateContext::decode_all(&chain(63)).is_ok());
+        assert!(CreateContext::decode_all(&chain(64)).is_err());
     }
 
     #[test]

@@ -9,3 +9,6 @@ pub mod fs_info;
 pub mod info_class;
 pub mod notify_info;
 pub mod set_info;
+
+#[cfg(test)]
+mod tests;
