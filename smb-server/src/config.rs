@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ringway::Backend;
 use zeroize::Zeroizing;
 
 /// Everything the server needs to start.
@@ -334,18 +335,4 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-/// Which backend the runtime is asked for. Stands in for `ringway::Backend` until the runtime has landed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Backend {
-    /// What works best here.
-    #[default]
-    Auto,
-    /// io_uring, parked in the ring.
-    Uring,
-    /// io_uring, parked in epoll.
-    Hybrid,
-    /// No ring.
-    Epoll,
 }
