@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ringway::Backend;
 use zeroize::Zeroizing;
 
 /// Everything the server needs to start.
@@ -275,7 +276,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // With a descriptor for the socket and room for files, this fits the usual hard limit of open descriptors many times over.
+            // One descriptor each: a small part of the hard limit that systemd sets (524,288), the rest is for files.
             connections_max: 1024,
             // A client uses up to 32 channels; several clients behind one NAT still fit, one machine cannot take all.
             connections_per_address_max: 256,
@@ -334,18 +335,4 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-/// Which backend the runtime is asked for. Stands in for `ringway::Backend` until the runtime has landed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Backend {
-    /// What works best here.
-    #[default]
-    Auto,
-    /// io_uring, parked in the ring.
-    Uring,
-    /// io_uring, parked in epoll.
-    Hybrid,
-    /// No ring.
-    Epoll,
 }
