@@ -290,7 +290,8 @@ unsafe fn open_cached(path: Path, how: *const libc::open_how) -> Option<i32> {
     let mut cached = unsafe { *how };
     cached.resolve |= libc::RESOLVE_CACHED;
     // Opening a FIFO, or a file that another holds a lease on, can wait even so. O_NONBLOCK
-    // prevents it and is taken off again; where it cannot matter, openat2 may refuse it.
+    // prevents it and is taken off again; where it cannot matter, openat2 may refuse it. Only a FIFO
+    // opened for reading is told apart by that: it comes without waiting for a writer.
     let patient = (libc::O_NONBLOCK | libc::O_PATH | libc::O_DIRECTORY) as u64;
     let hurry = cached.flags & patient == 0;
     if hurry {

@@ -41,6 +41,8 @@ pub(crate) struct UringDriver {
     /// Operations that the ring has no form for, to be answered in the next turn.
     refused: Vec<Token>,
     in_flight: usize,
+    /// Cancel requests that the kernel has yet to see to.
+    cancels_owed: bool,
     watch: Watch,
 }
 
@@ -65,6 +67,7 @@ impl UringDriver {
             backlog: VecDeque::new(),
             refused: Vec::new(),
             in_flight: 0,
+            cancels_owed: false,
             watch: Watch::Idle,
         };
         Ok((driver, features))
@@ -175,6 +178,9 @@ impl UringDriver {
         credentials: Option<Arc<Credentials>>,
     ) {
         self.in_flight += 1;
+        if matches!(op, Op::Accept { .. }) {
+            self.settle_cancels();
+        }
         let possible = self.ops.contains(op.kind()) && credentials.is_none();
         match sqe::encode(&op).filter(|_| possible) {
             Some(entry) => self.push(entry.user_data(token.user_data())),
@@ -185,6 +191,21 @@ impl UringDriver {
     pub(crate) fn cancel(&mut self, token: Token) {
         let cancel = opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCEL);
         self.push(cancel);
+        self.cancels_owed = true;
+    }
+
+    /// Lets the kernel carry the cancels out.
+    ///
+    /// A connection wakes one waiting accept only, and a cancelled one counts until its cancellation
+    /// has been carried out: queued behind the cancel, a new accept would sleep through a connection
+    /// that comes in between.
+    fn settle_cancels(&mut self) {
+        if self.cancels_owed {
+            self.refill();
+            // An error shows again in the next turn, which can report it.
+            let _ = self.enter(0, EnterFlags::GETEVENTS, None);
+            self.cancels_owed = false;
+        }
     }
 
     pub(crate) fn turn(

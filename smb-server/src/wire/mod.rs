@@ -68,3 +68,6 @@ pub mod tree_disconnect;
 pub mod utf16;
 pub mod validate_negotiate;
 pub mod write;
+
+#[cfg(test)]
+mod tests;
