@@ -62,6 +62,7 @@ pub struct ShareInfo {
 
 /// What lies behind a share. MS-SRVS 2.2.2.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum ShareType {
     /// Files.
     Disk = 0x0000_0000,
