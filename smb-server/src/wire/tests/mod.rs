@@ -6,3 +6,4 @@ mod damage;
 mod dialogue;
 mod info;
 mod reencode;
+mod tshark;
