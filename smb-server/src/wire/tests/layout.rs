@@ -1,5 +1,5 @@
-//! Where MS-SMB2 puts the fields whose values say little in the recorded sessions. A body is made of
-//! bytes that count up from 0, so that a field's value names its offset in the body.
+//! Where MS-SMB2 puts the fields whose values say little in the recorded sessions. A body is made
+//! of bytes that count up from 0, so that a field's value names its offset in the body.
 
 use crate::wire::change_notify::ChangeNotifyRequest;
 use crate::wire::close::CloseResponse;
@@ -12,7 +12,8 @@ use crate::wire::query_directory::QueryDirectoryRequest;
 use crate::wire::session_setup::SessionSetupRequest;
 use crate::wire::write::WriteResponse;
 
-/// A message with this `StructureSize` and body; `zeros` are the offsets and lengths to be left empty.
+/// A message with this `StructureSize` and body; `zeros` are the offsets and lengths to be left
+/// empty.
 fn message(structure_size: u8, length: u8, zeros: std::ops::Range<usize>) -> Vec<u8> {
     let mut body: Vec<u8> = (0..length).collect();
     body[..2].copy_from_slice(&[structure_size, 0]);

@@ -1,5 +1,5 @@
-//! The codecs against bytes that Samba's client and server exchanged (`tests/captures`), against what
-//! tshark reads in them, and against the offsets of the specification.
+//! The codecs against bytes that Samba's client and server exchanged (`tests/captures`), against
+//! what tshark reads in them, and against the offsets of the specification.
 
 mod any;
 mod capture;

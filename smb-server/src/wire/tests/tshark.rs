@@ -1,5 +1,5 @@
-//! Which field is which: a field read and written at the same wrong place would come back as it was, so
-//! the values are compared with what another implementation reads, kept in `tshark.txt`.
+//! Which field is which: a field read and written at the same wrong place would come back as it
+//! was, so the values are compared with what another implementation reads, kept in `tshark.txt`.
 
 use super::capture::{Captured, Side, session};
 use crate::wire::close::CloseResponse;
