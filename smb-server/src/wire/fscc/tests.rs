@@ -1,5 +1,5 @@
-//! Where MS-FSCC puts the fields that no recorded session asks for. Each structure is read from bytes
-//! that count up from 0, so that a field's value names its offset.
+//! Where MS-FSCC puts the fields that no recorded session asks for. Each structure is read from
+//! bytes that count up from 0, so that a field's value names its offset.
 
 use super::file_info::*;
 use super::fs_info::*;
