@@ -143,7 +143,9 @@ impl Connection {
                     self.sessions.borrow_mut().push(established.session_id);
                     command::establish(&self.server, established).await;
                 }
-                Some(Event::Ended(session_id)) => command::end_session(&self.server, session_id).await,
+                Some(Event::Ended(session_id)) => {
+                    command::end_session(&self.server, session_id).await
+                }
                 Some(Event::Execute(chain)) => self.start(chain),
                 Some(Event::Cancel(chain)) => drop(self.cancelled.borrow_mut().insert(chain)),
             }

@@ -116,7 +116,8 @@ impl Server {
         let cores = Arc::new(cores);
         let mut server = Self { cores, shared, local_addrs: Vec::new() };
         for addr in config.listen {
-            let bound = server.listen(addr).map_err(|source| StartError::Listen { addr, source })?;
+            let bound =
+                server.listen(addr).map_err(|source| StartError::Listen { addr, source })?;
             server.local_addrs.push(bound);
         }
         Ok(server)
@@ -214,7 +215,8 @@ impl Shared {
         }
         *of_peer += 1;
         gate.total += 1;
-        let least = self.load.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+        let least =
+            self.load.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
         let core = least.map_or(0, |(core, _)| core);
         self.load[core].fetch_add(1, Ordering::Relaxed);
         Ok(Ticket { shared: Arc::clone(self), peer, core })
@@ -286,7 +288,8 @@ fn rpc_info(host: &str, shares: &[Arc<Share>]) -> rpc::ServerInfo {
         kind,
         path: String::new(),
     };
-    let mut listed: Vec<_> = shares.iter().map(|share| info(&share.name, rpc::ShareType::Disk)).collect();
+    let mut listed: Vec<_> =
+        shares.iter().map(|share| info(&share.name, rpc::ShareType::Disk)).collect();
     listed.push(info("IPC$", rpc::ShareType::Ipc));
     rpc::ServerInfo { name: host.to_uppercase(), comment: "usmbd".to_owned(), shares: listed }
 }
@@ -341,8 +344,13 @@ fn hand_over(cores: &Cores, stream: TcpStream, peer: SocketAddr, ticket: Ticket)
 async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     tracing::debug!(%peer, core = ticket.core, "connected");
     let Shared { server, protocol, limits, .. } = &*ticket.shared;
-    let connection =
-        Connection::new(stream, peer, Arc::clone(server), Arc::clone(protocol), limits.send_timeout);
+    let connection = Connection::new(
+        stream,
+        peer,
+        Arc::clone(server),
+        Arc::clone(protocol),
+        limits.send_timeout,
+    );
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
     connection::serve(Rc::clone(&connection)).await;

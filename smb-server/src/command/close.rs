@@ -10,11 +10,14 @@ use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
 use crate::wire::status::NtStatus;
 
+use super::Answer;
 use super::context::Context;
 use super::query_info::times;
-use super::Answer;
 
-pub(super) async fn close(context: &mut Context, request: CloseRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn close(
+    context: &mut Context,
+    request: CloseRequest,
+) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     context.session()?.remove(open.file_id).ok_or(NtStatus::FILE_CLOSED)?;
     let wants_attributes = request.flags.contains(CloseFlags::POSTQUERY_ATTRIB);

@@ -25,7 +25,15 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(server: Arc<Server>) -> Self {
         let bytes = Bytes::new();
-        Self { server, bytes, create_failed: None, session: None, tree: None, last_file: None, last_tree: None }
+        Self {
+            server,
+            bytes,
+            create_failed: None,
+            session: None,
+            tree: None,
+            last_file: None,
+            last_tree: None,
+        }
     }
 
     /// A request begins that is not related to the one before.
@@ -50,7 +58,12 @@ impl Context {
     }
 
     /// Finds the session and the tree connect that the request needs.
-    pub(super) fn enter(&mut self, session_id: u64, tree_id: u32, request: &Request) -> Result<(), NtStatus> {
+    pub(super) fn enter(
+        &mut self,
+        session_id: u64,
+        tree_id: u32,
+        request: &Request,
+    ) -> Result<(), NtStatus> {
         let session = self.server.session(session_id).ok_or(NtStatus::USER_SESSION_DELETED)?;
         self.tree = match request {
             Request::Logoff | Request::TreeConnect(_) => None,

@@ -9,19 +9,21 @@ use ringway::Identity;
 use crate::protocol::Body;
 use crate::rpc;
 use crate::state::{Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, Share, Target};
-use crate::vfs::{self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath};
+use crate::vfs::{
+    self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
+};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::create::{
-    CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse, ImpersonationLevel,
-    OplockLevel,
+    CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse,
+    ImpersonationLevel, OplockLevel,
 };
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
 use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::status::NtStatus;
 
+use super::Answer;
 use super::context::Context;
 use super::query_info::times;
-use super::Answer;
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -36,7 +38,10 @@ const CHANGES: AccessMask = AccessMask::WRITE_DATA
 const WRITES: AccessMask = AccessMask::WRITE_DATA.union(AccessMask::APPEND_DATA);
 const READS: AccessMask = AccessMask::READ_DATA.union(AccessMask::EXECUTE);
 
-pub(super) async fn create(context: &mut Context, request: CreateRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn create(
+    context: &mut Context,
+    request: CreateRequest,
+) -> Result<Answer, NtStatus> {
     check(&request)?;
     let contexts =
         CreateContext::decode_all(&request.contexts).map_err(|_| NtStatus::INVALID_PARAMETER)?;
@@ -78,7 +83,8 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
 
 fn create_pipe(context: &Context, request: &CreateRequest, name: &str) -> Result<Answer, NtStatus> {
     let session = context.session()?;
-    let pipe = rpc::Pipe::open(name, Arc::clone(&context.server.rpc)).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let pipe = rpc::Pipe::open(name, Arc::clone(&context.server.rpc))
+        .ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let file_id = session.new_file_id().ok_or(NtStatus::TOO_MANY_OPENED_FILES)?;
     session.insert(Arc::new(Open {
         file_id,
@@ -149,7 +155,9 @@ impl Wanted {
     fn truncates(&self) -> bool {
         matches!(
             self.disposition,
-            CreateDisposition::SUPERSEDE | CreateDisposition::OVERWRITE | CreateDisposition::OVERWRITE_IF
+            CreateDisposition::SUPERSEDE
+                | CreateDisposition::OVERWRITE
+                | CreateDisposition::OVERWRITE_IF
         )
     }
 
@@ -164,7 +172,9 @@ impl Wanted {
             write,
             kind: match () {
                 () if options.contains(CreateOptions::DIRECTORY_FILE) => Kind::Directory,
-                () if options.contains(CreateOptions::NON_DIRECTORY_FILE) || self.truncates() => Kind::File,
+                () if options.contains(CreateOptions::NON_DIRECTORY_FILE) || self.truncates() => {
+                    Kind::File
+                }
                 () => Kind::Any,
             },
             disposition: match self.disposition {
@@ -242,7 +252,11 @@ async fn open(
 }
 
 /// What remains to be done with an opened file: empty it if that was asked for, and describe it.
-async fn finish(opened: &Opened, wanted: &Wanted, access: AccessMask) -> Result<CreateResponse, NtStatus> {
+async fn finish(
+    opened: &Opened,
+    wanted: &Wanted,
+    access: AccessMask,
+) -> Result<CreateResponse, NtStatus> {
     let mut action = create_action(opened.action);
     let metadata = opened.handle.metadata().await?;
     if opened.action == Action::Opened {
@@ -263,7 +277,11 @@ async fn finish(opened: &Opened, wanted: &Wanted, access: AccessMask) -> Result<
 }
 
 /// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
-fn check_read_only(metadata: &Metadata, wanted: &Wanted, access: AccessMask) -> Result<(), NtStatus> {
+fn check_read_only(
+    metadata: &Metadata,
+    wanted: &Wanted,
+    access: AccessMask,
+) -> Result<(), NtStatus> {
     if metadata.is_directory || !metadata.attributes.contains(Attributes::READONLY) {
         return Ok(());
     }
@@ -289,7 +307,12 @@ async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Res
     Ok(())
 }
 
-fn response(metadata: &Metadata, opened: &Opened, wanted: &Wanted, action: CreateAction) -> CreateResponse {
+fn response(
+    metadata: &Metadata,
+    opened: &Opened,
+    wanted: &Wanted,
+    action: CreateAction,
+) -> CreateResponse {
     let times = times(metadata);
     let key = opened.handle.id();
     let answers = wanted.contexts.iter().filter_map(|context| match context {
@@ -334,7 +357,10 @@ fn conflict(conflict: Conflict) -> NtStatus {
 
 /// The attributes that a file system keeps, out of those of a request.
 pub(super) fn attributes(attributes: FileAttributes) -> Attributes {
-    let kept = FileAttributes::READONLY | FileAttributes::HIDDEN | FileAttributes::SYSTEM | FileAttributes::ARCHIVE;
+    let kept = FileAttributes::READONLY
+        | FileAttributes::HIDDEN
+        | FileAttributes::SYSTEM
+        | FileAttributes::ARCHIVE;
     Attributes::from_bits_truncate((attributes & kept).bits())
 }
 

@@ -8,10 +8,13 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::flush::FlushRequest;
 use crate::wire::status::NtStatus;
 
-use super::context::Context;
 use super::Answer;
+use super::context::Context;
 
-pub(super) async fn flush(context: &mut Context, request: FlushRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn flush(
+    context: &mut Context,
+    request: FlushRequest,
+) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let Object::File(file) = &open.object else { return Ok(Body::Flush.into()) };
     if !open.may(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA) {

@@ -10,8 +10,8 @@ use crate::wire::file_id::FileId;
 use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
-use super::context::Context;
 use super::Answer;
+use super::context::Context;
 
 pub(super) fn ioctl(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
     if !request.flags.contains(IoctlFlags::IS_FSCTL) {

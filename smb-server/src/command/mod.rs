@@ -49,7 +49,11 @@ impl From<Body> for Answer {
 
 /// Carries out a chain and answers each of its elements, in order. `cancelled` says whether the
 /// client has taken the chain back; what has not begun by then is not begun.
-pub async fn run_chain(server: &Arc<Server>, chain: Chain, cancelled: impl Fn() -> bool) -> Vec<Reply> {
+pub async fn run_chain(
+    server: &Arc<Server>,
+    chain: Chain,
+    cancelled: impl Fn() -> bool,
+) -> Vec<Reply> {
     let mut context = Context::new(Arc::clone(server));
     let mut replies = Vec::with_capacity(chain.elements.len());
     for element in chain.elements {
@@ -104,7 +108,9 @@ async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtS
         Request::Read(request) => read::read(context, &request),
         Request::Write(request) => write::write(context, &request),
         Request::Ioctl(request) => ioctl::ioctl(context, &request),
-        Request::QueryDirectory(request) => query_directory::query_directory(context, request).await,
+        Request::QueryDirectory(request) => {
+            query_directory::query_directory(context, request).await
+        }
         Request::QueryInfo(request) => query_info::query_info(context, &request).await,
         Request::SetInfo(request) => set_info::set_info(context, &request).await,
         // Byte-range locks, notifications and oplocks are not offered yet, and said so.

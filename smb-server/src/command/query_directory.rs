@@ -12,9 +12,9 @@ use crate::wire::query_directory::{
 use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
+use super::Answer;
 use super::context::{Context, file_of};
 use super::query_info::times;
-use super::Answer;
 
 pub(super) async fn query_directory(
     context: &mut Context,
@@ -52,14 +52,19 @@ fn begin(
     let pattern = match before {
         Some(before) if !reopen || request.pattern.is_empty() => before.pattern,
         _ => {
-            let pattern = request.pattern.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+            let pattern =
+                request.pattern.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
             Pattern::new(if pattern.is_empty() { "*" } else { &pattern })
         }
     };
     Ok(Enumeration { stream: file.handle.read_dir()?, pattern, held_back: None, found: false })
 }
 
-async fn fill(enumeration: &mut Enumeration, mut buffer: DirBuffer, single: bool) -> Result<Vec<u8>, NtStatus> {
+async fn fill(
+    enumeration: &mut Enumeration,
+    mut buffer: DirBuffer,
+    single: bool,
+) -> Result<Vec<u8>, NtStatus> {
     while let Some(entry) = next(enumeration).await? {
         enumeration.found = true;
         if buffer.push(&wire_entry(&entry)).is_err() {

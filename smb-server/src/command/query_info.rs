@@ -23,12 +23,17 @@ use crate::wire::utf16::Utf16;
 use super::context::{Context, file_of};
 use super::{Answer, fs_info};
 
-pub(super) async fn query_info(context: &mut Context, request: &QueryInfoRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn query_info(
+    context: &mut Context,
+    request: &QueryInfoRequest,
+) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let file = file_of(&open)?;
     let limit = request.output_buffer_length as usize;
     let info = match request.info_type {
-        InfoType::FILE => file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?,
+        InfoType::FILE => {
+            file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?
+        }
         InfoType::FILESYSTEM => fs_info::fs_info(file, FsInfoClass(request.info_class)).await?,
         // Access control lists and quotas are not offered yet.
         InfoType::SECURITY | InfoType::QUOTA => return Err(NtStatus::NOT_SUPPORTED),
@@ -61,7 +66,8 @@ impl Info {
         if limit < self.fixed {
             return Err(NtStatus::INFO_LENGTH_MISMATCH);
         }
-        let status = if limit < self.bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+        let status =
+            if limit < self.bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
         self.bytes.truncate(limit);
         let body = Body::QueryInfo(QueryInfoResponse { output: self.bytes });
         Ok(Answer::Reply(Reply { status, body }))
@@ -82,7 +88,10 @@ async fn file_info(
 ) -> Result<Info, NtStatus> {
     let needs_attributes = matches!(
         class,
-        FileInfoClass::BASIC | FileInfoClass::ALL | FileInfoClass::NETWORK_OPEN | FileInfoClass::ATTRIBUTE_TAG
+        FileInfoClass::BASIC
+            | FileInfoClass::ALL
+            | FileInfoClass::NETWORK_OPEN
+            | FileInfoClass::ATTRIBUTE_TAG
     );
     if needs_attributes && !open.may(AccessMask::READ_ATTRIBUTES) {
         return Err(NtStatus::ACCESS_DENIED);
@@ -100,7 +109,9 @@ async fn file_info(
         FileInfoClass::ALIGNMENT => Info::whole(|w| FileAlignmentInfo::default().encode(w)),
         FileInfoClass::ALL => Info::with_tail(FileAllInfo::FIXED, |w| about.all().encode(w)),
         FileInfoClass::NAME => Info::with_tail(FileNameInfo::FIXED, |w| about.name(r"\").encode(w)),
-        FileInfoClass::NORMALIZED_NAME => Info::with_tail(FileNameInfo::FIXED, |w| about.name("").encode(w)),
+        FileInfoClass::NORMALIZED_NAME => {
+            Info::with_tail(FileNameInfo::FIXED, |w| about.name("").encode(w))
+        }
         FileInfoClass::STREAM => about.streams(),
         FileInfoClass::COMPRESSION => Info::whole(|w| about.compression().encode(w)),
         FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
@@ -197,7 +208,10 @@ impl About<'_> {
     }
 
     fn compression(&self) -> FileCompressionInfo {
-        FileCompressionInfo { compressed_file_size: self.metadata.size, ..FileCompressionInfo::default() }
+        FileCompressionInfo {
+            compressed_file_size: self.metadata.size,
+            ..FileCompressionInfo::default()
+        }
     }
 
     fn network_open(&self) -> FileNetworkOpenInfo {
@@ -214,7 +228,10 @@ impl About<'_> {
     }
 
     fn attribute_tag(&self) -> FileAttributeTagInfo {
-        FileAttributeTagInfo { file_attributes: times(&self.metadata).file_attributes, reparse_tag: 0 }
+        FileAttributeTagInfo {
+            file_attributes: times(&self.metadata).file_attributes,
+            reparse_tag: 0,
+        }
     }
 
     fn id(&self) -> FileIdInfo {

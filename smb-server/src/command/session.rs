@@ -7,9 +7,9 @@ use crate::protocol::{Body, Established};
 use crate::state::{Server, Session};
 use crate::wire::status::NtStatus;
 
+use super::Answer;
 use super::close::close_all;
 use super::context::Context;
-use super::Answer;
 
 /// Takes up a new session. MS-SMB2 3.3.5.5.3: a client that comes back says which session it had;
 /// if that was the same user's, it ends now.
@@ -35,7 +35,9 @@ pub async fn end_session(server: &Server, session_id: u64) {
 pub async fn sync_session(server: &Server, session_id: u64) {
     let opens = server.session(session_id).map(|session| session.opens()).unwrap_or_default();
     for open in opens {
-        let Some(file) = open.file().filter(|file| file.dirty.load(Ordering::Relaxed)) else { continue };
+        let Some(file) = open.file().filter(|file| file.dirty.load(Ordering::Relaxed)) else {
+            continue;
+        };
         match file.handle.sync().await {
             Ok(()) => file.dirty.store(false, Ordering::Relaxed),
             Err(error) => tracing::error!(path = file.handle.path(), %error, "flush at the end"),

@@ -19,12 +19,15 @@ use crate::wire::query_info::InfoType;
 use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
+use super::Answer;
 use super::context::{Context, file_of, is_read_only};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
-use super::Answer;
 
-pub(super) async fn set_info(context: &mut Context, request: &SetInfoRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn set_info(
+    context: &mut Context,
+    request: &SetInfoRequest,
+) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let file = file_of(&open)?;
     if is_read_only(context.tree()?) {
@@ -36,8 +39,12 @@ pub(super) async fn set_info(context: &mut Context, request: &SetInfoRequest) ->
     let buffer = request.buffer.as_slice();
     match FileInfoClass(request.info_class) {
         FileInfoClass::BASIC => basic(&open, file, parse(buffer, FileBasicInfo::decode)?).await?,
-        FileInfoClass::RENAME => rename(context, &open, file, parse(buffer, FileRenameInfo::decode)?).await?,
-        FileInfoClass::RENAME_EX => rename(context, &open, file, parse(buffer, FileRenameInfo::decode_ex)?).await?,
+        FileInfoClass::RENAME => {
+            rename(context, &open, file, parse(buffer, FileRenameInfo::decode)?).await?
+        }
+        FileInfoClass::RENAME_EX => {
+            rename(context, &open, file, parse(buffer, FileRenameInfo::decode_ex)?).await?
+        }
         FileInfoClass::DISPOSITION => {
             let delete = parse(buffer, FileDispositionInfo::decode)?.delete_pending;
             disposition(context, &open, file, delete).await?;
@@ -50,7 +57,8 @@ pub(super) async fn set_info(context: &mut Context, request: &SetInfoRequest) ->
             end_of_file(&open, file, parse(buffer, FileEndOfFileInfo::decode)?.end_of_file).await?;
         }
         FileInfoClass::ALLOCATION => {
-            allocation(&open, file, parse(buffer, FileAllocationInfo::decode)?.allocation_size).await?;
+            allocation(&open, file, parse(buffer, FileAllocationInfo::decode)?.allocation_size)
+                .await?;
         }
         FileInfoClass::POSITION => {
             let position = parse(buffer, FilePositionInfo::decode)?.current_byte_offset;
@@ -103,7 +111,12 @@ fn time(time: FileTime) -> Result<Option<(i64, u32)>, NtStatus> {
     }
 }
 
-async fn rename(context: &Context, open: &Open, file: &FileOpen, info: FileRenameInfo) -> Result<(), NtStatus> {
+async fn rename(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    info: FileRenameInfo,
+) -> Result<(), NtStatus> {
     require(open, AccessMask::DELETE)?;
     if info.root_directory != 0 {
         return Err(NtStatus::INVALID_PARAMETER);
@@ -125,7 +138,12 @@ async fn rename(context: &Context, open: &Open, file: &FileOpen, info: FileRenam
     Ok(file.handle.rename(&to, replace).await?)
 }
 
-async fn disposition(context: &Context, open: &Open, file: &FileOpen, delete: bool) -> Result<(), NtStatus> {
+async fn disposition(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    delete: bool,
+) -> Result<(), NtStatus> {
     require(open, AccessMask::DELETE)?;
     if delete {
         check_deletable(file).await?;

@@ -7,9 +7,9 @@ use crate::wire::tree_connect::{
     ShareCapabilities, ShareFlags, ShareType, TreeConnectRequest, TreeConnectResponse,
 };
 
+use super::Answer;
 use super::close::close_all;
 use super::context::Context;
-use super::Answer;
 
 pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result<Answer, NtStatus> {
     let path = request.path.to_string_strict().ok_or(NtStatus::BAD_NETWORK_NAME)?;
@@ -18,7 +18,9 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
     let target = context.server.target(name, &session.user).ok_or(NtStatus::BAD_NETWORK_NAME)?;
     let (share_type, maximal_access, share_flags) = match &target {
         // Nothing breaks an offline copy's assumptions yet, so clients keep none.
-        Target::Disk { share, .. } => (ShareType::DISK, share.maximal_access(), ShareFlags::NO_CACHING),
+        Target::Disk { share, .. } => {
+            (ShareType::DISK, share.maximal_access(), ShareFlags::NO_CACHING)
+        }
         Target::Ipc => (ShareType::PIPE, FULL_ACCESS, ShareFlags::NO_CACHING),
     };
     let tree = session.connect(target).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
@@ -28,7 +30,8 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
 }
 
 pub(super) async fn disconnect(context: &Context) -> Result<Answer, NtStatus> {
-    let opens = context.session()?.disconnect(context.tree()?.id).ok_or(NtStatus::NETWORK_NAME_DELETED)?;
+    let opens =
+        context.session()?.disconnect(context.tree()?.id).ok_or(NtStatus::NETWORK_NAME_DELETED)?;
     close_all(&context.server, opens).await;
     Ok(Body::TreeDisconnect.into())
 }
@@ -48,7 +51,8 @@ mod tests {
     fn a_share_path_has_a_server_and_a_share() {
         assert_eq!(share_name(r"\\127.0.0.1\data"), Some("data"));
         assert_eq!(share_name(r"\\host\my files"), Some("my files"));
-        for wrong in ["", "data", r"\data", r"\\", r"\\host", r"\\host\", r"\\\data", r"\\host\a\b"] {
+        for wrong in ["", "data", r"\data", r"\\", r"\\host", r"\\host\", r"\\\data", r"\\host\a\b"]
+        {
             assert_eq!(share_name(wrong), None, "{wrong}");
         }
     }

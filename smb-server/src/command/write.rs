@@ -42,7 +42,11 @@ fn is_in_range(offset: u64, length: u64) -> bool {
     end <= OFFSET_MAX && (length == 0 || end <= FILE_SIZE_MAX)
 }
 
-fn file_range(context: &Context, open: &Arc<Open>, request: &WriteRequest) -> Result<Answer, NtStatus> {
+fn file_range(
+    context: &Context,
+    open: &Arc<Open>,
+    request: &WriteRequest,
+) -> Result<Answer, NtStatus> {
     if open.file().is_some_and(|file| file.handle.is_directory()) {
         return Err(NtStatus::INVALID_DEVICE_REQUEST);
     }

@@ -39,7 +39,11 @@ pub(super) enum KeyError {
 }
 
 impl Channel {
-    pub(super) fn new(user: String, keys: &SessionKeys, algorithms: Algorithms) -> Result<Self, KeyError> {
+    pub(super) fn new(
+        user: String,
+        keys: &SessionKeys,
+        algorithms: Algorithms,
+    ) -> Result<Self, KeyError> {
         let signer = Signer::new(algorithms.signing, keys.signing.as_bytes())?;
         let sealing = match (algorithms.cipher, &keys.server_in, &keys.server_out) {
             (Some(cipher), Some(server_in), Some(server_out)) => Some(Sealing {

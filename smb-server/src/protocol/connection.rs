@@ -144,7 +144,8 @@ impl Connection {
             Kind::Sealed => {
                 let session_id = intake::sealed_session(&message)?;
                 // MS-SMB2 3.3.5.2.1.1: without its session the message cannot even be refused.
-                let channel = self.sessions.get(session_id).ok_or(Disconnect::Seal("no such session"))?;
+                let channel =
+                    self.sessions.get(session_id).ok_or(Disconnect::Seal("no such session"))?;
                 channel.open(&mut message).map_err(|_| Disconnect::Seal("it does not open"))?;
                 self.handle_smb2(now, message, Some(session_id))
             }
@@ -184,7 +185,10 @@ impl Connection {
             self.phase = Phase::Wildcard;
             (smb1_slot(), negotiate::wildcard_response(&self.config, now.wall))
         } else if offers("SMB 2.002") {
-            let request = NegotiateRequest { dialects: vec![Dialect::SMB_2_0_2], ..NegotiateRequest::default() };
+            let request = NegotiateRequest {
+                dialects: vec![Dialect::SMB_2_0_2],
+                ..NegotiateRequest::default()
+            };
             let (negotiated, response) = negotiate::negotiate(&self.config, &request, now.wall)
                 .map_err(|_| Disconnect::Violation("SMB 2.002 refused"))?;
             self.phase = Phase::Negotiated(Box::new(negotiated));
@@ -199,7 +203,12 @@ impl Connection {
 
     // ---- SMB2
 
-    fn handle_smb2(&mut self, now: Now, mut message: Vec<u8>, sealed_for: Option<u64>) -> Result<(), Disconnect> {
+    fn handle_smb2(
+        &mut self,
+        now: Now,
+        mut message: Vec<u8>,
+        sealed_for: Option<u64>,
+    ) -> Result<(), Disconnect> {
         let start = if sealed_for.is_some() { TransformHeader::SIZE } else { 0 };
         let parts = intake::split(&message, start)?;
         if let [part] = parts.as_slice() {
@@ -227,12 +236,21 @@ impl Connection {
         if let ([part], [slot]) = (parts.as_slice(), slots.as_slice())
             && slot.command == Command::SESSION_SETUP
         {
-            return self.handle_session_setup(now, slot.clone(), &message.slice(part.range.clone()));
+            return self.handle_session_setup(
+                now,
+                slot.clone(),
+                &message.slice(part.range.clone()),
+            );
         }
         self.dispatch(now, &message, &parts, slots, refusals)
     }
 
-    fn handle_negotiate(&mut self, now: Now, part: &Part, message: &[u8]) -> Result<(), Disconnect> {
+    fn handle_negotiate(
+        &mut self,
+        now: Now,
+        part: &Part,
+        message: &[u8],
+    ) -> Result<(), Disconnect> {
         if matches!(self.phase, Phase::Negotiated(_)) {
             // MS-SMB2 3.3.5.4: the dialect stands once and for all.
             return Err(Disconnect::Violation("a second NEGOTIATE"));
@@ -256,12 +274,24 @@ impl Connection {
         Ok(())
     }
 
-    fn handle_session_setup(&mut self, now: Now, mut slot: Slot, message: &Bytes) -> Result<(), Disconnect> {
+    fn handle_session_setup(
+        &mut self,
+        now: Now,
+        mut slot: Slot,
+        message: &Bytes,
+    ) -> Result<(), Disconnect> {
         let Phase::Negotiated(negotiated) = &self.phase else {
             return Err(Disconnect::Violation("SESSION_SETUP before NEGOTIATE"));
         };
         let request = SessionSetupRequest::decode(message)?;
-        let outcome = self.sessions.setup(&self.config, negotiated, slot.session_id, &request, message, now.wall);
+        let outcome = self.sessions.setup(
+            &self.config,
+            negotiated,
+            slot.session_id,
+            &request,
+            message,
+            now.wall,
+        );
         slot.session_id = outcome.session_id;
         // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed.
         slot.signed = outcome.reply.status == NtStatus::SUCCESS;
@@ -279,7 +309,12 @@ impl Connection {
     }
 
     /// MS-SMB2 3.3.5.16. A CANCEL spends no MessageId and has no response.
-    fn handle_cancel(&mut self, part: &Part, message: &mut [u8], sealed_for: Option<u64>) -> Result<(), Disconnect> {
+    fn handle_cancel(
+        &mut self,
+        part: &Part,
+        message: &mut [u8],
+        sealed_for: Option<u64>,
+    ) -> Result<(), Disconnect> {
         let header = &part.header;
         let slot = intake::slot(header, sealed_for.is_some(), None);
         let bytes = message.get_mut(part.range.clone()).unwrap_or_default();
@@ -322,7 +357,11 @@ impl Connection {
         self.admit_unprotected(slot, channel)
     }
 
-    fn admit_unprotected(&self, slot: &Slot, channel: &Channel) -> Result<Option<NtStatus>, Disconnect> {
+    fn admit_unprotected(
+        &self,
+        slot: &Slot,
+        channel: &Channel,
+    ) -> Result<Option<NtStatus>, Disconnect> {
         let setup = slot.command == Command::SESSION_SETUP;
         if slot.command == Command::TREE_CONNECT && self.dialect() == Some(Dialect::SMB_3_1_1) {
             // MS-SMB2 3.3.5.7: 3.1.1 clients always protect it; one that does not is not our client.
@@ -396,7 +435,8 @@ impl Connection {
         let Phase::Negotiated(negotiated) = &self.phase else { return Ok(()) };
         let size = intake::transfer_size(request);
         let too_large = size > negotiated.io_size_max;
-        let unpaid = negotiated.is_multi_credit() && slot.credit_charge.max(1) < intake::charge_for(size);
+        let unpaid =
+            negotiated.is_multi_credit() && slot.credit_charge.max(1) < intake::charge_for(size);
         if too_large || unpaid {
             return Err(NtStatus::INVALID_PARAMETER);
         }
@@ -420,14 +460,21 @@ impl Connection {
             return Err(Disconnect::Downgrade("VALIDATE_NEGOTIATE_INFO in 3.1.1"));
         }
         let claim = ValidateNegotiateInfoRequest::decode(&ioctl.input)?;
-        let answer = negotiated.validate(&claim).ok_or(Disconnect::Downgrade("the client asked for something else"))?;
+        let answer = negotiated
+            .validate(&claim)
+            .ok_or(Disconnect::Downgrade("the client asked for something else"))?;
         let mut output = Vec::new();
         answer.encode(&mut Writer::new(&mut output));
         if (ioctl.max_output_response as usize) < output.len() {
             return Err(Disconnect::Violation("no room for VALIDATE_NEGOTIATE_INFO"));
         }
         let IoctlRequest { ctl_code, file_id, .. } = *ioctl;
-        Ok(Reply::ok(Body::Ioctl(IoctlResponse { ctl_code, file_id, output, ..IoctlResponse::default() })))
+        Ok(Reply::ok(Body::Ioctl(IoctlResponse {
+            ctl_code,
+            file_id,
+            output,
+            ..IoctlResponse::default()
+        })))
     }
 
     // ---- responses
@@ -454,7 +501,8 @@ impl Connection {
             .into_iter()
             .map(|slot| {
                 // A command that gave too few replies has failed; the client still gets its answer.
-                let reply = replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
+                let reply =
+                    replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
                 let sign = !sealed && self.must_sign(&slot);
                 Response { slot, reply, credits: 0, sign }
             })
@@ -467,19 +515,26 @@ impl Connection {
 
     /// MS-SMB2 3.3.4.1.4: as the request was, or as the session demands.
     fn must_seal(&self, slot: &Slot) -> bool {
-        let demanded = |channel: &Channel| channel.encryption_required && slot.command != Command::SESSION_SETUP;
+        let demanded = |channel: &Channel| {
+            channel.encryption_required && slot.command != Command::SESSION_SETUP
+        };
         slot.sealed || self.sessions.get(slot.session_id).is_some_and(demanded)
     }
 
     /// MS-SMB2 3.3.4.1.1.
     fn must_sign(&self, slot: &Slot) -> bool {
-        self.sessions.get(slot.session_id).is_some_and(|channel| slot.signed || channel.signing_required)
+        self.sessions
+            .get(slot.session_id)
+            .is_some_and(|channel| slot.signed || channel.signing_required)
     }
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
-        let signers: Vec<Option<u64>> =
-            responses.iter().map(|response| response.sign.then_some(response.slot.session_id)).collect();
-        let first = responses.first().map(|response| (response.slot.session_id, response.reply.status));
+        let signers: Vec<Option<u64>> = responses
+            .iter()
+            .map(|response| response.sign.then_some(response.slot.session_id))
+            .collect();
+        let first =
+            responses.first().map(|response| (response.slot.session_id, response.reply.status));
         let mut encoded = Encoded::new(responses);
         for (index, signer) in signers.into_iter().enumerate() {
             let channel = signer.and_then(|session_id| self.sessions.get(session_id));
@@ -491,18 +546,28 @@ impl Connection {
             }
         }
         self.hash(command, first, encoded.element_mut(0));
-        let seal = seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
+        let seal =
+            seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
         match encoded.finish(seal) {
             Ok(transmit) => self.transmits.push_back(transmit),
-            Err(error) => tracing::error!(%error, "a response could not be encrypted and is not sent"),
+            Err(error) => {
+                tracing::error!(%error, "a response could not be encrypted and is not sent")
+            }
         }
     }
 
     /// Responses that are part of preauthentication integrity, MS-SMB2 3.3.5.4 and 3.3.5.5.
-    fn hash(&mut self, command: Option<Command>, first: Option<(u64, NtStatus)>, message: Option<&mut [u8]>) {
+    fn hash(
+        &mut self,
+        command: Option<Command>,
+        first: Option<(u64, NtStatus)>,
+        message: Option<&mut [u8]>,
+    ) {
         let (Some(message), Some((session_id, status))) = (message, first) else { return };
         match (command, &mut self.phase) {
-            (Some(Command::NEGOTIATE), Phase::Negotiated(negotiated)) => negotiated.preauth.update(message),
+            (Some(Command::NEGOTIATE), Phase::Negotiated(negotiated)) => {
+                negotiated.preauth.update(message)
+            }
             (Some(Command::SESSION_SETUP), _) if status == NtStatus::MORE_PROCESSING_REQUIRED => {
                 self.sessions.hash_response(session_id, message);
             }
@@ -517,12 +582,14 @@ impl Connection {
         slot.async_id = Some(async_id);
         let mut slot = slot.clone();
         self.next_async_id += 1;
-        let credits = self.window.grant(credits_granted_for(slot.credit_charge, slot.credits_requested));
+        let credits =
+            self.window.grant(credits_granted_for(slot.credit_charge, slot.credits_requested));
         let sealed = self.must_seal(&slot);
         slot.signed = false;
         let session_id = slot.session_id;
         // An interim response is never signed, MS-SMB2 3.3.4.1.1.
-        let response = Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
+        let response =
+            Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
         self.send(vec![response], None, sealed.then_some(session_id));
     }
 
@@ -561,6 +628,7 @@ fn credits_granted_for(charge: u16, requested: u16) -> u16 {
 
 /// What an SMB1 NEGOTIATE is answered as: the SMB2 request that it stands for.
 fn smb1_slot() -> Slot {
-    let header = Header { command: Command::NEGOTIATE, flags: HeaderFlags::empty(), ..Header::default() };
+    let header =
+        Header { command: Command::NEGOTIATE, flags: HeaderFlags::empty(), ..Header::default() };
     intake::slot(&header, false, None)
 }

@@ -60,7 +60,8 @@ impl Window {
         let room = usize::from(self.credits_max).saturating_sub(self.used.len());
         // The last id is reserved for unsolicited messages, so it is never granted.
         let ids_left = u64::MAX.saturating_sub(self.low).saturating_sub(self.used.len() as u64);
-        let granted = usize::from(credits).min(room).min(usize::try_from(ids_left).unwrap_or(usize::MAX));
+        let granted =
+            usize::from(credits).min(room).min(usize::try_from(ids_left).unwrap_or(usize::MAX));
         self.used.extend(std::iter::repeat_n(false, granted));
         u16::try_from(granted).unwrap_or(u16::MAX)
     }

@@ -49,7 +49,9 @@ impl Kind {
             Some([0xff, b'S', b'M', b'B']) => Ok(Self::Smb1),
             Some([0xfe, b'S', b'M', b'B']) => Ok(Self::Smb2),
             Some([0xfd, b'S', b'M', b'B']) => Ok(Self::Sealed),
-            Some([0xfc, b'S', b'M', b'B']) => Err(Disconnect::Violation("compression was not negotiated")),
+            Some([0xfc, b'S', b'M', b'B']) => {
+                Err(Disconnect::Violation("compression was not negotiated"))
+            }
             _ => Err(Malformed::new("protocol id").into()),
         }
     }
@@ -129,7 +131,9 @@ pub(super) fn decode(command: Command, message: &Bytes) -> Result<Option<Request
     Ok(Some(match command {
         Command::LOGOFF => LogoffRequest::decode(message).map(|_| Request::Logoff)?,
         Command::TREE_CONNECT => Request::TreeConnect(TreeConnectRequest::decode(message)?),
-        Command::TREE_DISCONNECT => TreeDisconnectRequest::decode(message).map(|_| Request::TreeDisconnect)?,
+        Command::TREE_DISCONNECT => {
+            TreeDisconnectRequest::decode(message).map(|_| Request::TreeDisconnect)?
+        }
         Command::CREATE => Request::Create(CreateRequest::decode(message)?),
         Command::CLOSE => Request::Close(CloseRequest::decode(message)?),
         Command::FLUSH => Request::Flush(FlushRequest::decode(message)?),
@@ -137,7 +141,9 @@ pub(super) fn decode(command: Command, message: &Bytes) -> Result<Option<Request
         Command::WRITE => Request::Write(WriteRequest::decode(message)?),
         Command::LOCK => Request::Lock(LockRequest::decode(message)?),
         Command::IOCTL => Request::Ioctl(IoctlRequest::decode(message)?),
-        Command::QUERY_DIRECTORY => Request::QueryDirectory(QueryDirectoryRequest::decode(message)?),
+        Command::QUERY_DIRECTORY => {
+            Request::QueryDirectory(QueryDirectoryRequest::decode(message)?)
+        }
         Command::CHANGE_NOTIFY => Request::ChangeNotify(ChangeNotifyRequest::decode(message)?),
         Command::QUERY_INFO => Request::QueryInfo(QueryInfoRequest::decode(message)?),
         Command::SET_INFO => Request::SetInfo(SetInfoRequest::decode(message)?),
@@ -157,9 +163,8 @@ pub(super) fn transfer_size(request: &Request) -> u32 {
     match request {
         Request::Read(read) => read.length,
         Request::Write(write) => sent(write.data.len()),
-        Request::Ioctl(ioctl) => {
-            sent(ioctl.input.len()).max(ioctl.max_input_response.saturating_add(ioctl.max_output_response))
-        }
+        Request::Ioctl(ioctl) => sent(ioctl.input.len())
+            .max(ioctl.max_input_response.saturating_add(ioctl.max_output_response)),
         Request::QueryDirectory(query) => query.output_buffer_length,
         Request::ChangeNotify(notify) => notify.output_buffer_length,
         Request::QueryInfo(query) => query.output_buffer_length.max(sent(query.input.len())),

@@ -35,4 +35,6 @@ mod tests;
 pub use config::{Config, SessionIds};
 pub use connection::{Connection, Now};
 pub use error::Disconnect;
-pub use message::{Body, Chain, ChainId, Element, Established, Event, Payload, Reply, Request, Transmit, Work};
+pub use message::{
+    Body, Chain, ChainId, Element, Established, Event, Payload, Reply, Request, Transmit, Work,
+};

@@ -9,18 +9,26 @@ use crate::wire::guid::Guid;
 use crate::wire::negotiate::{Capabilities, NegotiateRequest, NegotiateResponse, SecurityMode};
 use crate::wire::negotiate_context::{Cipher, HashAlgorithm, NegotiateContext, SigningAlgorithm};
 use crate::wire::status::NtStatus;
-use crate::wire::validate_negotiate::{ValidateNegotiateInfoRequest, ValidateNegotiateInfoResponse};
+use crate::wire::validate_negotiate::{
+    ValidateNegotiateInfoRequest, ValidateNegotiateInfoResponse,
+};
 
 use super::channel::Algorithms;
 use super::config::Config;
 
 /// The dialects we speak, best first.
-const DIALECTS: [Dialect; 5] =
-    [Dialect::SMB_3_1_1, Dialect::SMB_3_0_2, Dialect::SMB_3_0, Dialect::SMB_2_1, Dialect::SMB_2_0_2];
+const DIALECTS: [Dialect; 5] = [
+    Dialect::SMB_3_1_1,
+    Dialect::SMB_3_0_2,
+    Dialect::SMB_3_0,
+    Dialect::SMB_2_1,
+    Dialect::SMB_2_0_2,
+];
 
 /// Ciphers, best first: GCM is several times faster than CCM, and 128 bits are enough for everyone
 /// who does not ask for 256 only.
-const CIPHERS: [Cipher; 4] = [Cipher::AES_128_GCM, Cipher::AES_128_CCM, Cipher::AES_256_GCM, Cipher::AES_256_CCM];
+const CIPHERS: [Cipher; 4] =
+    [Cipher::AES_128_GCM, Cipher::AES_128_CCM, Cipher::AES_256_GCM, Cipher::AES_256_CCM];
 
 /// Signing algorithms, fastest first.
 const SIGNINGS: [SigningAlgorithm; 3] =
@@ -56,7 +64,10 @@ impl Negotiated {
 
     /// MS-SMB2 3.3.5.15.12: the client repeats, signed, what it had asked for. `None`: that is not
     /// what we were asked, so somebody between us changed it.
-    pub(super) fn validate(&self, claim: &ValidateNegotiateInfoRequest) -> Option<ValidateNegotiateInfoResponse> {
+    pub(super) fn validate(
+        &self,
+        claim: &ValidateNegotiateInfoRequest,
+    ) -> Option<ValidateNegotiateInfoResponse> {
         let same = claim.capabilities == self.client_capabilities
             && claim.client_guid == self.client_guid
             && claim.security_mode == self.client_security_mode
@@ -122,7 +133,11 @@ pub(super) fn wildcard_response(config: &Config, now: FileTime) -> NegotiateResp
     }
 }
 
-fn response(negotiated: &Negotiated, now: FileTime, contexts: Vec<NegotiateContext>) -> NegotiateResponse {
+fn response(
+    negotiated: &Negotiated,
+    now: FileTime,
+    contexts: Vec<NegotiateContext>,
+) -> NegotiateResponse {
     NegotiateResponse {
         security_mode: negotiated.server_security_mode,
         dialect: negotiated.dialect,
@@ -162,14 +177,20 @@ fn algorithms_before_3_1_1(dialect: Dialect, client: Capabilities) -> Algorithms
     let is_3 = dialect == Dialect::SMB_3_0 || dialect == Dialect::SMB_3_0_2;
     let can_encrypt = is_3 && client.contains(Capabilities::ENCRYPTION);
     Algorithms {
-        signing: if is_3 { sign::SigningAlgorithm::AesCmac } else { sign::SigningAlgorithm::HmacSha256 },
+        signing: if is_3 {
+            sign::SigningAlgorithm::AesCmac
+        } else {
+            sign::SigningAlgorithm::HmacSha256
+        },
         cipher: can_encrypt.then_some(seal::Cipher::Aes128Ccm),
     }
 }
 
 /// MS-SMB2 3.3.5.4, the part for 3.1.1: preauthentication integrity is mandatory, the rest is
 /// answered where it is asked for and there is something in common.
-fn negotiate_contexts(offered: &[NegotiateContext]) -> Result<(Algorithms, Vec<NegotiateContext>), NtStatus> {
+fn negotiate_contexts(
+    offered: &[NegotiateContext],
+) -> Result<(Algorithms, Vec<NegotiateContext>), NtStatus> {
     let mut algorithms = Algorithms { signing: sign::SigningAlgorithm::AesCmac, cipher: None };
     let mut answer = Vec::new();
 
@@ -191,7 +212,8 @@ fn negotiate_contexts(offered: &[NegotiateContext]) -> Result<(Algorithms, Vec<N
     })?;
     if let Some(ciphers) = ciphers {
         // Nothing in common is said so, by cipher 0, and is no error.
-        let chosen = CIPHERS.into_iter().find(|cipher| ciphers.contains(cipher)).unwrap_or(Cipher::NONE);
+        let chosen =
+            CIPHERS.into_iter().find(|cipher| ciphers.contains(cipher)).unwrap_or(Cipher::NONE);
         algorithms.cipher = seal::Cipher::from_wire(chosen.0);
         answer.push(NegotiateContext::Encryption { ciphers: vec![chosen] });
     }

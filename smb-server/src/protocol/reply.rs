@@ -43,7 +43,11 @@ impl Slot {
     pub(super) fn may_go_async(&self) -> bool {
         !matches!(
             self.command,
-            Command::SESSION_SETUP | Command::LOGOFF | Command::TREE_CONNECT | Command::TREE_DISCONNECT | Command::SET_INFO
+            Command::SESSION_SETUP
+                | Command::LOGOFF
+                | Command::TREE_CONNECT
+                | Command::TREE_DISCONNECT
+                | Command::SET_INFO
         )
     }
 

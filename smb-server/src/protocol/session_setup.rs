@@ -10,7 +10,9 @@ use crate::crypto::preauth::PreauthHash;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::negotiate::SecurityMode;
-use crate::wire::session_setup::{SessionFlags, SessionSetupFlags, SessionSetupRequest, SessionSetupResponse};
+use crate::wire::session_setup::{
+    SessionFlags, SessionSetupFlags, SessionSetupRequest, SessionSetupResponse,
+};
 use crate::wire::status::NtStatus;
 
 use super::channel::Channel;
@@ -84,9 +86,16 @@ impl Sessions {
     ) -> Outcomes {
         let session_id = match self.exchange_id(config, negotiated, session_id, request) {
             Ok(id) => id,
-            Err(status) => return Outcomes { session_id, reply: Reply::error(status), change: Change::Nothing },
+            Err(status) => {
+                return Outcomes {
+                    session_id,
+                    reply: Reply::error(status),
+                    change: Change::Nothing,
+                };
+            }
         };
-        let (reply, change) = match self.step(config, negotiated, session_id, request, message, now) {
+        let (reply, change) = match self.step(config, negotiated, session_id, request, message, now)
+        {
             Ok(outcome) => outcome,
             Err(status) => {
                 self.exchanges.remove(&session_id);
@@ -162,11 +171,15 @@ impl Sessions {
             };
         }
         let key = session_key.as_bytes();
-        let channel = new_channel(config, negotiated, &name, key, &exchange.preauth, request.security_mode)?;
+        let channel =
+            new_channel(config, negotiated, &name, key, &exchange.preauth, request.security_mode)?;
         let reply = success(&channel, token);
         self.channels.insert(session_id, channel);
         let previous_session_id = exchange.previous_session_id;
-        Ok((reply, Change::Established(Established { session_id, user: name, previous_session_id })))
+        Ok((
+            reply,
+            Change::Established(Established { session_id, user: name, previous_session_id }),
+        ))
     }
 }
 
@@ -179,7 +192,13 @@ fn new_channel(
     client_mode: SecurityMode,
 ) -> Result<Channel, NtStatus> {
     let Negotiated { dialect: Dialect(dialect), algorithms, .. } = *negotiated;
-    let keys = SessionKeys::derive(dialect, session_key, session_key, preauth.as_bytes(), algorithms.cipher);
+    let keys = SessionKeys::derive(
+        dialect,
+        session_key,
+        session_key,
+        preauth.as_bytes(),
+        algorithms.cipher,
+    );
     let mut channel = Channel::new(user.to_owned(), &keys, algorithms).map_err(|error| {
         tracing::error!(%error, "session keys are unusable");
         NtStatus::INTERNAL_ERROR
@@ -189,12 +208,14 @@ fn new_channel(
         tracing::info!(user, "refused: encryption is required and the client does not offer it");
         return Err(NtStatus::ACCESS_DENIED);
     }
-    channel.signing_required = config.require_signing || client_mode.contains(SecurityMode::SIGNING_REQUIRED);
+    channel.signing_required =
+        config.require_signing || client_mode.contains(SecurityMode::SIGNING_REQUIRED);
     Ok(channel)
 }
 
 fn more_processing(token: Vec<u8>) -> Reply {
-    let response = SessionSetupResponse { session_flags: SessionFlags::empty(), security_buffer: token };
+    let response =
+        SessionSetupResponse { session_flags: SessionFlags::empty(), security_buffer: token };
     Reply { status: NtStatus::MORE_PROCESSING_REQUIRED, body: Body::SessionSetup(response) }
 }
 

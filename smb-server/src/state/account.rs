@@ -51,12 +51,18 @@ impl Accounts {
         let process = geteuid().as_raw();
         match self.get(user) {
             _ if !self.privileged => {
-                let because = format!("as {}, like the server, which cannot act as others", account_name(process));
+                let because = format!(
+                    "as {}, like the server, which cannot act as others",
+                    account_name(process)
+                );
                 (process, because)
             }
             Some(account) => (account.uid, format!("as the unix account {}", account.name)),
             None => {
-                let because = format!("no unix account: as {}, the owner of the folder", account_name(owner.0));
+                let because = format!(
+                    "no unix account: as {}, the owner of the folder",
+                    account_name(owner.0)
+                );
                 (owner.0, because)
             }
         }

@@ -91,7 +91,12 @@ impl Session {
     /// Removes a tree connect and gives back what was open through it.
     pub fn disconnect(&self, id: u32) -> Option<Vec<Arc<Open>>> {
         lock(&self.trees).remove(&id)?;
-        Some(lock(&self.opens).extract_if(|_, open| open.tree_id == id).map(|(_, open)| open).collect())
+        Some(
+            lock(&self.opens)
+                .extract_if(|_, open| open.tree_id == id)
+                .map(|(_, open)| open)
+                .collect(),
+        )
     }
 
     /// A FileId that nothing in this session has; `None` when too much is open.

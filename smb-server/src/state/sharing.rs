@@ -51,7 +51,13 @@ impl Sharing {
     ///
     /// # Errors
     /// It would conflict with those that are there.
-    pub fn enter(&self, file: FileKey, id: u64, access: AccessMask, share: ShareAccess) -> Result<(), Conflict> {
+    pub fn enter(
+        &self,
+        file: FileKey,
+        id: u64,
+        access: AccessMask,
+        share: ShareAccess,
+    ) -> Result<(), Conflict> {
         let mut files = lock(&self.files);
         let openers = files.entry(file).or_default();
         if openers.delete_pending {
@@ -101,7 +107,9 @@ impl Sharing {
     #[must_use]
     pub fn denies_delete(&self, file: FileKey, id: u64) -> bool {
         let denies = |opener: &Opener| {
-            opener.id != id && takes_part(opener.access) && !opener.share.contains(ShareAccess::DELETE)
+            opener.id != id
+                && takes_part(opener.access)
+                && !opener.share.contains(ShareAccess::DELETE)
         };
         lock(&self.files).get(&file).is_some_and(|openers| openers.list.iter().any(denies))
     }
@@ -151,8 +159,13 @@ mod tests {
     fn both_sides_must_allow() {
         let sharing = Sharing::default();
         sharing.enter(FILE, 1, AccessMask::WRITE_DATA, ALL).unwrap();
-        assert_eq!(sharing.enter(FILE, 2, AccessMask::READ_DATA, ShareAccess::READ), Err(Conflict::Sharing));
-        sharing.enter(FILE, 2, AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::WRITE).unwrap();
+        assert_eq!(
+            sharing.enter(FILE, 2, AccessMask::READ_DATA, ShareAccess::READ),
+            Err(Conflict::Sharing)
+        );
+        sharing
+            .enter(FILE, 2, AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::WRITE)
+            .unwrap();
     }
 
     #[test]
@@ -161,7 +174,10 @@ mod tests {
         sharing.enter(FILE, 1, AccessMask::DELETE, ALL).unwrap();
         sharing.enter(FILE, 2, AccessMask::READ_DATA, ALL).unwrap();
         sharing.set_delete_pending(FILE, true);
-        assert_eq!(sharing.enter(FILE, 3, AccessMask::READ_ATTRIBUTES, ALL), Err(Conflict::DeletePending));
+        assert_eq!(
+            sharing.enter(FILE, 3, AccessMask::READ_ATTRIBUTES, ALL),
+            Err(Conflict::DeletePending)
+        );
         assert!(!sharing.leave(FILE, 1).delete);
         assert!(sharing.leave(FILE, 2).delete);
         assert!(!sharing.is_open(FILE));

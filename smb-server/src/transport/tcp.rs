@@ -64,7 +64,9 @@ impl MessageReader {
             if self.pending() == 0 && self.receive().await? == 0 {
                 return Ok(None);
             }
-            let rest = timeout(REST_TIMEOUT, self.frame(&limit)).await.map_err(|_| ReadError::TimedOut)??;
+            let rest = timeout(REST_TIMEOUT, self.frame(&limit))
+                .await
+                .map_err(|_| ReadError::TimedOut)??;
             if rest.is_some() {
                 return Ok(rest);
             }

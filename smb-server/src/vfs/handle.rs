@@ -2,19 +2,21 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ringway::fs::{AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec};
+use ringway::fs::{
+    AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec,
+};
 
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
-use super::resolve::{Place, place};
+use super::resolve::{Place, Tree, place};
 use super::{Attributes, Error, SharePath};
 
 /// An open file or directory of a [`Volume`].
 #[derive(Debug)]
 pub struct Handle {
-    /// The share's root, as the user sees it who opened this.
-    root: Dir,
+    /// The share's tree, as the user sees it who opened this.
+    tree: Tree,
     file: File,
     key: FileKey,
     is_directory: bool,
@@ -34,9 +36,9 @@ pub struct Change {
 }
 
 impl Handle {
-    pub(super) fn new(root: Dir, path: SharePath, file: File, stat: &Statx) -> Self {
+    pub(super) fn new(tree: Tree, path: SharePath, file: File, stat: &Statx) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
-        Self { root, file, key: FileKey::of(stat), is_directory, path: Mutex::new(path) }
+        Self { tree, file, key: FileKey::of(stat), is_directory, path: Mutex::new(path) }
     }
 
     /// The file, for moving its contents.
@@ -126,7 +128,7 @@ impl Handle {
     /// [`Error::NotADirectory`].
     pub fn read_dir(&self) -> Result<DirStream, Error> {
         match self.is_directory {
-            true => Ok(DirStream::new(&self.root, &self.file, self.share_path())),
+            true => Ok(DirStream::new(&self.tree.root, &self.file, self.share_path())),
             false => Err(Error::NotADirectory),
         }
     }
@@ -139,7 +141,7 @@ impl Handle {
     pub async fn rename(&self, to: &SharePath, replace: bool) -> Result<(), Error> {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
-        let target = place(&self.root, parents, last).await?;
+        let target = place(&self.tree, parents, last).await?;
         let itself = target.exists && key_of(&target).await? == self.key;
         if target.exists && !itself {
             self.check_replaceable(&target, replace).await?;
@@ -185,7 +187,7 @@ impl Handle {
     async fn place(&self) -> Result<Place, Error> {
         let path = self.share_path();
         let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
-        let place = place(&self.root, parents, last).await?;
+        let place = place(&self.tree, parents, last).await?;
         let same = place.exists && key_of(&place).await? == self.key;
         if same { Ok(place) } else { Err(Error::NotFound) }
     }

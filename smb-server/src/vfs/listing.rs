@@ -56,7 +56,10 @@ impl DirStream {
     ///
     /// # Errors
     /// The directory cannot be read on.
-    pub async fn next_matching(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<DirEntry>, Error> {
+    pub async fn next_matching(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<DirEntry>, Error> {
         loop {
             while let Some((name, file_type)) = self.names.pop_front() {
                 if !wanted(&name) {

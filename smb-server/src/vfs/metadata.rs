@@ -64,7 +64,10 @@ pub(super) fn kind(stat: &Statx) -> FileKind {
 
 impl FileKey {
     pub(super) fn of(stat: &Statx) -> Self {
-        Self { dev: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor), ino: stat.stx_ino }
+        Self {
+            dev: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+            ino: stat.stx_ino,
+        }
     }
 }
 

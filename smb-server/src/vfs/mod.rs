@@ -9,6 +9,7 @@
 mod attributes;
 mod error;
 mod handle;
+mod index;
 mod listing;
 mod metadata;
 pub mod name;

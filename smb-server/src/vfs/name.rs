@@ -13,6 +13,12 @@ pub fn equal(a: &str, b: &str) -> bool {
     a.chars().map(fold).eq(b.chars().map(fold))
 }
 
+/// The form that is the same for all names that are equal.
+#[must_use]
+pub fn folded(name: &str) -> String {
+    name.chars().map(fold).collect()
+}
+
 fn fold(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
@@ -77,7 +83,12 @@ impl Pattern {
     }
 
     /// The positions after one character. `to_last_dot`: where it stands, seen from the last dot.
-    fn step(&self, reached: &[bool], unit: u16, to_last_dot: Option<std::cmp::Ordering>) -> Vec<bool> {
+    fn step(
+        &self,
+        reached: &[bool],
+        unit: u16,
+        to_last_dot: Option<std::cmp::Ordering>,
+    ) -> Vec<bool> {
         let mut after = vec![false; reached.len()];
         for (position, expected) in self.units.iter().enumerate() {
             if !reached[position] {
@@ -86,7 +97,9 @@ impl Pattern {
             match *expected {
                 STAR => after[position] = true,
                 // The last dot itself is the last that it takes.
-                DOS_STAR if to_last_dot == Some(std::cmp::Ordering::Equal) => after[position + 1] = true,
+                DOS_STAR if to_last_dot == Some(std::cmp::Ordering::Equal) => {
+                    after[position + 1] = true
+                }
                 DOS_STAR => after[position] = true,
                 QUESTION => after[position + 1] = true,
                 DOS_QM => after[position + 1] |= unit != DOT,
@@ -109,10 +122,13 @@ mod tests {
 
     #[test]
     fn names_are_equal_but_for_case() {
-        for (a, b) in [("ReadMe.TXT", "README.txt"), ("ÄÖÜ", "äöü"), ("Ωmega", "ωMEGA"), ("straße", "STRAßE")] {
+        for (a, b) in
+            [("ReadMe.TXT", "README.txt"), ("ÄÖÜ", "äöü"), ("Ωmega", "ωMEGA"), ("straße", "STRAßE")]
+        {
             assert!(equal(a, b), "{a} {b}");
         }
-        for (a, b) in [("a", "b"), ("strasse", "straße"), ("ﬁ", "FI"), ("a", "ab"), ("𐐨", "𐐀")] {
+        for (a, b) in [("a", "b"), ("strasse", "straße"), ("ﬁ", "FI"), ("a", "ab"), ("𐐨", "𐐀")]
+        {
             assert!(!equal(a, b), "{a} {b}");
         }
     }

@@ -7,10 +7,15 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use ringway::fs::{Dir, File, FileType, Mode, OFlags, OpenHow, ResolveFlags, dir_entries};
 
+use super::Error;
+use super::index::{Answer, Index, Version};
+use super::metadata::MASK;
 use super::path::{is_presentable, unix};
-use super::{Error, name};
 
 /// How much of a directory is read at once.
 pub(super) const BATCH: usize = 64 * 1024;
@@ -21,6 +26,13 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGIC
 /// How everything below a share's root is opened.
 pub(super) fn beneath(flags: OFlags) -> OpenHow {
     OpenHow::new(flags).resolve(BENEATH)
+}
+
+/// A share's tree as one user sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    pub(super) root: Dir,
+    pub(super) index: Arc<Index>,
 }
 
 /// A place in the tree where a name is or could be.
@@ -34,35 +46,46 @@ pub(super) struct Place {
     pub(super) name: String,
     /// Whether it exists.
     pub(super) exists: bool,
+    /// The directory as it was when it was looked into, if that was necessary.
+    version: Option<Version>,
 }
 
 /// Finds where `parents` and `last` lead.
 ///
 /// # Errors
 /// [`Error::PathNotFound`] if one of `parents` does not exist or is no directory.
-pub(super) async fn place(root: &Dir, parents: &[String], last: &str) -> Result<Place, Error> {
-    let (parent, parents) = directory(root, parents).await?;
-    let found = find(&parent, last).await?;
-    let exists = found.is_some();
-    Ok(Place { parent, parents, name: found.unwrap_or_else(|| last.to_owned()), exists })
+pub(super) async fn place(tree: &Tree, parents: &[String], last: &str) -> Result<Place, Error> {
+    let (parent, parents) = directory(tree, parents).await?;
+    let Found { name, version } = find(tree, &parent, last).await?;
+    let exists = name.is_some();
+    Ok(Place { parent, parents, name: name.unwrap_or_else(|| last.to_owned()), exists, version })
+}
+
+impl Place {
+    /// Notes that this name has been created here.
+    pub(super) async fn note_created(&self, tree: &Tree) {
+        if let (Some(before), Ok(stat)) = (self.version, self.parent.as_file().statx(MASK).await) {
+            tree.index.add(before, Version::of(&stat), &self.name);
+        }
+    }
 }
 
 /// Opens a directory by the names that a client uses, and tells those on disk.
-async fn directory(root: &Dir, components: &[String]) -> Result<(Dir, Vec<String>), Error> {
+async fn directory(tree: &Tree, components: &[String]) -> Result<(Dir, Vec<String>), Error> {
     if components.is_empty() {
-        return Ok((root.clone(), Vec::new()));
+        return Ok((tree.root.clone(), Vec::new()));
     }
-    match open_directory(root, components).await {
+    match open_directory(&tree.root, components).await {
         Ok(dir) => return Ok((dir, components.to_vec())),
         Err(Error::NotFound) => {}
         Err(error) => return Err(of_parent(error)),
     }
     let mut path: Vec<String> = Vec::with_capacity(components.len());
-    let mut at = root.clone();
+    let mut at = tree.root.clone();
     for component in components {
-        let found = find(&at, component).await?.ok_or(Error::PathNotFound)?;
+        let found = find(tree, &at, component).await?.name.ok_or(Error::PathNotFound)?;
         path.push(found);
-        at = open_directory(root, &path).await.map_err(of_parent)?;
+        at = open_directory(&tree.root, &path).await.map_err(of_parent)?;
     }
     Ok((at, path))
 }
@@ -86,24 +109,45 @@ async fn open_directory(root: &Dir, components: &[String]) -> Result<Dir, Error>
     Ok(Dir::from_file(file.map_err(Error::of_open)?).with_identity(root.identity()))
 }
 
+/// What a client's name leads to in a directory.
+struct Found {
+    /// The name on disk, if there is one.
+    name: Option<String>,
+    /// The directory as it was, if it had to be looked into.
+    version: Option<Version>,
+}
+
 /// The name in `dir` that a client means by `wanted`: that very name, or else the first in order of
 /// those that differ in case only.
-async fn find(dir: &Dir, wanted: &str) -> Result<Option<String>, Error> {
+async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     match dir.open_at(wanted, &beneath(OFlags::PATH | OFlags::NOFOLLOW)).await {
-        Ok(_) => return Ok(Some(wanted.to_owned())),
+        Ok(_) => return Ok(Found { name: Some(wanted.to_owned()), version: None }),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
         Err(error) => return Err(Error::of_open(error)),
     }
-    let mut best: Option<String> = None;
+    // The version before the names: what changes meanwhile makes the index out of date, not wrong.
+    let version = Version::of(&dir.as_file().statx(MASK).await?);
+    let mut answer = tree.index.look_up(version, wanted, Instant::now());
+    if answer == Answer::Unknown {
+        let names = names_in(dir).await?;
+        let first = names.iter().filter(|name| super::name::equal(name, wanted)).min().cloned();
+        tree.index.insert(version, names.into_iter(), Instant::now());
+        answer = first.map_or(Answer::Absent, Answer::Present);
+    }
+    let name = match answer {
+        Answer::Present(name) => Some(name),
+        Answer::Absent | Answer::Unknown => None,
+    };
+    Ok(Found { name, version: Some(version) })
+}
+
+async fn names_in(dir: &Dir) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
     let mut scan = Scan::new(dir);
     while scan.next_batch().await? {
-        for entry in scan.entries() {
-            if name::equal(entry.name, wanted) && best.as_deref().is_none_or(|best| entry.name < best) {
-                best = Some(entry.name.to_owned());
-            }
-        }
+        names.extend(scan.entries().map(|entry| entry.name.to_owned()));
     }
-    Ok(best)
+    Ok(names)
 }
 
 /// Reads a directory a batch at a time, on a descriptor of its own.
@@ -160,7 +204,8 @@ impl Scan {
     }
 
     fn names(&self) -> impl Iterator<Item = (Option<&str>, FileType)> {
-        let entries = dir_entries(&self.batch).filter(|entry| !matches!(entry.name.to_bytes(), b"." | b".."));
+        let entries =
+            dir_entries(&self.batch).filter(|entry| !matches!(entry.name.to_bytes(), b"." | b".."));
         entries.map(|entry| {
             let name = OsStr::from_bytes(entry.name.to_bytes()).to_str();
             (name.filter(|name| is_presentable(name)), entry.file_type)

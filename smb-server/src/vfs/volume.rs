@@ -9,7 +9,7 @@ use ringway::fs::{Dir, File, OFlags};
 
 use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
-use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, beneath, place};
+use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
 use super::{Attributes, Error, SharePath};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
@@ -19,7 +19,7 @@ const RACES_MAX: usize = 16;
 /// A share's tree.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    root: Dir,
+    tree: Tree,
 }
 
 /// How to open. MS-FSA 2.1.5.1.
@@ -99,7 +99,8 @@ impl Volume {
     /// # Errors
     /// Those of `open`.
     pub fn open_root(path: &Path) -> io::Result<Self> {
-        Ok(Self { root: Dir::open_ambient(path)? })
+        let root = Dir::open_ambient(path)?;
+        Ok(Self { tree: Tree { root, index: Arc::default() } })
     }
 
     /// Room on the file system that holds the root.
@@ -107,7 +108,7 @@ impl Volume {
     /// # Errors
     /// Those of `fstatfs`.
     pub async fn statfs(&self) -> Result<SpaceInfo, Error> {
-        let stat = self.root.as_file().statfs().await?;
+        let stat = self.tree.root.as_file().statfs().await?;
         let unit = u64::try_from(stat.f_frsize).ok().filter(|unit| *unit != 0);
         let block_size = unit.or_else(|| u64::try_from(stat.f_bsize).ok()).unwrap_or(4096);
         Ok(SpaceInfo {
@@ -118,25 +119,32 @@ impl Volume {
         })
     }
 
-    /// The root as `who` sees it.
-    fn root_for(&self, who: Option<&Arc<Identity>>) -> Dir {
-        self.root.with_identity(who.cloned())
+    /// The tree as `who` sees it.
+    fn tree_for(&self, who: Option<&Arc<Identity>>) -> Tree {
+        Tree {
+            root: self.tree.root.with_identity(who.cloned()),
+            index: Arc::clone(&self.tree.index),
+        }
     }
 
     /// Which file a path means, if it exists.
     ///
     /// # Errors
     /// [`Error::PathNotFound`] if the folder it would be in does not exist.
-    pub async fn look_up(&self, who: Option<&Arc<Identity>>, path: &SharePath) -> Result<Option<FileKey>, Error> {
-        let root = self.root_for(who);
+    pub async fn look_up(
+        &self,
+        who: Option<&Arc<Identity>>,
+        path: &SharePath,
+    ) -> Result<Option<FileKey>, Error> {
+        let tree = self.tree_for(who);
         let Some((parents, last)) = path.split_last() else {
-            return Ok(Some(FileKey::of(&root.as_file().statx(MASK).await?)));
+            return Ok(Some(FileKey::of(&tree.root.as_file().statx(MASK).await?)));
         };
-        let place = place(&root, parents, last).await?;
+        let place = place(&tree, parents, last).await?;
         if !place.exists {
             return Ok(None);
         }
-        let file = open_place(&root, &place, OFlags::PATH).await?;
+        let file = open_place(&tree.root, &place, OFlags::PATH).await?;
         Ok(Some(FileKey::of(&file.statx(MASK).await?)))
     }
 
@@ -145,21 +153,28 @@ impl Volume {
     /// # Errors
     /// [`Error`], with nothing opened; a file that was created and could not be given its attributes
     /// stays.
-    pub async fn open(&self, who: Option<&Arc<Identity>>, path: &SharePath, how: &Open) -> Result<Opened, Error> {
-        let root = self.root_for(who);
-        let Some((parents, last)) = path.split_last() else { return self.open_itself(root, how).await };
+    pub async fn open(
+        &self,
+        who: Option<&Arc<Identity>>,
+        path: &SharePath,
+        how: &Open,
+    ) -> Result<Opened, Error> {
+        let tree = self.tree_for(who);
+        let Some((parents, last)) = path.split_last() else {
+            return self.open_itself(tree, how).await;
+        };
         if how.disposition != Disposition::Create
-            && let Some(file) = open_exact(&root, path, how).await?
+            && let Some(file) = open_exact(&tree.root, path, how).await?
         {
-            return opened(root, path.clone(), file, how).await;
+            return opened(tree, path.clone(), file, how).await;
         }
         for _ in 0..RACES_MAX {
-            let place = place(&root, parents, last).await?;
+            let place = place(&tree, parents, last).await?;
             let result = match (place.exists, how.disposition) {
                 (true, Disposition::Create) => return Err(Error::Exists),
-                (true, _) => open_found(&root, &place, how).await,
+                (true, _) => open_found(&tree, &place, how).await,
                 (false, Disposition::Open) => return Err(Error::NotFound),
-                (false, _) => create(&root, &place, how).await,
+                (false, _) => create(&tree, &place, how).await,
             };
             match result {
                 // Somebody else made it, or removed it, since we looked.
@@ -170,15 +185,15 @@ impl Volume {
         Err(Error::Busy)
     }
 
-    async fn open_itself(&self, root: Dir, how: &Open) -> Result<Opened, Error> {
+    async fn open_itself(&self, tree: Tree, how: &Open) -> Result<Opened, Error> {
         match (how.disposition, how.kind) {
             (Disposition::Create, _) => return Err(Error::Exists),
             (_, Kind::File) => return Err(Error::IsDirectory),
             _ => {}
         }
         // Opened anew, so that permission to list it is checked for this user.
-        let file = open_any(&root, Path::new("."), how).await?;
-        opened(root, SharePath::default(), file, how).await
+        let file = open_any(&tree.root, Path::new("."), how).await?;
+        opened(tree, SharePath::default(), file, how).await
     }
 }
 
@@ -194,10 +209,10 @@ async fn open_exact(root: &Dir, path: &SharePath, how: &Open) -> Result<Option<F
     }
 }
 
-async fn open_found(root: &Dir, place: &Place, how: &Open) -> Result<Opened, Error> {
+async fn open_found(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error> {
     let path = place_path(place);
-    let file = open_any(root, &path.to_unix(), how).await?;
-    opened(root.clone(), path, file, how).await
+    let file = open_any(&tree.root, &path.to_unix(), how).await?;
+    opened(tree.clone(), path, file, how).await
 }
 
 async fn open_place(root: &Dir, place: &Place, flags: OFlags) -> Result<File, Error> {
@@ -222,17 +237,21 @@ async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
     let open = async |flags| root.open_at(path, &beneath(flags)).await.map_err(Error::of_open);
     match open(mode | directory | OFlags::NONBLOCK).await {
         // A directory's "contents" are written by creating in it, which needs no open for writing.
-        Err(Error::IsDirectory) if how.kind != Kind::File => open(OFlags::RDONLY | OFlags::DIRECTORY).await,
+        Err(Error::IsDirectory) if how.kind != Kind::File => {
+            open(OFlags::RDONLY | OFlags::DIRECTORY).await
+        }
         // Who does not want the contents can do with less than permission to read them.
         Err(Error::AccessDenied) if !how.read && !how.write => open(OFlags::PATH | directory).await,
         // A FIFO without a reader: no file for us, as it would be with one.
-        Err(Error::Io(error)) if error.raw_os_error() == Some(libc::ENXIO) => Err(Error::AccessDenied),
+        Err(Error::Io(error)) if error.raw_os_error() == Some(libc::ENXIO) => {
+            Err(Error::AccessDenied)
+        }
         result => result,
     }
 }
 
 /// Makes sure that it is what was asked for.
-async fn opened(root: Dir, path: SharePath, file: File, how: &Open) -> Result<Opened, Error> {
+async fn opened(tree: Tree, path: SharePath, file: File, how: &Open) -> Result<Opened, Error> {
     let stat = file.statx(MASK).await?;
     match (kind(&stat), how.kind) {
         (FileKind::Directory, Kind::File) => return Err(Error::IsDirectory),
@@ -241,24 +260,25 @@ async fn opened(root: Dir, path: SharePath, file: File, how: &Open) -> Result<Op
         // FIFOs, sockets and devices are not files to share.
         _ => return Err(Error::AccessDenied),
     }
-    let handle = Arc::new(Handle::new(root, path, file, &stat));
+    let handle = Arc::new(Handle::new(tree, path, file, &stat));
     Ok(Opened { handle, action: Action::Opened })
 }
 
 // ---- what is new
 
 /// Creates what `place` lacks. [`Error::Exists`] if somebody else was faster.
-async fn create(root: &Dir, place: &Place, how: &Open) -> Result<Opened, Error> {
+async fn create(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error> {
     let file = match how.kind {
         Kind::Directory => create_directory(place).await?,
         Kind::Any | Kind::File => create_file(place, how).await?,
     };
+    place.note_created(tree).await;
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
         wanted.write(&file, &stat).await?;
     }
-    let handle = Arc::new(Handle::new(root.clone(), place_path(place), file, &stat));
+    let handle = Arc::new(Handle::new(tree.clone(), place_path(place), file, &stat));
     if how.allocation_size != 0 && !handle.is_directory() {
         match handle.allocate(how.allocation_size).await {
             Ok(()) | Err(Error::NotSupported) => {}

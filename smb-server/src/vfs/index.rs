@@ -1,0 +1,184 @@
+//! The names of directories by their folded form, so that a name that is not there need not be
+//! looked for in the whole directory each time.
+//!
+//! Every file that is created, and every probe for one that does not exist, asks for a name that may
+//! be there in another case. Reading ten thousand entries for each of ten thousand new files is the
+//! price without an index. An index is believed while the directory's times of change are those it
+//! was made at, and for a short while only, since the grain of those times is coarse.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ringway::fs::Statx;
+
+use super::metadata::FileKey;
+use super::name;
+
+/// How long an index is believed: what somebody does outside in the same tick of the clock as its
+/// making is noticed after this at the latest.
+const LIFETIME: Duration = Duration::from_secs(2);
+
+/// How many names one directory's index may have; a larger directory is searched.
+const NAMES_MAX: usize = 200_000;
+
+/// How many directories have an index at once: those being worked in.
+const DIRECTORIES_MAX: usize = 64;
+
+/// The indexes of a volume.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    directories: Mutex<HashMap<FileKey, Names>>,
+}
+
+/// When a directory last changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp {
+    modified: (i64, u32),
+    changed: (i64, u32),
+}
+
+/// A directory at a point in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Version {
+    pub(super) key: FileKey,
+    pub(super) stamp: Stamp,
+}
+
+#[derive(Debug)]
+struct Names {
+    stamp: Stamp,
+    made: Instant,
+    /// Of names that differ in case only, the first in order.
+    by_folded: HashMap<String, String>,
+}
+
+/// What an index says of a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// There is no index to be believed.
+    Unknown,
+    /// No name equals it but for case.
+    Absent,
+    /// This one does.
+    Present(String),
+}
+
+impl Version {
+    pub(super) fn of(stat: &Statx) -> Self {
+        let stamp = Stamp {
+            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        };
+        Self { key: FileKey::of(stat), stamp }
+    }
+}
+
+impl Index {
+    pub(super) fn look_up(&self, version: Version, wanted: &str, now: Instant) -> Answer {
+        let directories = self.lock();
+        let names =
+            directories.get(&version.key).filter(|names| names.is_believed(version.stamp, now));
+        match names.map(|names| names.by_folded.get(&name::folded(wanted))) {
+            None => Answer::Unknown,
+            Some(None) => Answer::Absent,
+            Some(Some(found)) => Answer::Present(found.clone()),
+        }
+    }
+
+    /// Takes up the names that a directory had, unless they are too many.
+    pub(super) fn insert(
+        &self,
+        version: Version,
+        names: impl Iterator<Item = String>,
+        now: Instant,
+    ) {
+        let mut by_folded: HashMap<String, String> = HashMap::new();
+        for name in names {
+            if by_folded.len() == NAMES_MAX {
+                return;
+            }
+            let first = by_folded.entry(name::folded(&name)).or_insert_with(|| name.clone());
+            if name < *first {
+                *first = name;
+            }
+        }
+        let mut directories = self.lock();
+        if directories.len() >= DIRECTORIES_MAX && !directories.contains_key(&version.key) {
+            let oldest =
+                directories.iter().min_by_key(|(_, names)| names.made).map(|(key, _)| *key);
+            oldest.map(|key| directories.remove(&key));
+        }
+        directories.insert(version.key, Names { stamp: version.stamp, made: now, by_folded });
+    }
+
+    /// Notes a name that was added to the directory, which was at `before` and is at `after` now.
+    pub(super) fn add(&self, before: Version, after: Version, name: &str) {
+        let mut directories = self.lock();
+        let Some(names) =
+            directories.get_mut(&before.key).filter(|names| names.stamp == before.stamp)
+        else {
+            return;
+        };
+        names.stamp = after.stamp;
+        names.by_folded.entry(name::folded(name)).or_insert_with(|| name.to_owned());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FileKey, Names>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    fn is_believed(&self, stamp: Stamp, now: Instant) -> bool {
+        self.stamp == stamp && now.saturating_duration_since(self.made) < LIFETIME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(seconds: i64) -> Version {
+        let stamp = Stamp { modified: (seconds, 0), changed: (seconds, 0) };
+        Version { key: FileKey { dev: 1, ino: 2 }, stamp }
+    }
+
+    fn present(name: &str) -> Answer {
+        Answer::Present(name.to_owned())
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_while_the_directory_is_unchanged() {
+        let (index, now) = (Index::default(), Instant::now());
+        assert_eq!(index.look_up(version(1), "a", now), Answer::Unknown);
+        let names = ["readme", "README", "Ärger"].map(String::from);
+        index.insert(version(1), names.into_iter(), now);
+        assert_eq!(index.look_up(version(1), "ReadMe", now), present("README"));
+        assert_eq!(index.look_up(version(1), "äRGER", now), present("Ärger"));
+        assert_eq!(index.look_up(version(1), "a", now), Answer::Absent);
+        assert_eq!(index.look_up(version(2), "a", now), Answer::Unknown);
+        assert_eq!(index.look_up(version(1), "a", now + LIFETIME), Answer::Unknown);
+    }
+
+    #[test]
+    fn an_addition_is_noted_only_in_the_version_that_it_was_made_in() {
+        let (index, now) = (Index::default(), Instant::now());
+        index.insert(version(1), std::iter::empty(), now);
+        index.add(version(1), version(2), "New");
+        assert_eq!(index.look_up(version(2), "NEW", now), present("New"));
+        // Somebody else changed the directory between: the index is of no use any more.
+        index.add(version(3), version(4), "Other");
+        assert_eq!(index.look_up(version(4), "other", now), Answer::Unknown);
+    }
+
+    #[test]
+    fn the_number_of_directories_is_bounded() {
+        let (index, now) = (Index::default(), Instant::now());
+        for ino in 0..1000 {
+            let version = Version { key: FileKey { dev: 1, ino }, ..version(1) };
+            index.insert(version, std::iter::empty(), now);
+        }
+        assert_eq!(index.lock().len(), DIRECTORIES_MAX);
+    }
+}
