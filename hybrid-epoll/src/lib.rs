@@ -17,6 +17,7 @@
 
 #![allow(unsafe_code, reason = "takes operations over from `Driver::submit`")]
 
+mod cached;
 mod credentials;
 mod descriptor;
 mod offload;

@@ -9,7 +9,7 @@ use ringway_epoll::{EpollDriver, Options};
 
 use crate::drivers::{Drivers, Parking};
 use crate::features::{Features, OpSet};
-use crate::uring::UringDriver;
+use crate::uring::{Sleep, UringDriver};
 
 /// The environment variable that overrides [`Backend::Auto`].
 const VARIABLE: &str = "RINGWAY_BACKEND";
@@ -72,7 +72,8 @@ pub(crate) fn open(wanted: Backend, options: &Options) -> io::Result<(Drivers, F
     let epoll = EpollDriver::new(options)?;
     let (wanted, chosen_by) = overridden(wanted)?;
     let mut features = Features { backend: wanted, chosen_by, reasons: Vec::new(), ring: None };
-    let parking = match (wanted != Backend::Epoll).then(UringDriver::open) {
+    let sleep = if wanted == Backend::Hybrid { Sleep::InEpoll } else { Sleep::InRing };
+    let parking = match (wanted != Backend::Epoll).then(|| UringDriver::open(sleep)) {
         None => Parking::Epoll,
         Some(Ok((ring, found))) => {
             features.ring = Some(found);

@@ -244,18 +244,22 @@ impl Ops {
         ended.run();
     }
 
-    /// One turn of the drivers: sends, sleeps up to `timeout`, delivers.
+    /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
-        let mut completions = mem::take(&mut state.completions);
-        let result = state.drivers.turn(timeout, &mut completions);
-        drop(state);
+        let OpsState { drivers, completions, .. } = &mut *self.state.borrow_mut();
+        drivers.turn(timeout, completions)
+    }
+
+    /// Delivers what the turn brought; tells how much.
+    pub(crate) fn deliver(&self) -> usize {
+        let mut completions = mem::take(&mut self.state.borrow_mut().completions);
+        let count = completions.len();
         for completion in completions.drain(..) {
             let ended = self.state.borrow_mut().table.complete(completion);
             ended.run();
         }
         self.state.borrow_mut().completions = completions;
-        result
+        count
     }
 
     /// How many operations still owe their last completion.

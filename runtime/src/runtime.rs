@@ -172,6 +172,9 @@ impl Core {
         let timeout = if sleeps { self.until_next_timer() } else { Some(Duration::ZERO) };
         let turned = self.ops.turn(timeout);
         self.tasks.remote.wake_up();
+        if self.ops.deliver() > 0 {
+            self.pool_queue.wake();
+        }
         if let Err(error) = turned {
             panic!("the runtime's driver broke: {error}");
         }
@@ -193,6 +196,7 @@ impl Core {
             if left.is_zero() || self.ops.turn(Some(left)).is_err() {
                 break;
             }
+            self.ops.deliver();
         }
         let leaked = self.ops.in_flight();
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ on_each_backend!(
     the_peer_sees_the_end_when_a_stream_is_dropped_with_a_receive_pending,
     sending_to_a_peer_that_is_gone_is_an_error_and_no_signal,
     shutdown_ends_a_pending_receive,
+    data_from_another_thread_ends_the_sleep,
     a_stream_moves_through_std_unless_operations_are_in_flight,
     ipv6_works_and_addresses_are_told,
     receives_into_the_part_of_a_buffer_that_a_slice_names,
@@ -199,6 +200,26 @@ fn shutdown_ends_a_pending_receive(rt: Runtime) {
         server.shutdown(Shutdown::Both).unwrap();
         let ended = timeout(Duration::from_secs(5), receiving).await.expect("it still waits");
         assert_eq!(ended.unwrap().unwrap(), 0);
+    });
+}
+
+fn data_from_another_thread_ends_the_sleep(rt: Runtime) {
+    rt.block_on(async {
+        let (listener, addr) = listener();
+        let sender = std::thread::spawn(move || {
+            let mut stream = std::net::TcpStream::connect(addr).unwrap();
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(3));
+                stream.write_all(b"x").unwrap();
+            }
+        });
+        let (stream, _) = listener.accept().await.unwrap();
+        for _ in 0..20 {
+            // Nothing else could end the sleep before the limit.
+            let received = timeout(Duration::from_secs(5), stream.recv(vec![0; 1])).await;
+            assert_eq!(received.expect("it slept on").0.unwrap(), 1);
+        }
+        sender.join().unwrap();
     });
 }
 

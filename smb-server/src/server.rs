@@ -140,7 +140,11 @@ impl Server {
         let server = &self.shared.server;
         let users = self.shared.protocol.users.names();
         let pairs = users.flat_map(|user| server.shares().iter().map(move |share| (user, share)));
-        pairs.map(|(user, share)| server.accounts().explain(user, share)).collect()
+        let works_as = |(user, share): (&str, &Arc<Share>)| {
+            let (uid, because) = server.accounts().explain(user, share.owner);
+            WorksAs { user: user.to_owned(), share: share.name.clone(), uid, because }
+        };
+        pairs.map(works_as).collect()
     }
 
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,

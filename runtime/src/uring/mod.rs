@@ -22,7 +22,7 @@ use ringway_driver::{Completion, Credentials, Op, Token};
 
 use crate::features::{OpSet, RingFeatures};
 
-pub(crate) use setup::{SetupError, SetupFlag};
+pub(crate) use setup::{SetupError, SetupFlag, Sleep};
 
 /// User data of the poll that watches another descriptor.
 const WATCH: u64 = 1 << 60;
@@ -59,8 +59,8 @@ impl UringDriver {
     ///
     /// # Errors
     /// When there is none to be had.
-    pub(crate) fn open() -> Result<(Self, RingFeatures), SetupError> {
-        let (ring, features) = setup::open()?;
+    pub(crate) fn open(sleep: Sleep) -> Result<(Self, RingFeatures), SetupError> {
+        let (ring, features) = setup::open(sleep)?;
         let driver = Self {
             ring,
             ops: features.ops,

@@ -19,8 +19,8 @@ const ENTRIES_MIN: u32 = 64;
 /// Completion entries per submission entry: far more operations wait than are sent in one batch.
 const CQ_FACTOR: u32 = 4;
 
-/// Flags to set rings up with, best first.
-const ATTEMPTS: [&[SetupFlag]; 4] = {
+/// Flags to set rings up with, best first. The last is for kernels before 5.18.
+const ATTEMPTS: [&[SetupFlag]; 6] = {
     use SetupFlag::{
         Clamp, CoopTaskrun, CqSize, DeferTaskrun, NoSqarray, SingleIssuer, SubmitAll, TaskrunFlag,
     };
@@ -28,8 +28,10 @@ const ATTEMPTS: [&[SetupFlag]; 4] = {
         // Completions are gathered until this thread asks for them, instead of interrupting it.
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
-        // Before 6.1 they at least wait for the next system call.
+        // Or they at least wait for this thread's next system call.
+        &[SingleIssuer, CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[CoopTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
+        &[SubmitAll, CqSize, Clamp],
         &[CqSize, Clamp],
     ]
 };
@@ -47,12 +49,27 @@ pub(crate) enum SetupFlag {
     Clamp,
 }
 
+/// Where the thread sleeps while the ring works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sleep {
+    InRing,
+    InEpoll,
+}
+
+impl Sleep {
+    /// Work that is put off until this thread asks for it does not wake an epoll set that has the ring
+    /// in it (seen on 6.18): it would sleep on beside a ring with something to tell.
+    fn goes_with(self, flags: &[SetupFlag]) -> bool {
+        self == Self::InRing || !flags.contains(&SetupFlag::DeferTaskrun)
+    }
+}
+
 /// A ring that works, and what it can do.
 ///
 /// # Errors
 /// When there is none to be had, with the step that failed.
-pub(super) fn open() -> Result<(IoUring, RingFeatures), SetupError> {
-    let (mut ring, flags) = create()?;
+pub(super) fn open(sleep: Sleep) -> Result<(IoUring, RingFeatures), SetupError> {
+    let (mut ring, flags) = create(sleep)?;
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
         let error = io::Error::new(io::ErrorKind::Unsupported, "older than Linux 5.11");
         return Err(SetupError::new("features", error));
@@ -64,9 +81,9 @@ pub(super) fn open() -> Result<(IoUring, RingFeatures), SetupError> {
     Ok((ring, RingFeatures { entries, flags, ops }))
 }
 
-fn create() -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
+fn create(sleep: Sleep) -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
     let mut last = io::Error::from(io::ErrorKind::Unsupported);
-    for flags in ATTEMPTS {
+    for flags in ATTEMPTS.into_iter().filter(|flags| sleep.goes_with(flags)) {
         let mut entries = ENTRIES;
         while entries >= ENTRIES_MIN {
             last = match build(flags, entries) {

@@ -27,7 +27,7 @@ pub fn status_of(error: &Error) -> NtStatus {
         Error::Cancelled => NtStatus::CANCELLED,
         Error::Io(error) => {
             tracing::warn!(%error, "file system");
-            NtStatus::UNEXPECTED_IO_ERROR
+            NtStatus::IO_DEVICE_ERROR
         }
     }
 }
