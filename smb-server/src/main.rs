@@ -1,7 +1,6 @@
 //! The program: command line in, a running server out, and its end on a signal.
 
 mod cli;
-mod stand_in;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -18,7 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use cli::banner::{BannerFacts, banner};
 use cli::{Cli, Command, ServeArgs};
-use stand_in::Server;
+use usmbd::server::Server;
 
 /// How long requests in flight may take to finish after the first signal: less than systemd's patience of 90 s.
 const GRACE: Duration = Duration::from_secs(30);

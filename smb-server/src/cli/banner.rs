@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use usmbd::config::{Config, Secret, ShareConfig};
+use usmbd::server::WorksAs;
 
 use super::quote;
 
@@ -13,8 +14,7 @@ pub(crate) struct BannerFacts {
     pub(crate) features: String,
     /// Where the server listens, with the ports it got.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// User, share, and as whom the user works there.
-    pub(crate) identities: Vec<(String, String, String)>,
+    pub(crate) identities: Vec<WorksAs>,
     /// What this machine is called.
     pub(crate) host: String,
     /// The password of the user that was made up.
@@ -38,8 +38,8 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
         writeln!(out, "listening on {address}")?;
     }
     writeln!(out, "users")?;
-    for (user, share, description) in &facts.identities {
-        writeln!(out, "  {user} on {share}: {description}")?;
+    for WorksAs { user, share, because, .. } in &facts.identities {
+        writeln!(out, "  {user} on {share}: {because}")?;
     }
     if let (Some(user), Some(password)) = (config.users.first(), &facts.password) {
         writeln!(
@@ -125,7 +125,12 @@ mod tests {
         BannerFacts {
             features: "epoll, because no ring".into(),
             addresses: vec![address.parse().unwrap()],
-            identities: vec![("ann".into(), "data".into(), "unix account ann (uid 1000)".into())],
+            identities: vec![WorksAs {
+                user: "ann".into(),
+                share: "data".into(),
+                uid: 1000,
+                because: "unix account ann (uid 1000)".into(),
+            }],
             host: "tower".into(),
             password: None,
         }

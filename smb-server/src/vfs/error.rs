@@ -41,6 +41,9 @@ pub enum Error {
     /// The name is longer than the file system takes.
     #[error("name too long")]
     NameTooLong,
+    /// The path names what lies above something: `..`.
+    #[error("a path with ..")]
+    PathSyntax,
     /// The path leaves the share.
     #[error("the path leaves the share")]
     Escapes,

@@ -24,7 +24,7 @@ impl SharePath {
     /// Reads a name as SMB2 has it: components separated by backslashes, relative to the share.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a leading backslash, [`Error::Escapes`] for `..`,
+    /// [`Error::Invalid`] for a leading backslash, [`Error::PathSyntax`] for `..`,
     /// [`Error::NotSupported`] for a named stream, otherwise [`Error::NameInvalid`].
     pub fn parse(name: &str) -> Result<Self, Error> {
         if name.starts_with('\\') {
@@ -86,7 +86,7 @@ fn strip_unnamed_stream(name: &str) -> &str {
 
 fn component(name: &str) -> Result<String, Error> {
     if name == ".." {
-        return Err(Error::Escapes);
+        return Err(Error::PathSyntax);
     }
     if name.contains(':') {
         return Err(Error::NotSupported);
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_or_nowhere_are_refused() {
         assert!(matches!(SharePath::parse(r"\a"), Err(Error::Invalid)));
-        assert!(matches!(SharePath::parse(".."), Err(Error::Escapes)));
-        assert!(matches!(SharePath::parse(r"a\..\b"), Err(Error::Escapes)));
+        assert!(matches!(SharePath::parse(".."), Err(Error::PathSyntax)));
+        assert!(matches!(SharePath::parse(r"a\..\b"), Err(Error::PathSyntax)));
         assert!(matches!(SharePath::parse("a:stream"), Err(Error::NotSupported)));
         for name in [".", r"a\\b", "a/b", "a*", "a?", "a<", "a>", "a\"", "a|", "a\0", "a\x1f"] {
             assert!(matches!(SharePath::parse(name), Err(Error::NameInvalid)), "{name:?}");
