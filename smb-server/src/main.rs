@@ -123,8 +123,10 @@ fn host_name() -> String {
 fn probe() -> ExitCode {
     for backend in [Backend::Auto, Backend::Uring, Backend::Hybrid, Backend::Epoll] {
         match Builder::new().backend(backend).build() {
-            Ok(runtime) => say(format_args!("{backend:<6}  {}\n", runtime.features())),
-            Err(error) => say(format_args!("{backend:<6}  cannot run: {error}\n")),
+            Ok(runtime) => {
+                say(format_args!("{:<6}  {}\n", backend.to_string(), runtime.features()))
+            }
+            Err(error) => say(format_args!("{:<6}  cannot run: {error}\n", backend.to_string())),
         }
     }
     ExitCode::SUCCESS

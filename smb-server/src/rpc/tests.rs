@@ -171,7 +171,7 @@ fn parameters_cut_short_are_answered_with_a_fault_and_the_pipe_lives_on() {
     let mut pipe = bound();
     let request = dialogue(SHARE_ENUM)[1].0.clone();
     // The enumeration is read up to its resume handle; what is cut before that is missed.
-    for length in (24..request.len()).filter(|length| length % 4 == 0) {
+    for length in (24..request.len()).filter(|length| length.is_multiple_of(4)) {
         let mut short = request[..length].to_vec();
         short[8..10].copy_from_slice(&u16::try_from(length).unwrap().to_le_bytes());
         let answer = pipe.transact(&short, OUTPUT_MAX).unwrap().data;
