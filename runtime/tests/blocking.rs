@@ -35,7 +35,7 @@ fn blocking_work_gives_its_result_and_leaves_the_loop_free(rt: Runtime) {
 
 fn a_panic_in_blocking_work_is_an_error(rt: Runtime) {
     rt.block_on(async {
-        let error = spawn_blocking(|| panic!("on purpose")).await.map(|()| ()).unwrap_err();
+        let error = spawn_blocking(|| -> () { panic!("on purpose") }).await.unwrap_err();
         assert!(error.to_string().contains("on purpose"), "{error}");
         assert_eq!(spawn_blocking(|| 2).await.unwrap(), 2);
     });

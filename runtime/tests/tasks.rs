@@ -113,13 +113,17 @@ fn a_detached_task_goes_on(rt: Runtime) {
 }
 
 fn tasks_go_on_in_the_next_block_on(rt: Runtime) {
-    let task = rt.block_on(async {
-        spawn(async {
+    let done = Rc::new(RefCell::new(None));
+    let output = done.clone();
+    rt.block_on(async {
+        drop(spawn(async move {
             sleep(Duration::from_millis(1)).await;
-            9
-        })
+            *output.borrow_mut() = Some(9);
+        }));
     });
-    assert_eq!(rt.block_on(task).unwrap(), 9);
+    assert_eq!(*done.borrow(), None);
+    rt.block_on(sleep(Duration::from_millis(5)));
+    assert_eq!(*done.borrow(), Some(9));
 }
 
 fn many_tasks_take_turns(rt: Runtime) {
@@ -258,7 +262,9 @@ fn a_runtimes_end_drops_its_tasks(rt: Runtime) {
     let (flags, dropped): (Vec<_>, Vec<_>) = (0..3).map(|_| DropFlag::new()).unzip();
     let mut flags = flags.into_iter();
     let (one, two, three) = (flags.next(), flags.next(), flags.next());
-    let handle = rt.block_on(async move {
+    let handle = Rc::new(RefCell::new(None));
+    let keep = handle.clone();
+    rt.block_on(async move {
         let (client, server) = pair().await;
         spawn(async move {
             let _flag = one;
@@ -268,20 +274,19 @@ fn a_runtimes_end_drops_its_tasks(rt: Runtime) {
             let _flag = two;
             sleep(Duration::from_secs(3600)).await;
         });
-        let handle = spawn(async move {
+        *keep.borrow_mut() = Some(spawn(async move {
             let _flag = three;
             pending::<()>().await;
-        });
+        }));
         sleep(Duration::from_millis(2)).await;
         drop(client);
-        handle
     });
     // The first of them may have seen the end of its stream.
     let report = rt.shutdown(Duration::from_secs(5));
     assert!((2..=3).contains(&report.cancelled), "{report:?}");
     assert_eq!(report.leaked, 0);
     assert!(dropped.iter().all(|dropped| dropped.get()));
-    assert!(handle.is_finished());
+    assert!(handle.borrow().as_ref().unwrap().is_finished());
 }
 
 fn a_waker_may_outlive_its_runtime(rt: Runtime) {
