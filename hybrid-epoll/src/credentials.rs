@@ -67,7 +67,9 @@ impl Identity {
         set_id(libc::SYS_setfsgid, self.gid);
         // After the groups: it may take, or give, capabilities, so those come last.
         set_id(libc::SYS_setfsuid, self.uid);
-        set_capabilities(None, self.capabilities)?;
+        if capabilities(None)? != self.capabilities {
+            set_capabilities(None, self.capabilities)?;
+        }
         // setfsuid and setfsgid do not say whether they succeeded.
         if Self::current()? == *self { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }

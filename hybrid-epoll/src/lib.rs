@@ -17,6 +17,7 @@
 
 #![allow(unsafe_code, reason = "takes operations over from `Driver::submit`")]
 
+mod cached;
 mod credentials;
 mod descriptor;
 mod offload;
@@ -124,6 +125,9 @@ impl EpollDriver {
     }
 
     /// As [`Driver::submit`], but straight to the pool, whatever the operation.
+    ///
+    /// One that waits for a peer holds its thread, and a drop of the driver, for as long. A socket or
+    /// pipe with `O_NONBLOCK` answers `-EAGAIN` instead of waiting ([`syscall::run`]).
     ///
     /// # Safety
     /// As for [`Driver::submit`].

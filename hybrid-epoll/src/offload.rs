@@ -257,3 +257,27 @@ impl Shared {
         let _ = self.poller.notify();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn threads_end_when_there_is_nothing_to_do_and_start_again_when_there_is() {
+        let poller = Arc::new(Poller::new().unwrap());
+        let pool = Pool::with_keep_alive(&Options::default(), &poller, Duration::from_millis(10));
+        for _ in 0..2 {
+            let (done, is_done) = mpsc::channel();
+            pool.execute(Box::new(move || done.send(()).unwrap())).unwrap();
+            is_done.recv().unwrap();
+            let start = Instant::now();
+            while !pool.has_no_threads() {
+                assert!(start.elapsed() < Duration::from_secs(20), "the thread stays");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}

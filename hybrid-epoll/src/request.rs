@@ -72,6 +72,10 @@ impl Request {
     }
 
     fn attempt_once(&mut self) -> Option<i32> {
+        // SAFETY: promised to `Request::new`.
+        if self.credentials.is_some() && !unsafe { syscall::has_form_now(&self.op) } {
+            return None;
+        }
         let mut answer = None;
         let switched = with_credentials(self.credentials.as_deref(), || {
             // SAFETY: promised to `Request::new`.

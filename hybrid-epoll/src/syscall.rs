@@ -9,11 +9,12 @@ use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use libc::c_int;
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Credentials, Op};
 
+use crate::cached;
 use crate::descriptor::{
-    TRANSFER_MAX, is_file, is_nonblocking, outcome, poll, read, set_status_flags, socket_error,
-    status_flags, write,
+    is_file, is_nonblocking, outcome, poll, read, set_status_flags, socket_error, status_flags,
+    write,
 };
 
 /// The offset by which `Read` and `Write` say "no offset": the descriptor is a stream.
@@ -154,7 +155,7 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
                 let result = read(fd, buf, len, STREAM, libc::RWF_NOWAIT);
                 unless_refused(result, || stream_now(fd, libc::POLLIN, op))
             }
-            Op::Read { fd, buf, len, offset } => read_cached(fd, buf, len, offset),
+            Op::Read { fd, buf, len, offset } => cached::read(fd, buf, len, offset),
             Op::Write { fd, buf, len, offset: STREAM } => {
                 let result = write(fd, buf, len, STREAM, libc::RWF_NOWAIT);
                 // A blocking pipe that polls as writable takes this much at once, maybe not more.
@@ -168,7 +169,7 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             }
             // Waits for the device by its nature.
             Op::Fsync { .. } => None,
-            Op::OpenAt { path, how } => open_cached(path, how),
+            Op::OpenAt { path, how } => cached::open(path, how),
             // The inode of an open descriptor is in memory; a path may lead through cold directories.
             Op::Statx { path, flags, .. } => {
                 let itself = path.name.is_null() || *path.name == 0;
@@ -189,6 +190,30 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             // Counters that a mounted file system keeps in memory.
             Op::Statfs { .. } => Some(run(op)),
         }
+    }
+}
+
+/// Whether [`try_now`] has more to say about `op` than `None`: worth asking before it costs a switch
+/// of credentials.
+///
+/// # Safety
+/// As for [`run`].
+pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
+    match *op {
+        Op::Fsync { .. }
+        | Op::Truncate { .. }
+        | Op::Allocate { .. }
+        | Op::MkdirAt { .. }
+        | Op::UnlinkAt { .. }
+        | Op::RenameAt { .. }
+        | Op::ReadlinkAt { .. }
+        | Op::Getdents { .. }
+        | Op::GetXattr { .. }
+        | Op::SetXattr { .. } => false,
+        // SAFETY: the caller keeps `how` valid.
+        Op::OpenAt { how, .. } => unsafe { cached::may_open(how) },
+        Op::Statx { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
+        _ => true,
     }
 }
 
@@ -218,36 +243,11 @@ fn unless_waiting(flags: c_int, result: i32) -> Option<i32> {
 }
 
 /// `None` for would-block; `otherwise` when the file or the kernel has no `RWF_NOWAIT`.
-fn unless_refused(result: i32, otherwise: impl FnOnce() -> Option<i32>) -> Option<i32> {
+pub(crate) fn unless_refused(result: i32, otherwise: impl FnOnce() -> Option<i32>) -> Option<i32> {
     match -result {
         libc::EAGAIN => None,
         libc::EOPNOTSUPP | libc::ENOSYS => otherwise(),
         _ => Some(result),
-    }
-}
-
-/// All of the range, or up to the end of the file, if it is in the page cache.
-///
-/// A cached beginning is not returned on its own: callers take a short read of a file for its end.
-///
-/// # Safety
-/// As for [`read`].
-unsafe fn read_cached(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Option<i32> {
-    let len = len.min(TRANSFER_MAX);
-    let mut done: u32 = 0;
-    loop {
-        let at = offset.wrapping_add(done.into());
-        // SAFETY: `done <= len`, so the rest lies within the caller's buffer.
-        let result = unsafe { read(fd, buf.add(done as usize), len - done, at, libc::RWF_NOWAIT) };
-        let count = unless_refused(result, || None)?;
-        match u32::try_from(count) {
-            Ok(count) => done += count,
-            Err(_) if done == 0 => return Some(count),
-            Err(_) => return None,
-        }
-        if count == 0 || done == len {
-            return Some(done.cast_signed());
-        }
     }
 }
 
@@ -281,28 +281,42 @@ unsafe fn start_connect(fd: RawFd, op: &Op) -> Option<i32> {
     (!under_way).then_some(result)
 }
 
-/// Opens what can be found without leaving the caches.
-///
-/// # Safety
-/// As for [`run`].
-unsafe fn open_cached(path: Path, how: *const libc::open_how) -> Option<i32> {
-    // SAFETY: the caller keeps `how` valid.
-    let mut cached = unsafe { *how };
-    cached.resolve |= libc::RESOLVE_CACHED;
-    // Opening a FIFO, or a file that another holds a lease on, can wait even so. O_NONBLOCK
-    // prevents it and is taken off again; where it cannot matter, openat2 may refuse it.
-    let patient = (libc::O_NONBLOCK | libc::O_PATH | libc::O_DIRECTORY) as u64;
-    let hurry = cached.flags & patient == 0;
-    if hurry {
-        cached.flags |= libc::O_NONBLOCK as u64;
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use ringway_driver::Path;
+
+    use super::*;
+
+    #[test]
+    fn operations_without_a_form_that_does_not_block_are_known_beforehand() {
+        let (fd, buf, len, name) = (-1, ptr::dangling_mut::<u8>(), 0, c"".as_ptr());
+        let path = Path { dir: fd, name: c"x".as_ptr() };
+        // SAFETY: a structure of numbers.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = libc::O_CREAT as u64;
+        for op in [
+            Op::Fsync { fd, data_only: false },
+            Op::OpenAt { path, how: &raw const how },
+            Op::Statx { path, flags: 0, mask: 0, out: ptr::null_mut() },
+            Op::Truncate { fd, len: 0 },
+            Op::Allocate { fd, mode: 0, offset: 0, len: 1 },
+            Op::MkdirAt { path, mode: 0 },
+            Op::UnlinkAt { path, flags: 0 },
+            Op::RenameAt { from: path, to: path, flags: 0 },
+            Op::ReadlinkAt { path, buf, len },
+            Op::Getdents { fd, buf, len },
+            Op::GetXattr { fd, name, buf, len },
+            Op::SetXattr { fd, name, buf, len, flags: 0 },
+        ] {
+            // SAFETY: nothing is written to a buffer of no bytes, and -1 is no descriptor.
+            unsafe {
+                assert!(!has_form_now(&op), "{op:?}");
+                assert_eq!(try_now(&op), None, "{op:?}");
+            }
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { try_now(&Op::Chmod { fd, mode: 0 }) }, Some(-libc::EBADF));
     }
-    // SAFETY: the path is the caller's, `cached` lives until the call has returned.
-    let fd = unsafe { run(&Op::OpenAt { path, how: &raw const cached }) };
-    if fd >= 0 && hurry {
-        set_status_flags(fd, (cached.flags as c_int) & !libc::O_NONBLOCK);
-    }
-    // EINVAL: a kernel before RESOLVE_CACHED, or a request that is wrong in any form. ENXIO: a FIFO
-    // without a reader.
-    let unsettled = [libc::EAGAIN, libc::EINVAL, libc::ENXIO].contains(&-fd);
-    (!unsettled).then_some(fd)
 }

@@ -1,0 +1,104 @@
+//! What a handler sees around its request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::{Body, Reply, Request};
+use crate::state::{FileOpen, Open, Server, Session, Target, TreeConnect};
+use crate::wire::file_id::FileId;
+use crate::wire::status::NtStatus;
+
+/// Where a request stands: server, session, tree connect, and its compound so far.
+pub(super) struct Context {
+    pub(super) server: Arc<Server>,
+    /// The element's bytes, which a request's ranges refer to.
+    pub(super) bytes: Bytes,
+    /// The status of a CREATE that the following related requests build on.
+    pub(super) create_failed: Option<NtStatus>,
+    session: Option<Arc<Session>>,
+    tree: Option<Arc<TreeConnect>>,
+    last_file: Option<FileId>,
+    last_tree: Option<u32>,
+}
+
+impl Context {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        let bytes = Bytes::new();
+        Self { server, bytes, create_failed: None, session: None, tree: None, last_file: None, last_tree: None }
+    }
+
+    /// A request begins that is not related to the one before.
+    pub(super) fn forget(&mut self) {
+        self.create_failed = None;
+        self.last_file = None;
+        self.last_tree = None;
+    }
+
+    /// Why a related request cannot succeed.
+    pub(super) fn inherited_failure(&self) -> Option<NtStatus> {
+        self.create_failed
+    }
+
+    /// Remembers what a reply gave the client, for the related requests that follow.
+    pub(super) fn note(&mut self, reply: &Reply) {
+        match &reply.body {
+            Body::Create(response) => self.last_file = Some(response.file_id),
+            Body::TreeConnect(id, _) => self.last_tree = Some(*id),
+            _ => {}
+        }
+    }
+
+    /// Finds the session and the tree connect that the request needs.
+    pub(super) fn enter(&mut self, session_id: u64, tree_id: u32, request: &Request) -> Result<(), NtStatus> {
+        let session = self.server.session(session_id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+        self.tree = match request {
+            Request::Logoff | Request::TreeConnect(_) => None,
+            // MS-SMB2 3.3.5.2.11.
+            _ => {
+                let id = self.last_tree.unwrap_or(tree_id);
+                Some(session.tree(id).ok_or(NtStatus::NETWORK_NAME_DELETED)?)
+            }
+        };
+        self.session = Some(session);
+        Ok(())
+    }
+
+    pub(super) fn session(&self) -> Result<&Arc<Session>, NtStatus> {
+        self.session.as_ref().ok_or(NtStatus::USER_SESSION_DELETED)
+    }
+
+    pub(super) fn tree(&self) -> Result<&Arc<TreeConnect>, NtStatus> {
+        self.tree.as_ref().ok_or(NtStatus::NETWORK_NAME_DELETED)
+    }
+
+    /// The FileId that is meant: all ones stand for the one before, MS-SMB2 3.3.5.2.7.2.
+    pub(super) fn file_id(&mut self, file_id: FileId) -> Result<FileId, NtStatus> {
+        let meant = match file_id {
+            FileId::ANY => self.last_file.ok_or(NtStatus::FILE_CLOSED)?,
+            file_id => file_id,
+        };
+        self.last_file = Some(meant);
+        Ok(meant)
+    }
+
+    /// The open that a FileId names, if it belongs to this tree connect.
+    pub(super) fn open(&mut self, file_id: FileId) -> Result<Arc<Open>, NtStatus> {
+        let file_id = self.file_id(file_id)?;
+        let open = self.session()?.open(file_id).ok_or(NtStatus::FILE_CLOSED)?;
+        if open.tree_id == self.tree()?.id { Ok(open) } else { Err(NtStatus::FILE_CLOSED) }
+    }
+}
+
+/// The file of an open; pipes have none.
+pub(super) fn file_of(open: &Open) -> Result<&FileOpen, NtStatus> {
+    open.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST)
+}
+
+/// Whether changes are refused on this tree connect.
+pub(super) fn is_read_only(tree: &TreeConnect) -> bool {
+    match &tree.target {
+        Target::Disk { share, .. } => share.read_only,
+        Target::Ipc => false,
+    }
+}

@@ -1,0 +1,39 @@
+//! What a failure in the file system is called on the wire: the only such mapping.
+
+use crate::vfs::Error;
+use crate::wire::status::NtStatus;
+
+/// The NTSTATUS for a failure of the file system.
+#[must_use]
+pub fn status_of(error: &Error) -> NtStatus {
+    match error {
+        Error::NotFound => NtStatus::OBJECT_NAME_NOT_FOUND,
+        Error::PathNotFound => NtStatus::OBJECT_PATH_NOT_FOUND,
+        Error::Exists => NtStatus::OBJECT_NAME_COLLISION,
+        Error::IsDirectory => NtStatus::FILE_IS_A_DIRECTORY,
+        Error::NotADirectory => NtStatus::NOT_A_DIRECTORY,
+        Error::NotEmpty => NtStatus::DIRECTORY_NOT_EMPTY,
+        Error::AccessDenied | Error::Escapes => NtStatus::ACCESS_DENIED,
+        Error::ReadOnly => NtStatus::MEDIA_WRITE_PROTECTED,
+        Error::NoSpace => NtStatus::DISK_FULL,
+        Error::QuotaExceeded => NtStatus::QUOTA_EXCEEDED,
+        Error::NameInvalid | Error::NameTooLong => NtStatus::OBJECT_NAME_INVALID,
+        Error::TooManyLinks => NtStatus::OBJECT_PATH_NOT_FOUND,
+        Error::TooManyOpenFiles => NtStatus::TOO_MANY_OPENED_FILES,
+        Error::Busy => NtStatus::SHARING_VIOLATION,
+        Error::CrossDevice => NtStatus::NOT_SAME_DEVICE,
+        Error::NotSupported => NtStatus::NOT_SUPPORTED,
+        Error::Invalid => NtStatus::INVALID_PARAMETER,
+        Error::Cancelled => NtStatus::CANCELLED,
+        Error::Io(error) => {
+            tracing::warn!(%error, "file system");
+            NtStatus::UNEXPECTED_IO_ERROR
+        }
+    }
+}
+
+impl From<Error> for NtStatus {
+    fn from(error: Error) -> Self {
+        status_of(&error)
+    }
+}

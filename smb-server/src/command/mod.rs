@@ -1,0 +1,114 @@
+//! The commands: one handler per command, under the names that `wire` has. A handler takes a decoded
+//! request and gives a reply or an NTSTATUS; it knows nothing of bytes and headers.
+//!
+//! [`run_chain`] carries out the requests of one message in order and [`Context`] is what a handler
+//! sees: the session, the tree connect, and what the request before it in a compound left behind.
+
+mod close;
+mod context;
+mod create;
+mod error;
+mod flush;
+mod fs_info;
+mod ioctl;
+mod query_directory;
+mod query_info;
+mod read;
+mod session;
+mod set_info;
+mod tree;
+mod write;
+
+use std::sync::Arc;
+
+use crate::datapath::{self, Sink, Source};
+use crate::protocol::{Body, Chain, Element, Reply, Request, Work};
+use crate::state::Server;
+use crate::wire::status::NtStatus;
+
+pub use close::close_all;
+use context::Context;
+pub use error::status_of;
+pub use session::{end_session, establish, sync_session};
+
+/// What a handler comes to.
+enum Answer {
+    /// The reply itself.
+    Reply(Reply),
+    /// A success whose payload is still to be moved: described here, moved by [`datapath`].
+    Read(Source),
+    /// A write that may be done, of bytes that are still in the message.
+    Write(Sink),
+}
+
+impl From<Body> for Answer {
+    fn from(body: Body) -> Self {
+        Self::Reply(Reply::ok(body))
+    }
+}
+
+/// Carries out a chain and answers each of its elements, in order. `cancelled` says whether the
+/// client has taken the chain back; what has not begun by then is not begun.
+pub async fn run_chain(server: &Arc<Server>, chain: Chain, cancelled: impl Fn() -> bool) -> Vec<Reply> {
+    let mut context = Context::new(Arc::clone(server));
+    let mut replies = Vec::with_capacity(chain.elements.len());
+    for element in chain.elements {
+        let reply = match cancelled() {
+            true => Reply::error(NtStatus::CANCELLED),
+            false => run_element(&mut context, element).await,
+        };
+        context.note(&reply);
+        replies.push(reply);
+    }
+    replies
+}
+
+async fn run_element(context: &mut Context, element: Element) -> Reply {
+    if !element.related {
+        context.forget();
+    }
+    let request = match element.work {
+        Work::Answered(reply) => return reply,
+        Work::Execute(request) => request,
+    };
+    // MS-SMB2 3.3.5.2.7.2: what builds on a CREATE that failed fails alike.
+    if let Some(status) = context.inherited_failure() {
+        return Reply::error(status);
+    }
+    if let Err(status) = context.enter(element.session_id, element.tree_id, &request) {
+        return Reply::error(status);
+    }
+    context.bytes = element.bytes;
+    run(context, request).await.unwrap_or_else(Reply::error)
+}
+
+async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus> {
+    let is_create = matches!(request, Request::Create(_));
+    let answer = dispatch(context, request).await;
+    context.create_failed = is_create.then_some(()).and(answer.as_ref().err().copied());
+    match answer? {
+        Answer::Reply(reply) => Ok(reply),
+        Answer::Read(source) => Ok(Reply::ok(Body::Read(datapath::read(source).await?))),
+        Answer::Write(sink) => Ok(Reply::ok(Body::Write(datapath::write(sink).await?))),
+    }
+}
+
+async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtStatus> {
+    match request {
+        Request::Logoff => session::logoff(context).await,
+        Request::TreeConnect(request) => tree::connect(context, &request),
+        Request::TreeDisconnect => tree::disconnect(context).await,
+        Request::Create(request) => create::create(context, request).await,
+        Request::Close(request) => close::close(context, request).await,
+        Request::Flush(request) => flush::flush(context, request).await,
+        Request::Read(request) => read::read(context, &request),
+        Request::Write(request) => write::write(context, &request),
+        Request::Ioctl(request) => ioctl::ioctl(context, &request),
+        Request::QueryDirectory(request) => query_directory::query_directory(context, request).await,
+        Request::QueryInfo(request) => query_info::query_info(context, &request).await,
+        Request::SetInfo(request) => set_info::set_info(context, &request).await,
+        // Byte-range locks, notifications and oplocks are not offered yet, and said so.
+        Request::Lock(_) | Request::ChangeNotify(_) => Err(NtStatus::NOT_SUPPORTED),
+        Request::OplockBreak(_) => Err(NtStatus::INVALID_PARAMETER),
+    }
+}

@@ -1,0 +1,52 @@
+//! READ: checks, and a description of the bytes that are wanted. MS-SMB2 3.3.5.12.
+
+use std::sync::Arc;
+
+use crate::datapath::Source;
+use crate::protocol::{Body, Payload, Reply};
+use crate::state::{Object, Open};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::read::{Channel, ReadRequest};
+use crate::wire::status::NtStatus;
+
+use super::context::Context;
+use super::{Answer, ioctl};
+
+/// The largest offset of a byte: MS-FSA 2.1.5.3 takes offsets as signed.
+pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
+
+pub(super) fn read(context: &mut Context, request: &ReadRequest) -> Result<Answer, NtStatus> {
+    if request.channel != Channel::NONE {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let open = context.open(request.file_id)?;
+    match &open.object {
+        Object::Pipe(pipe) => {
+            let (bytes, more) = ioctl::read_pipe(pipe, request.length)?;
+            let mut buffer = Payload::buffer_for(bytes.len());
+            buffer.extend_from_slice(&bytes);
+            let status = if more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+            Ok(Answer::Reply(Reply { status, body: Body::Read(Payload::new(buffer)) }))
+        }
+        Object::File(_) => file_range(&open, request),
+    }
+}
+
+fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatus> {
+    if open.file().is_some_and(|file| file.handle.is_directory()) {
+        return Err(NtStatus::INVALID_DEVICE_REQUEST);
+    }
+    if !open.may(AccessMask::READ_DATA | AccessMask::EXECUTE) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let end = request.offset.checked_add(u64::from(request.length));
+    if end.is_none_or(|end| end > OFFSET_MAX) {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    Ok(Answer::Read(Source {
+        open: Arc::clone(open),
+        offset: request.offset,
+        length: request.length,
+        minimum_count: request.minimum_count,
+    }))
+}

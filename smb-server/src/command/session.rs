@@ -1,0 +1,50 @@
+//! The life of a session above the protocol: it is established, and ends by LOGOFF or otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::protocol::{Body, Established};
+use crate::state::{Server, Session};
+use crate::wire::status::NtStatus;
+
+use super::close::close_all;
+use super::context::Context;
+use super::Answer;
+
+/// Takes up a new session. MS-SMB2 3.3.5.5.3: a client that comes back says which session it had;
+/// if that was the same user's, it ends now.
+pub async fn establish(server: &Server, established: Established) {
+    let Established { session_id, user, previous_session_id } = established;
+    tracing::info!(session = session_id, user, "logged on");
+    server.insert(Arc::new(Session::new(session_id, user.clone())));
+    let previous = server.session(previous_session_id).filter(|previous| previous.user == user);
+    if let Some(previous) = previous.filter(|_| previous_session_id != session_id) {
+        end_session(server, previous.id).await;
+    }
+}
+
+/// Ends a session and closes what it had open.
+pub async fn end_session(server: &Server, session_id: u64) {
+    if let Some(session) = server.remove(session_id) {
+        tracing::info!(session = session_id, user = session.user, "session ended");
+        close_all(server, session.clear()).await;
+    }
+}
+
+/// Brings to the disk what a session has written, before the server stops.
+pub async fn sync_session(server: &Server, session_id: u64) {
+    let opens = server.session(session_id).map(|session| session.opens()).unwrap_or_default();
+    for open in opens {
+        let Some(file) = open.file().filter(|file| file.dirty.load(Ordering::Relaxed)) else { continue };
+        match file.handle.sync().await {
+            Ok(()) => file.dirty.store(false, Ordering::Relaxed),
+            Err(error) => tracing::error!(path = file.handle.path(), %error, "flush at the end"),
+        }
+    }
+}
+
+pub(super) async fn logoff(context: &Context) -> Result<Answer, NtStatus> {
+    let session_id = context.session()?.id;
+    end_session(&context.server, session_id).await;
+    Ok(Body::Logoff.into())
+}

@@ -1,0 +1,71 @@
+//! The buffered route.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use ringway::buf::IoBufExt;
+
+use crate::protocol::Payload;
+use crate::state::{FileOpen, Open};
+use crate::vfs;
+use crate::wire::status::NtStatus;
+use crate::wire::write::WriteResponse;
+
+use super::{Sink, Source};
+
+/// Reads what a READ wants.
+///
+/// # Errors
+/// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
+pub async fn read(source: Source) -> Result<Payload, NtStatus> {
+    let file = file(&source.open)?;
+    let length = source.length as usize;
+    let mut buffer = Payload::buffer_for(length);
+    let mut count = 0;
+    while count < length {
+        let at = Payload::START + count;
+        let slice = buffer.slice(at..Payload::START + length);
+        let (result, slice) = file.handle.file().read_at(slice, source.offset + count as u64).await;
+        buffer = slice.into_inner();
+        match result.map_err(failed)? {
+            0 => break,
+            n => count += n,
+        }
+    }
+    if count < source.minimum_count as usize || (count == 0 && length != 0) {
+        return Err(NtStatus::END_OF_FILE);
+    }
+    file.position.store(source.offset + count as u64, Ordering::Relaxed);
+    buffer.truncate(Payload::START + count);
+    Ok(Payload::new(buffer))
+}
+
+/// Writes what a WRITE brought.
+///
+/// # Errors
+/// The file system's; some of the bytes may have been written.
+pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
+    let file = file(&sink.open)?;
+    let offset = match sink.offset {
+        Some(offset) => offset,
+        None => file.handle.metadata().await?.size,
+    };
+    let length = sink.bytes.len();
+    file.dirty.store(true, Ordering::Relaxed);
+    let (result, _) = file.handle.file().write_all_at(sink.bytes, offset).await;
+    result.map_err(failed)?;
+    if sink.through {
+        file.handle.sync().await?;
+    }
+    file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
+    // A WRITE is at most 8 MiB, so the length fits.
+    Ok(WriteResponse { count: u32::try_from(length).unwrap_or(u32::MAX), remaining: 0 })
+}
+
+fn file(open: &Open) -> Result<&FileOpen, NtStatus> {
+    open.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST)
+}
+
+fn failed(error: io::Error) -> NtStatus {
+    vfs::Error::from(error).into()
+}

@@ -1,0 +1,70 @@
+//! One session as this connection sees it: the keys, and what has to be signed or sealed with them.
+
+use crate::crypto::kdf::SessionKeys;
+use crate::crypto::seal::{Cipher, SealError, Sealer};
+use crate::crypto::sign::{SignError, Signer, SigningAlgorithm};
+
+/// The keys of a session on this connection.
+pub(super) struct Channel {
+    /// The user who set the session up; a re-authentication must prove to be the same one.
+    pub(super) user: String,
+    /// The client or the server insists on signatures.
+    pub(super) signing_required: bool,
+    /// Everything after SESSION_SETUP must be encrypted.
+    pub(super) encryption_required: bool,
+    pub(super) signer: Signer,
+    sealing: Option<Sealing>,
+}
+
+/// One key per direction.
+struct Sealing {
+    opens: Sealer,
+    seals: Sealer,
+}
+
+/// What two sides agreed on in NEGOTIATE that keys depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Algorithms {
+    pub(super) signing: SigningAlgorithm,
+    pub(super) cipher: Option<Cipher>,
+}
+
+/// The keys of a new session cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl Channel {
+    pub(super) fn new(user: String, keys: &SessionKeys, algorithms: Algorithms) -> Result<Self, KeyError> {
+        let signer = Signer::new(algorithms.signing, keys.signing.as_bytes())?;
+        let sealing = match (algorithms.cipher, &keys.server_in, &keys.server_out) {
+            (Some(cipher), Some(server_in), Some(server_out)) => Some(Sealing {
+                opens: Sealer::new(cipher, server_in.as_bytes())?,
+                seals: Sealer::new(cipher, server_out.as_bytes())?,
+            }),
+            _ => None,
+        };
+        Ok(Self { user, signing_required: false, encryption_required: false, signer, sealing })
+    }
+
+    /// Whether messages of this session can be encrypted.
+    pub(super) const fn can_seal(&self) -> bool {
+        self.sealing.is_some()
+    }
+
+    /// Opens a message of the client in place; what lies behind the transform header is then plain.
+    pub(super) fn open(&self, frame: &mut [u8]) -> Result<(), SealError> {
+        let sealing = self.sealing.as_ref().ok_or(SealError::Key)?;
+        sealing.opens.open(frame).map(|_| ())
+    }
+
+    /// Seals a message of ours in place; room for the transform header stands in front of it.
+    pub(super) fn seal(&self, frame: &mut [u8], session_id: u64) -> Result<(), SealError> {
+        let sealing = self.sealing.as_ref().ok_or(SealError::Key)?;
+        sealing.seals.seal(frame, session_id)
+    }
+}

@@ -1,0 +1,56 @@
+//! What every connection of a server has in common, as far as the protocol is concerned.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::auth::{AcceptorConfig, UserStore};
+use crate::wire::guid::Guid;
+
+/// Settings of the protocol, shared by all connections.
+#[derive(Debug)]
+pub struct Config {
+    /// Names the server; stable while it runs, the same on every connection.
+    pub server_guid: Guid,
+    /// Whether every session must be signed.
+    pub require_signing: bool,
+    /// Whether every session must be encrypted; clients that cannot are refused.
+    pub require_encryption: bool,
+    /// The largest READ, WRITE and query, in bytes.
+    pub io_size_max: u32,
+    /// How many MessageIds a client may hold.
+    pub credits_max: u16,
+    /// How many sessions one connection may have.
+    pub sessions_max: usize,
+    /// How long a connection may live without a session.
+    pub unauthenticated_timeout: Duration,
+    /// Where SessionIds come from.
+    pub session_ids: SessionIds,
+    /// What the server says of itself during authentication.
+    pub acceptor: Arc<AcceptorConfig>,
+    /// Who may log on.
+    pub users: Arc<UserStore>,
+}
+
+/// Hands out SessionIds that are unique in the server. They start at a random place, so that an id
+/// from before a restart does not name somebody else's session.
+#[derive(Debug)]
+pub struct SessionIds(AtomicU64);
+
+impl SessionIds {
+    /// Ids from `start` on.
+    #[must_use]
+    pub const fn starting_at(start: u64) -> Self {
+        Self(AtomicU64::new(start))
+    }
+
+    /// The next id; never 0 and never all ones, which mean "no session" and "the previous one".
+    pub fn next(&self) -> u64 {
+        loop {
+            let id = self.0.fetch_add(1, Ordering::Relaxed);
+            if id != 0 && id != u64::MAX {
+                return id;
+            }
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! One SMB2 connection, from its first NEGOTIATE to its end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::wire::codec::Writer;
+use crate::wire::dialect::Dialect;
+use crate::wire::filetime::FileTime;
+use crate::wire::header::{Command, Header, HeaderFlags};
+use crate::wire::ioctl::{CtlCode, IoctlRequest, IoctlResponse};
+use crate::wire::negotiate::NegotiateRequest;
+use crate::wire::session_setup::SessionSetupRequest;
+use crate::wire::smb1_negotiate::Smb1NegotiateRequest;
+use crate::wire::status::NtStatus;
+use crate::wire::transform::TransformHeader;
+use crate::wire::validate_negotiate::ValidateNegotiateInfoRequest;
+
+use super::channel::Channel;
+use super::config::Config;
+use super::credits::Window;
+use super::error::Disconnect;
+use super::intake::{self, Kind, Part};
+use super::message::{Body, Chain, ChainId, Element, Event, Reply, Request, Transmit, Work};
+use super::negotiate::{self, Negotiated};
+use super::pending::PendingTable;
+use super::reply::{Encoded, Response, Slot};
+use super::session_setup::{Change, Sessions};
+
+/// The machine. See the [module](super) for how to drive it.
+pub struct Connection {
+    config: Arc<Config>,
+    phase: Phase,
+    window: Window,
+    sessions: Sessions,
+    pending: PendingTable,
+    next_async_id: u64,
+    /// Since when there has been no session.
+    sessionless_since: Option<Instant>,
+    events: VecDeque<Event>,
+    transmits: VecDeque<Transmit>,
+}
+
+/// How far NEGOTIATE has come.
+enum Phase {
+    /// Nothing has been agreed on.
+    Fresh,
+    /// An SMB1 NEGOTIATE was answered by "again, in SMB2"; that can happen once.
+    Wildcard,
+    /// Dialect and algorithms stand.
+    Negotiated(Box<Negotiated>),
+}
+
+/// The time of day that some responses carry, beside the clock that deadlines use.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines.
+    pub instant: Instant,
+    /// For the wire.
+    pub wall: FileTime,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        let window = Window::new(config.credits_max);
+        Self {
+            config,
+            phase: Phase::Fresh,
+            window,
+            sessions: Sessions::default(),
+            pending: PendingTable::default(),
+            next_async_id: 1,
+            sessionless_since: Some(now),
+            events: VecDeque::new(),
+            transmits: VecDeque::new(),
+        }
+    }
+
+    // ---- getters
+
+    /// The longest message the client may send now, in bytes. Small until somebody has logged on.
+    #[must_use]
+    pub fn message_size_max(&self) -> usize {
+        const BEFORE_LOGON: usize = 128 * 1024;
+        /// Headers, compounded requests and padding around the largest payload.
+        const OVERHEAD: usize = 64 * 1024;
+        match self.sessions.is_empty() {
+            true => BEFORE_LOGON,
+            false => self.config.io_size_max as usize + OVERHEAD,
+        }
+    }
+
+    /// The dialect, once it stands.
+    #[must_use]
+    pub fn dialect(&self) -> Option<Dialect> {
+        match &self.phase {
+            Phase::Negotiated(negotiated) => Some(negotiated.dialect),
+            _ => None,
+        }
+    }
+
+    /// Whether every request that was handed out has been answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    // ---- out
+
+    /// The next thing for the layer above to do.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next bytes for the client.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.logon_deadline(), self.pending.next_interim()].into_iter().flatten().min()
+    }
+
+    fn logon_deadline(&self) -> Option<Instant> {
+        self.sessionless_since?.checked_add(self.config.unauthenticated_timeout)
+    }
+
+    // ---- in
+
+    /// Takes one message of the client, without the stream's prefix.
+    ///
+    /// # Errors
+    /// The connection is to be closed; nothing more is to be sent but what was polled before.
+    pub fn handle_message(&mut self, now: Now, mut message: Vec<u8>) -> Result<(), Disconnect> {
+        match Kind::of(&message)? {
+            Kind::Smb1 => self.handle_smb1(now, &message),
+            Kind::Smb2 => self.handle_smb2(now, message, None),
+            Kind::Sealed => {
+                let session_id = intake::sealed_session(&message)?;
+                // MS-SMB2 3.3.5.2.1.1: without its session the message cannot even be refused.
+                let channel = self.sessions.get(session_id).ok_or(Disconnect::Seal("no such session"))?;
+                channel.open(&mut message).map_err(|_| Disconnect::Seal("it does not open"))?;
+                self.handle_smb2(now, message, Some(session_id))
+            }
+        }
+    }
+
+    /// Takes the commands' answers to a chain, one for each of its elements, in order.
+    pub fn handle_replies(&mut self, now: Instant, chain: ChainId, replies: Vec<Reply>) {
+        if let Some(pending) = self.pending.remove(chain) {
+            self.respond(now, pending.slots, replies);
+        }
+    }
+
+    /// To be called when [`Self::poll_timeout`]'s time has come.
+    ///
+    /// # Errors
+    /// The connection has been without a session for too long.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Disconnect> {
+        if self.logon_deadline().is_some_and(|deadline| deadline <= now) {
+            return Err(Disconnect::Unauthenticated);
+        }
+        for chain in self.pending.due(now) {
+            self.send_interim(chain);
+        }
+        Ok(())
+    }
+
+    // ---- SMB1
+
+    fn handle_smb1(&mut self, now: Now, message: &[u8]) -> Result<(), Disconnect> {
+        if !matches!(self.phase, Phase::Fresh) {
+            return Err(Disconnect::Violation("SMB1 after SMB2"));
+        }
+        let request = Smb1NegotiateRequest::decode(message)?;
+        let offers = |dialect: &str| request.dialects.iter().any(|offered| offered == dialect);
+        let (slot, response) = if offers("SMB 2.???") {
+            self.phase = Phase::Wildcard;
+            (smb1_slot(), negotiate::wildcard_response(&self.config, now.wall))
+        } else if offers("SMB 2.002") {
+            let request = NegotiateRequest { dialects: vec![Dialect::SMB_2_0_2], ..NegotiateRequest::default() };
+            let (negotiated, response) = negotiate::negotiate(&self.config, &request, now.wall)
+                .map_err(|_| Disconnect::Violation("SMB 2.002 refused"))?;
+            self.phase = Phase::Negotiated(Box::new(negotiated));
+            (smb1_slot(), response)
+        } else {
+            return Err(Disconnect::Violation("a client that speaks SMB1 only"));
+        };
+        self.window.spend(0, 1)?;
+        self.respond(now.instant, vec![slot], vec![Reply::ok(Body::Negotiate(response))]);
+        Ok(())
+    }
+
+    // ---- SMB2
+
+    fn handle_smb2(&mut self, now: Now, mut message: Vec<u8>, sealed_for: Option<u64>) -> Result<(), Disconnect> {
+        let start = if sealed_for.is_some() { TransformHeader::SIZE } else { 0 };
+        let parts = intake::split(&message, start)?;
+        if let [part] = parts.as_slice() {
+            match part.header.command {
+                Command::NEGOTIATE => return self.handle_negotiate(now, part, &message),
+                Command::CANCEL => return self.handle_cancel(part, &mut message, sealed_for),
+                _ => {}
+            }
+        }
+        let is_multi_credit = match &self.phase {
+            Phase::Negotiated(negotiated) => negotiated.is_multi_credit(),
+            _ => return Err(Disconnect::Violation("a request before NEGOTIATE")),
+        };
+        let mut slots: Vec<Slot> = Vec::with_capacity(parts.len());
+        let mut refusals: Vec<Option<NtStatus>> = Vec::with_capacity(parts.len());
+        for part in &parts {
+            let charge = if is_multi_credit { part.header.credit_charge } else { 1 };
+            self.window.spend(part.header.message_id, charge)?;
+            let slot = intake::slot(&part.header, sealed_for.is_some(), slots.last());
+            let bytes = message.get_mut(part.range.clone()).unwrap_or_default();
+            refusals.push(self.admit(&slot, slots.is_empty(), bytes, sealed_for)?);
+            slots.push(slot);
+        }
+        let message = Bytes::from(message);
+        if let ([part], [slot]) = (parts.as_slice(), slots.as_slice())
+            && slot.command == Command::SESSION_SETUP
+        {
+            return self.handle_session_setup(now, slot.clone(), &message.slice(part.range.clone()));
+        }
+        self.dispatch(now, &message, &parts, slots, refusals)
+    }
+
+    fn handle_negotiate(&mut self, now: Now, part: &Part, message: &[u8]) -> Result<(), Disconnect> {
+        if matches!(self.phase, Phase::Negotiated(_)) {
+            // MS-SMB2 3.3.5.4: the dialect stands once and for all.
+            return Err(Disconnect::Violation("a second NEGOTIATE"));
+        }
+        self.window.spend(part.header.message_id, 1)?;
+        let request = NegotiateRequest::decode(message)?;
+        let slot = intake::slot(&part.header, false, None);
+        let outcome = match slot.signed {
+            true => Err(NtStatus::INVALID_PARAMETER),
+            false => negotiate::negotiate(&self.config, &request, now.wall),
+        };
+        let reply = match outcome {
+            Ok((mut negotiated, response)) => {
+                negotiated.preauth.update(message);
+                self.phase = Phase::Negotiated(Box::new(negotiated));
+                Reply::ok(Body::Negotiate(response))
+            }
+            Err(status) => Reply::error(status),
+        };
+        self.respond(now.instant, vec![Slot { signed: false, ..slot }], vec![reply]);
+        Ok(())
+    }
+
+    fn handle_session_setup(&mut self, now: Now, mut slot: Slot, message: &Bytes) -> Result<(), Disconnect> {
+        let Phase::Negotiated(negotiated) = &self.phase else {
+            return Err(Disconnect::Violation("SESSION_SETUP before NEGOTIATE"));
+        };
+        let request = SessionSetupRequest::decode(message)?;
+        let outcome = self.sessions.setup(&self.config, negotiated, slot.session_id, &request, message, now.wall);
+        slot.session_id = outcome.session_id;
+        // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed.
+        slot.signed = outcome.reply.status == NtStatus::SUCCESS;
+        match outcome.change {
+            Change::Nothing => {}
+            Change::Ended => self.events.push_back(Event::Ended(slot.session_id)),
+            Change::Established(established) => {
+                self.sessionless_since = None;
+                self.events.push_back(Event::Established(established));
+            }
+        }
+        self.respond(now.instant, vec![slot], vec![outcome.reply]);
+        self.note_sessions(now.instant);
+        Ok(())
+    }
+
+    /// MS-SMB2 3.3.5.16. A CANCEL spends no MessageId and has no response.
+    fn handle_cancel(&mut self, part: &Part, message: &mut [u8], sealed_for: Option<u64>) -> Result<(), Disconnect> {
+        let header = &part.header;
+        let slot = intake::slot(header, sealed_for.is_some(), None);
+        let bytes = message.get_mut(part.range.clone()).unwrap_or_default();
+        if self.admit(&slot, true, bytes, sealed_for)?.is_some() {
+            return Ok(());
+        }
+        let meant = self.pending.find(|slot| match header.async_id() {
+            Some(async_id) => slot.async_id == Some(async_id),
+            None => slot.message_id == header.message_id,
+        });
+        self.events.extend(meant.map(Event::Cancel));
+        Ok(())
+    }
+
+    /// Checks session, encryption and signature of one request, MS-SMB2 3.3.5.2.4 and 3.3.5.2.9.
+    /// `Ok(Some(status))`: this request is refused.
+    fn admit(
+        &self,
+        slot: &Slot,
+        first: bool,
+        message: &mut [u8],
+        sealed_for: Option<u64>,
+    ) -> Result<Option<NtStatus>, Disconnect> {
+        if first && slot.related {
+            return Ok(Some(NtStatus::INVALID_PARAMETER));
+        }
+        if sealed_for.is_some_and(|session_id| session_id != slot.session_id) {
+            return Err(Disconnect::Seal("it was sealed for another session"));
+        }
+        let Some(channel) = self.sessions.get(slot.session_id) else {
+            let free = matches!(slot.command, Command::SESSION_SETUP | Command::ECHO);
+            return Ok((!free).then_some(NtStatus::USER_SESSION_DELETED));
+        };
+        if sealed_for.is_some() {
+            return Ok(None);
+        }
+        if slot.signed {
+            return Ok((!channel.signer.verify(message)).then_some(NtStatus::ACCESS_DENIED));
+        }
+        self.admit_unprotected(slot, channel)
+    }
+
+    fn admit_unprotected(&self, slot: &Slot, channel: &Channel) -> Result<Option<NtStatus>, Disconnect> {
+        let setup = slot.command == Command::SESSION_SETUP;
+        if slot.command == Command::TREE_CONNECT && self.dialect() == Some(Dialect::SMB_3_1_1) {
+            // MS-SMB2 3.3.5.7: 3.1.1 clients always protect it; one that does not is not our client.
+            return Err(Disconnect::Violation("an unprotected TREE_CONNECT in 3.1.1"));
+        }
+        let required = channel.signing_required || channel.encryption_required;
+        Ok((required && !setup).then_some(NtStatus::ACCESS_DENIED))
+    }
+
+    /// Decodes what was admitted, answers what concerns the connection, hands out the rest.
+    fn dispatch(
+        &mut self,
+        now: Now,
+        message: &Bytes,
+        parts: &[Part],
+        mut slots: Vec<Slot>,
+        refusals: Vec<Option<NtStatus>>,
+    ) -> Result<(), Disconnect> {
+        let mut elements = Vec::with_capacity(parts.len());
+        let mut budget = self.transfer_max();
+        for ((part, slot), refusal) in parts.iter().zip(&mut slots).zip(refusals) {
+            let bytes = message.slice(part.range.clone());
+            let work = match refusal {
+                Some(status) => {
+                    // No signature where none can be: the client's was wrong or there is no key.
+                    slot.signed &= self.sessions.get(slot.session_id).is_some();
+                    Work::Answered(Reply::error(status))
+                }
+                None => self.work(slot, &bytes, &mut budget)?,
+            };
+            let Slot { session_id, tree_id, related, .. } = *slot;
+            elements.push(Element { session_id, tree_id, related, work, bytes });
+        }
+        if elements.iter().all(|element| matches!(element.work, Work::Answered(_))) {
+            let replies = elements.into_iter().filter_map(|element| match element.work {
+                Work::Answered(reply) => Some(reply),
+                Work::Execute(_) => None,
+            });
+            let replies = replies.collect();
+            self.respond(now.instant, slots, replies);
+            return Ok(());
+        }
+        let id = self.pending.insert(now.instant, slots);
+        self.events.push_back(Event::Execute(Chain { id, elements }));
+        Ok(())
+    }
+
+    /// `budget`: the bytes that the chain may still move. A whole chain gets what one request may
+    /// have, since it is answered in one message.
+    fn work(&self, slot: &Slot, message: &Bytes, budget: &mut u32) -> Result<Work, Disconnect> {
+        if slot.command == Command::ECHO {
+            intake::decode_echo(message)?;
+            return Ok(Work::Answered(Reply::ok(Body::Echo)));
+        }
+        let Some(request) = intake::decode(slot.command, message)? else {
+            return Ok(Work::Answered(Reply::error(NtStatus::INVALID_PARAMETER)));
+        };
+        if let Err(status) = self.check_size(slot, &request, budget) {
+            return Ok(Work::Answered(Reply::error(status)));
+        }
+        match request {
+            Request::Ioctl(ioctl) if ioctl.ctl_code == CtlCode::FSCTL_VALIDATE_NEGOTIATE_INFO => {
+                self.validate_negotiate(&ioctl).map(Work::Answered)
+            }
+            request => Ok(Work::Execute(request)),
+        }
+    }
+
+    /// MS-SMB2 3.3.5.2.5 and the size limits of each command.
+    fn check_size(&self, slot: &Slot, request: &Request, budget: &mut u32) -> Result<(), NtStatus> {
+        let Phase::Negotiated(negotiated) = &self.phase else { return Ok(()) };
+        let size = intake::transfer_size(request);
+        let too_large = size > negotiated.io_size_max;
+        let unpaid = negotiated.is_multi_credit() && slot.credit_charge.max(1) < intake::charge_for(size);
+        if too_large || unpaid {
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
+        *budget = budget.checked_sub(size).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        Ok(())
+    }
+
+    fn transfer_max(&self) -> u32 {
+        match &self.phase {
+            Phase::Negotiated(negotiated) => negotiated.io_size_max,
+            _ => 0,
+        }
+    }
+
+    fn validate_negotiate(&self, ioctl: &IoctlRequest) -> Result<Reply, Disconnect> {
+        let Phase::Negotiated(negotiated) = &self.phase else {
+            return Err(Disconnect::Violation("VALIDATE_NEGOTIATE_INFO before NEGOTIATE"));
+        };
+        if negotiated.dialect == Dialect::SMB_3_1_1 {
+            // MS-SMB2 3.3.5.15.12: in 3.1.1 preauthentication integrity does this.
+            return Err(Disconnect::Downgrade("VALIDATE_NEGOTIATE_INFO in 3.1.1"));
+        }
+        let claim = ValidateNegotiateInfoRequest::decode(&ioctl.input)?;
+        let answer = negotiated.validate(&claim).ok_or(Disconnect::Downgrade("the client asked for something else"))?;
+        let mut output = Vec::new();
+        answer.encode(&mut Writer::new(&mut output));
+        if (ioctl.max_output_response as usize) < output.len() {
+            return Err(Disconnect::Violation("no room for VALIDATE_NEGOTIATE_INFO"));
+        }
+        let IoctlRequest { ctl_code, file_id, .. } = *ioctl;
+        Ok(Reply::ok(Body::Ioctl(IoctlResponse { ctl_code, file_id, output, ..IoctlResponse::default() })))
+    }
+
+    // ---- responses
+
+    fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
+        let session_id = slots.first().map_or(0, |slot| slot.session_id);
+        let command = slots.first().map(|slot| slot.command);
+        let sealed = slots.iter().any(|slot| self.must_seal(slot));
+        let ends: Vec<u64> = logoffs(&slots, &replies).collect();
+        let responses = self.responses(slots, replies, sealed);
+        self.send(responses, command, sealed.then_some(session_id));
+        for session_id in ends {
+            self.sessions.remove(session_id);
+        }
+        self.note_sessions(now);
+    }
+
+    /// Pairs slots and replies, and grants credits: all of them in the last response of a chain.
+    fn responses(&mut self, slots: Vec<Slot>, replies: Vec<Reply>, sealed: bool) -> Vec<Response> {
+        let wanted: u16 = slots.iter().map(credits_wanted).fold(0, u16::saturating_add);
+        let mut credits = Some(self.window.grant(wanted));
+        let mut replies = replies.into_iter();
+        let mut responses: Vec<Response> = slots
+            .into_iter()
+            .map(|slot| {
+                // A command that gave too few replies has failed; the client still gets its answer.
+                let reply = replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
+                let sign = !sealed && self.must_sign(&slot);
+                Response { slot, reply, credits: 0, sign }
+            })
+            .collect();
+        if let Some(last) = responses.last_mut() {
+            last.credits = credits.take().unwrap_or_default();
+        }
+        responses
+    }
+
+    /// MS-SMB2 3.3.4.1.4: as the request was, or as the session demands.
+    fn must_seal(&self, slot: &Slot) -> bool {
+        let demanded = |channel: &Channel| channel.encryption_required && slot.command != Command::SESSION_SETUP;
+        slot.sealed || self.sessions.get(slot.session_id).is_some_and(demanded)
+    }
+
+    /// MS-SMB2 3.3.4.1.1.
+    fn must_sign(&self, slot: &Slot) -> bool {
+        self.sessions.get(slot.session_id).is_some_and(|channel| slot.signed || channel.signing_required)
+    }
+
+    fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
+        let signers: Vec<Option<u64>> =
+            responses.iter().map(|response| response.sign.then_some(response.slot.session_id)).collect();
+        let first = responses.first().map(|response| (response.slot.session_id, response.reply.status));
+        let mut encoded = Encoded::new(responses);
+        for (index, signer) in signers.into_iter().enumerate() {
+            let channel = signer.and_then(|session_id| self.sessions.get(session_id));
+            if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))
+                && let Err(error) = channel.signer.sign(message)
+            {
+                tracing::error!(%error, "a response could not be signed and is not sent");
+                return;
+            }
+        }
+        self.hash(command, first, encoded.element_mut(0));
+        let seal = seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
+        match encoded.finish(seal) {
+            Ok(transmit) => self.transmits.push_back(transmit),
+            Err(error) => tracing::error!(%error, "a response could not be encrypted and is not sent"),
+        }
+    }
+
+    /// Responses that are part of preauthentication integrity, MS-SMB2 3.3.5.4 and 3.3.5.5.
+    fn hash(&mut self, command: Option<Command>, first: Option<(u64, NtStatus)>, message: Option<&mut [u8]>) {
+        let (Some(message), Some((session_id, status))) = (message, first) else { return };
+        match (command, &mut self.phase) {
+            (Some(Command::NEGOTIATE), Phase::Negotiated(negotiated)) => negotiated.preauth.update(message),
+            (Some(Command::SESSION_SETUP), _) if status == NtStatus::MORE_PROCESSING_REQUIRED => {
+                self.sessions.hash_response(session_id, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// MS-SMB2 3.3.4.2: tells the client that a request takes longer, and under which AsyncId.
+    fn send_interim(&mut self, chain: ChainId) {
+        let async_id = self.next_async_id;
+        let Some(slot) = self.pending.slot_mut(chain) else { return };
+        slot.async_id = Some(async_id);
+        let mut slot = slot.clone();
+        self.next_async_id += 1;
+        let credits = self.window.grant(credits_granted_for(slot.credit_charge, slot.credits_requested));
+        let sealed = self.must_seal(&slot);
+        slot.signed = false;
+        let session_id = slot.session_id;
+        // An interim response is never signed, MS-SMB2 3.3.4.1.1.
+        let response = Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
+        self.send(vec![response], None, sealed.then_some(session_id));
+    }
+
+    /// Keeps the logon deadline up to date.
+    fn note_sessions(&mut self, now: Instant) {
+        match self.sessions.is_empty() {
+            true => self.sessionless_since = self.sessionless_since.or(Some(now)),
+            false => self.sessionless_since = None,
+        }
+    }
+}
+
+/// The SessionIds that a chain of replies brings to their end.
+fn logoffs(slots: &[Slot], replies: &[Reply]) -> impl Iterator<Item = u64> {
+    slots
+        .iter()
+        .zip(replies)
+        .filter(|(slot, reply)| slot.command == Command::LOGOFF && !reply.is_error())
+        .map(|(slot, _)| slot.session_id)
+}
+
+/// The credits a final response asks the window for; the interim response has had its own.
+fn credits_wanted(slot: &Slot) -> u16 {
+    match slot.async_id {
+        Some(_) => 0,
+        None if slot.command == Command::NEGOTIATE => 1,
+        None => credits_granted_for(slot.credit_charge, slot.credits_requested),
+    }
+}
+
+/// MS-SMB2 3.3.1.2 leaves the policy open: give back what was spent and what is asked for beyond
+/// it, up to what the window holds.
+fn credits_granted_for(charge: u16, requested: u16) -> u16 {
+    charge.max(1).saturating_add(requested.saturating_sub(1))
+}
+
+/// What an SMB1 NEGOTIATE is answered as: the SMB2 request that it stands for.
+fn smb1_slot() -> Slot {
+    let header = Header { command: Command::NEGOTIATE, flags: HeaderFlags::empty(), ..Header::default() };
+    intake::slot(&header, false, None)
+}

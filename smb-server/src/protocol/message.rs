@@ -1,0 +1,243 @@
+//! What crosses the protocol's upper edge: requests with their place in a chain, and replies.
+
+use bytes::Bytes;
+
+use crate::wire::change_notify::ChangeNotifyRequest;
+use crate::wire::close::{CloseRequest, CloseResponse};
+use crate::wire::create::{CreateRequest, CreateResponse};
+use crate::wire::flush::FlushRequest;
+use crate::wire::ioctl::{IoctlRequest, IoctlResponse};
+use crate::wire::lock::LockRequest;
+use crate::wire::negotiate::NegotiateResponse;
+use crate::wire::oplock_break::BreakAcknowledgment;
+use crate::wire::query_directory::{QueryDirectoryRequest, QueryDirectoryResponse};
+use crate::wire::query_info::{QueryInfoRequest, QueryInfoResponse};
+use crate::wire::read::{ReadRequest, ReadResponse};
+use crate::wire::session_setup::SessionSetupResponse;
+use crate::wire::set_info::SetInfoRequest;
+use crate::wire::status::NtStatus;
+use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
+use crate::wire::write::{WriteRequest, WriteResponse};
+
+use super::intake;
+use super::reply::HEADROOM;
+
+/// Names one chain of a connection until it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChainId(pub(super) u64);
+
+/// One or more requests that arrived in one message and are answered in one message.
+#[derive(Debug)]
+pub struct Chain {
+    /// By which the replies find their way.
+    pub id: ChainId,
+    /// To be carried out in this order.
+    pub elements: Vec<Element>,
+}
+
+impl Chain {
+    /// The bytes of memory that carrying it out takes: the requests, and what they ask to be sent.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let cost = |element: &Element| {
+            let wanted = match &element.work {
+                Work::Execute(request) => intake::transfer_size(request) as usize,
+                Work::Answered(_) => 0,
+            };
+            element.bytes.len().saturating_add(wanted)
+        };
+        self.elements.iter().map(cost).sum()
+    }
+}
+
+/// One request of a chain.
+#[derive(Debug)]
+pub struct Element {
+    /// The session it belongs to, already authenticated and its signature verified.
+    pub session_id: u64,
+    /// The tree connect it names, as the client claims.
+    pub tree_id: u32,
+    /// It continues the element before: the same file, and it fails if that one failed.
+    pub related: bool,
+    /// What to do.
+    pub work: Work,
+    /// The element's bytes from its header on; a request's ranges refer to them.
+    pub bytes: Bytes,
+}
+
+/// Whether an element still needs a command.
+#[derive(Debug)]
+pub enum Work {
+    /// A command has to carry it out.
+    Execute(Request),
+    /// The protocol has answered it already; pass the reply back in its place.
+    Answered(Reply),
+}
+
+/// A request for the commands.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is the command of its name")]
+pub enum Request {
+    Logoff,
+    TreeConnect(TreeConnectRequest),
+    TreeDisconnect,
+    Create(CreateRequest),
+    Close(CloseRequest),
+    Flush(FlushRequest),
+    Read(ReadRequest),
+    Write(WriteRequest),
+    Lock(LockRequest),
+    Ioctl(IoctlRequest),
+    QueryDirectory(QueryDirectoryRequest),
+    ChangeNotify(ChangeNotifyRequest),
+    QueryInfo(QueryInfoRequest),
+    SetInfo(SetInfoRequest),
+    OplockBreak(BreakAcknowledgment),
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Reply {
+    /// Goes into the header.
+    pub status: NtStatus,
+    /// What follows the header.
+    pub body: Body,
+}
+
+/// What follows the header of a response.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is the response of its name")]
+pub enum Body {
+    /// An error response with its error data (MS-SMB2 2.2.2), usually none.
+    Error(Vec<u8>),
+    Negotiate(NegotiateResponse),
+    SessionSetup(SessionSetupResponse),
+    Logoff,
+    /// With the new TreeId.
+    TreeConnect(u32, TreeConnectResponse),
+    TreeDisconnect,
+    Create(Box<CreateResponse>),
+    Close(CloseResponse),
+    Flush,
+    Read(Payload),
+    Write(WriteResponse),
+    Ioctl(IoctlResponse),
+    Echo,
+    QueryDirectory(QueryDirectoryResponse),
+    QueryInfo(QueryInfoResponse),
+    SetInfo,
+}
+
+impl Reply {
+    /// A success.
+    #[must_use]
+    pub const fn ok(body: Body) -> Self {
+        Self { status: NtStatus::SUCCESS, body }
+    }
+
+    /// A failure without error data.
+    #[must_use]
+    pub const fn error(status: NtStatus) -> Self {
+        Self { status, body: Body::Error(Vec::new()) }
+    }
+
+    /// Whether requests that build on this one fail too.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.body, Body::Error(_))
+    }
+}
+
+/// The bytes of a READ response, with room in front for every header that may have to stand there,
+/// so that head and payload are one range to sign, seal and send, and no byte is moved for it.
+#[derive(Debug)]
+pub struct Payload {
+    buffer: Vec<u8>,
+}
+
+impl Payload {
+    /// Where the bytes begin in the buffer that [`Self::buffer_for`] gives.
+    pub const START: usize = HEADROOM + crate::wire::header::Header::SIZE + ReadResponse::FIXED;
+
+    /// An empty buffer with its headroom in place, and capacity for `len` bytes behind it.
+    #[must_use]
+    pub fn buffer_for(len: usize) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(Self::START.saturating_add(len));
+        buffer.resize(Self::START, 0);
+        buffer
+    }
+
+    /// The payload in a buffer that came from [`Self::buffer_for`] and was appended to.
+    /// A buffer that lacks its headroom makes an empty payload.
+    #[must_use]
+    pub fn new(mut buffer: Vec<u8>) -> Self {
+        if buffer.len() < Self::START {
+            buffer.resize(Self::START, 0);
+        }
+        Self { buffer }
+    }
+
+    /// How many bytes there are to send, without the headroom.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len().saturating_sub(Self::START)
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(Self::START..).unwrap_or_default()
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+/// Something for the layer above to do. To be taken in order: a session is announced before the
+/// first request that uses it.
+#[derive(Debug)]
+pub enum Event {
+    /// A user has logged on.
+    Established(Established),
+    /// A session has ended without a LOGOFF; its files are to be closed.
+    Ended(u64),
+    /// Requests to carry out.
+    Execute(Chain),
+    /// The client no longer wants this chain's result. Best effort: it is answered all the same.
+    Cancel(ChainId),
+}
+
+/// A session has been set up.
+#[derive(Debug)]
+pub struct Established {
+    /// Its id.
+    pub session_id: u64,
+    /// The user's name as the user store has it.
+    pub user: String,
+    /// The client's former session, to be ended if it is the same user's; 0 for none.
+    pub previous_session_id: u64,
+}
+
+/// Bytes for the client: everything in `buffer` from `start` on, the stream's prefix included.
+#[derive(Debug)]
+pub struct Transmit {
+    /// Head and payload.
+    pub buffer: Vec<u8>,
+    /// Where the message begins.
+    pub start: usize,
+}
+
+impl Transmit {
+    /// The bytes to send.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+}

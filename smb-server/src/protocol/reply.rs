@@ -1,0 +1,218 @@
+//! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
+
+use crate::wire::codec::Writer;
+use crate::wire::error::ErrorResponse;
+use crate::wire::frame::{Frame, PREFIX};
+use crate::wire::header::{Command, Header, HeaderFlags, HeaderId};
+use crate::wire::read::ReadResponse;
+use crate::wire::status::NtStatus;
+use crate::wire::transform::TransformHeader;
+use crate::wire::{echo, flush, logoff, set_info, tree_disconnect};
+
+use super::channel::Channel;
+use super::message::{Body, Payload, Reply, Transmit};
+
+/// The room in front of the first header: the stream's prefix and a transform header.
+pub(super) const HEADROOM: usize = PREFIX + TransformHeader::SIZE;
+
+/// Where the header says how far the next one is, MS-SMB2 2.2.1.
+const NEXT_COMMAND: usize = 20;
+
+/// What a request leaves behind for its response.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    pub(super) command: Command,
+    pub(super) message_id: u64,
+    pub(super) credit_charge: u16,
+    pub(super) credits_requested: u16,
+    pub(super) session_id: u64,
+    pub(super) process_id: u32,
+    pub(super) tree_id: u32,
+    pub(super) related: bool,
+    /// The request was signed, so the response is.
+    pub(super) signed: bool,
+    /// The request was encrypted, so the response is.
+    pub(super) sealed: bool,
+    /// Set once an interim response has told it to the client.
+    pub(super) async_id: Option<u64>,
+}
+
+impl Slot {
+    /// Whether the request may be answered by an interim response first. Authentication and tree
+    /// connects are not: clients do not expect it there. Neither do they for SET_INFO.
+    pub(super) fn may_go_async(&self) -> bool {
+        !matches!(
+            self.command,
+            Command::SESSION_SETUP | Command::LOGOFF | Command::TREE_CONNECT | Command::TREE_DISCONNECT | Command::SET_INFO
+        )
+    }
+
+    /// The response's header, without flags that depend on the session.
+    fn header(&self, status: NtStatus, credits: u16) -> Header {
+        let mut flags = HeaderFlags::SERVER_TO_REDIR;
+        flags.set(HeaderFlags::RELATED_OPERATIONS, self.related);
+        let id = match self.async_id {
+            Some(async_id) => HeaderId::Async { async_id },
+            None => HeaderId::Sync { process_id: self.process_id, tree_id: self.tree_id },
+        };
+        Header {
+            credit_charge: self.credit_charge,
+            status,
+            command: self.command,
+            credits,
+            flags,
+            next_command: 0,
+            message_id: self.message_id,
+            id,
+            session_id: self.session_id,
+            signature: [0; 16],
+        }
+    }
+}
+
+/// The response to one request, before it is protected.
+pub(super) struct Response {
+    pub(super) slot: Slot,
+    pub(super) reply: Reply,
+    pub(super) credits: u16,
+    /// Sign it, if it is not sealed.
+    pub(super) sign: bool,
+}
+
+/// A chain of responses as plain bytes, each element's range known.
+pub(super) struct Encoded {
+    buffer: Vec<u8>,
+    /// Where each element starts; the first at [`HEADROOM`].
+    starts: Vec<usize>,
+}
+
+impl Encoded {
+    /// Encodes the responses of one chain.
+    pub(super) fn new(responses: Vec<Response>) -> Self {
+        let alone = responses.len() == 1;
+        let mut encoded = Self { buffer: Vec::new(), starts: Vec::with_capacity(responses.len()) };
+        for response in responses {
+            encoded.push(response, alone);
+        }
+        encoded
+    }
+
+    fn push(&mut self, response: Response, alone: bool) {
+        let Response { mut slot, reply, credits, .. } = response;
+        if let Body::TreeConnect(tree_id, _) = &reply.body {
+            // MS-SMB2 3.3.5.7: the header is where the client learns the TreeId.
+            slot.tree_id = *tree_id;
+        }
+        let mut header = slot.header(reply.status, credits);
+        header.flags.set(HeaderFlags::SIGNED, response.sign);
+        match reply.body {
+            Body::Read(payload) if alone => self.push_payload_in_place(&header, payload),
+            body => self.push_body(&header, body),
+        }
+    }
+
+    /// The payload's buffer becomes the message's: its headroom takes the headers.
+    fn push_payload_in_place(&mut self, header: &Header, payload: Payload) {
+        let len = payload.len();
+        let mut head = Vec::with_capacity(Payload::START - HEADROOM);
+        encode_read_head(header, len, &mut head);
+        self.buffer = payload.into_buffer();
+        self.starts.push(HEADROOM);
+        if let Some(room) = self.buffer.get_mut(HEADROOM..Payload::START) {
+            debug_assert_eq!(room.len(), head.len());
+            room.iter_mut().zip(head).for_each(|(to, from)| *to = from);
+        }
+    }
+
+    fn push_body(&mut self, header: &Header, body: Body) {
+        let start = self.next_start();
+        self.starts.push(start);
+        if let Body::Read(payload) = body {
+            encode_read_head(header, payload.len(), &mut self.buffer);
+            self.buffer.extend_from_slice(payload.bytes());
+            return;
+        }
+        let mut w = Writer::at(&mut self.buffer, start);
+        header.encode(&mut w);
+        encode_body(body, &mut w);
+    }
+
+    /// Pads the element before and links it to the one that begins here.
+    fn next_start(&mut self) -> usize {
+        let Some(previous) = self.starts.last().copied() else {
+            self.buffer.resize(HEADROOM, 0);
+            return HEADROOM;
+        };
+        let length = (self.buffer.len() - previous).next_multiple_of(8);
+        self.buffer.resize(previous + length, 0);
+        set_next_command(&mut self.buffer, previous, length);
+        previous + length
+    }
+
+    /// The element's bytes, its padding included.
+    pub(super) fn element_mut(&mut self, index: usize) -> Option<&mut [u8]> {
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.buffer.len());
+        self.buffer.get_mut(start..end)
+    }
+
+    /// The finished message, encrypted with `seal` where there is one.
+    ///
+    /// # Errors
+    /// The cipher's; nothing of the message may be sent then.
+    pub(super) fn finish(
+        mut self,
+        seal: Option<(&Channel, u64)>,
+    ) -> Result<Transmit, crate::crypto::seal::SealError> {
+        let start = match seal {
+            None => HEADROOM - PREFIX,
+            Some((channel, session_id)) => {
+                let sealed = self.buffer.get_mut(PREFIX..).unwrap_or_default();
+                channel.seal(sealed, session_id)?;
+                0
+            }
+        };
+        let length = self.buffer.len() - start - PREFIX;
+        // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
+        let prefix = Frame::message_prefix(length).unwrap_or_default();
+        if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {
+            room.copy_from_slice(&prefix);
+        }
+        Ok(Transmit { buffer: self.buffer, start })
+    }
+}
+
+fn set_next_command(buffer: &mut [u8], start: usize, length: usize) {
+    let at = start + NEXT_COMMAND..start + NEXT_COMMAND + 4;
+    if let (Some(field), Ok(length)) = (buffer.get_mut(at), u32::try_from(length)) {
+        field.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+fn encode_read_head(header: &Header, length: usize, out: &mut Vec<u8>) {
+    let mut w = Writer::new(out);
+    header.encode(&mut w);
+    // A READ is at most 8 MiB, so the length fits.
+    ReadResponse::encode_head(u32::try_from(length).unwrap_or(u32::MAX), &mut w);
+}
+
+fn encode_body(body: Body, w: &mut Writer<'_>) {
+    match body {
+        Body::Error(data) => ErrorResponse { data, ..ErrorResponse::default() }.encode(w),
+        Body::Negotiate(response) => response.encode(w),
+        Body::SessionSetup(response) => response.encode(w),
+        Body::Logoff => logoff::LogoffResponse.encode(w),
+        Body::TreeConnect(_, response) => response.encode(w),
+        Body::TreeDisconnect => tree_disconnect::TreeDisconnectResponse.encode(w),
+        Body::Create(response) => response.encode(w),
+        Body::Close(response) => response.encode(w),
+        Body::Flush => flush::FlushResponse.encode(w),
+        Body::Read(payload) => w.put_bytes(payload.bytes()),
+        Body::Write(response) => response.encode(w),
+        Body::Ioctl(response) => response.encode(w),
+        Body::Echo => echo::EchoResponse.encode(w),
+        Body::QueryDirectory(response) => response.encode(w),
+        Body::QueryInfo(response) => response.encode(w),
+        Body::SetInfo => set_info::SetInfoResponse.encode(w),
+    }
+}

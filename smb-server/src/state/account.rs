@@ -1,0 +1,76 @@
+//! Which unix account an SMB user's files belong to.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use nix::unistd::{Uid, User, geteuid, getgrouplist};
+use ringway::Identity;
+
+/// A unix account: the ids that the kernel's permission checks see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its login name.
+    pub name: String,
+    /// Its user id.
+    pub uid: u32,
+    identity: Arc<Identity>,
+}
+
+/// The accounts of the server's users, looked up once at start.
+#[derive(Debug)]
+pub struct Accounts {
+    by_user: HashMap<String, Account>,
+    /// Whether the process can act as somebody else.
+    privileged: bool,
+}
+
+impl Accounts {
+    /// Looks the users up. One without an account is simply not there.
+    #[must_use]
+    pub fn look_up<'a>(users: impl Iterator<Item = &'a str>) -> Self {
+        let by_user = users.filter_map(|user| Some((user.to_owned(), account(user)?))).collect();
+        Self { by_user, privileged: geteuid().is_root() }
+    }
+
+    /// The account of a user, as the user store spells the name.
+    #[must_use]
+    pub fn get(&self, user: &str) -> Option<&Account> {
+        self.by_user.get(user)
+    }
+
+    /// Whether the process can act as its users; otherwise all of them work as the process does.
+    #[must_use]
+    pub fn is_privileged(&self) -> bool {
+        self.privileged
+    }
+
+    /// As whom `user` works in a folder that belongs to `owner`: with an account, as that; without,
+    /// as the owner of the folder. `None`: as the process itself.
+    #[must_use]
+    pub fn identity(&self, user: &str, owner: (u32, u32)) -> Option<Arc<Identity>> {
+        if !self.privileged {
+            return None;
+        }
+        let identity = match self.get(user) {
+            Some(account) => Arc::clone(&account.identity),
+            None => Arc::new(Identity { uid: owner.0, gid: owner.1, groups: Box::new([owner.1]) }),
+        };
+        (identity.uid != geteuid().as_raw()).then_some(identity)
+    }
+}
+
+/// The name of the account with this id, for messages.
+#[must_use]
+pub fn account_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
+fn account(user: &str) -> Option<Account> {
+    let found = User::from_name(user).ok().flatten()?;
+    let name = CString::new(found.name.as_str()).ok()?;
+    let groups = getgrouplist(&name, found.gid).unwrap_or_else(|_| vec![found.gid]);
+    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let identity = Identity { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups };
+    Some(Account { name: found.name, uid: found.uid.as_raw(), identity: Arc::new(identity) })
+}

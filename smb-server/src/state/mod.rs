@@ -1,0 +1,29 @@
+//! The objects that outlive a request, named as MS-SMB2 3.3.1 names them, and the only locks.
+//!
+//! [`Server`] holds the shares and the global tables; a [`Session`] its tree connects and opens; an
+//! [`Open`] one file, directory or pipe. All are `Send + Sync` and shared by `Arc`: a connection
+//! stays on its core, but its sessions' files may be looked at from any. Locks are short: nobody
+//! awaits and no I/O happens under one (the enumeration of a directory, which is one request's at a
+//! time anyway, has a lock that may be awaited).
+
+mod account;
+mod open;
+mod server;
+mod session;
+mod share;
+mod sharing;
+
+pub use account::{Account, Accounts};
+pub use open::{Enumeration, FileOpen, Object, Open};
+pub use server::Server;
+pub use session::{Session, Target, TreeConnect};
+pub use share::Share;
+pub use sharing::{Conflict, Left, Sharing};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; a thread that panicked while it held the lock leaves tables that are still consistent,
+/// since every change to them is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

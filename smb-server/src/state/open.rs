@@ -1,0 +1,89 @@
+//! An open file, directory or pipe. MS-SMB2 3.3.1.10.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use futures_util::lock::Mutex as AsyncMutex;
+use ringway::Identity;
+
+use crate::rpc;
+use crate::vfs::{DirStream, Handle};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::create::CreateOptions;
+use crate::wire::file_id::FileId;
+
+use super::Share;
+
+/// What a client holds by a FileId.
+#[derive(Debug)]
+pub struct Open {
+    /// How the client names it.
+    pub file_id: FileId,
+    /// The tree connect it was opened through.
+    pub tree_id: u32,
+    /// What it may be used for.
+    pub granted_access: AccessMask,
+    /// How it was opened.
+    pub options: CreateOptions,
+    /// What it is.
+    pub object: Object,
+}
+
+/// What can be opened.
+#[derive(Debug)]
+pub enum Object {
+    /// A file or directory of a share.
+    File(FileOpen),
+    /// A named pipe of IPC$.
+    Pipe(Mutex<rpc::Pipe>),
+}
+
+/// An open file or directory.
+#[derive(Debug)]
+pub struct FileOpen {
+    /// The file.
+    pub handle: Arc<Handle>,
+    /// Where it lies.
+    pub share: Arc<Share>,
+    /// As whom it was opened.
+    pub identity: Option<Arc<Identity>>,
+    /// Its place in [`Sharing`](super::Sharing).
+    pub opener: u64,
+    /// Something was written that may not have reached the disk.
+    pub dirty: AtomicBool,
+    /// FilePositionInformation: kept for the client, used by nobody.
+    pub position: AtomicU64,
+    /// How far a listing has come.
+    pub enumeration: AsyncMutex<Option<Enumeration>>,
+}
+
+/// A listing under way: MS-SMB2 3.3.5.18 keeps pattern and place with the open.
+#[derive(Debug)]
+pub struct Enumeration {
+    /// Where the entries come from.
+    pub stream: DirStream,
+    /// Fixed by the first request.
+    pub pattern: String,
+    /// An entry that did not fit into the last response.
+    pub held_back: Option<crate::vfs::DirEntry>,
+    /// Whether anything has been found.
+    pub found: bool,
+}
+
+impl Open {
+    /// The file or directory, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileOpen> {
+        match &self.object {
+            Object::File(file) => Some(file),
+            Object::Pipe(_) => None,
+        }
+    }
+
+    /// Whether any of `access` was granted.
+    #[must_use]
+    pub fn may(&self, access: AccessMask) -> bool {
+        self.granted_access.intersects(access)
+    }
+}

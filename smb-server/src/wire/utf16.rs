@@ -1,0 +1,52 @@
+//! Names as the wire has them: UTF-16 code units that need not form valid text.
+
+use std::fmt;
+
+use super::codec::Malformed;
+
+/// UTF-16 code units, unpaired surrogates included.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Utf16(pub Vec<u16>);
+
+impl Utf16 {
+    #[expect(clippy::should_implement_trait, reason = "it cannot fail")]
+    pub fn from_str(text: &str) -> Self {
+        Self(text.encode_utf16().collect())
+    }
+
+    /// Little-endian code units. An odd number of bytes is malformed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (units, rest) = bytes.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(Malformed::new("UTF-16 string of odd length"));
+        }
+        Ok(Self(units.iter().map(|unit| u16::from_le_bytes(*unit)).collect()))
+    }
+
+    /// The little-endian bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text, or nothing if a surrogate stands alone.
+    pub fn to_string_strict(&self) -> Option<String> {
+        String::from_utf16(&self.0).ok()
+    }
+}
+
+/// Lossy: U+FFFD for a surrogate that stands alone.
+impl fmt::Display for Utf16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf16_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Utf16 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf16_lossy(&self.0))
+    }
+}

@@ -1,0 +1,83 @@
+//! The same short session on every backend of the runtime: the rest of the tests use one of them.
+
+mod support;
+
+use std::fs;
+use std::process::ExitCode;
+
+use libtest_mimic::Trial;
+use support::content::{same_file, same_tree, tree, write_file};
+use support::{Client, Need, Outcome, Serve, Server};
+
+fn main() -> ExitCode {
+    let io_uring: &[Need] = &[Need::Smbclient, Need::IoUring];
+    let epoll: &[Need] = &[Need::Smbclient];
+    let backends = [("uring", io_uring), ("hybrid", io_uring), ("epoll", epoll), ("auto", epoll)];
+    support::run(backends.into_iter().flat_map(|(backend, needs)| trials(backend, needs)).collect())
+}
+
+fn trials(backend: &'static str, needs: &'static [Need]) -> Vec<Trial> {
+    let serve = || Serve::new().backend(backend);
+    let trial = |name: &str, serve, body: fn(&Server) -> Outcome| {
+        support::served(&format!("{backend}: {name}"), needs, serve, body)
+    };
+    let sealed = serve().argument("--require-encryption");
+    vec![
+        support::served(&format!("{backend}: the banner says so"), needs, serve(), move |server| {
+            banner(server, backend)
+        }),
+        trial("a large file goes both ways", serve(), large),
+        trial("a large file goes both ways sealed", sealed, large),
+        trial("a folder of files goes both ways and is deleted", serve(), folder),
+        trial("four clients at once", serve(), clients),
+        trial("shares are listed", serve(), |server| {
+            Client::new(server).list()?.success()?.says("readonly")?;
+            Ok(())
+        }),
+    ]
+}
+
+fn banner(server: &Server, backend: &str) -> Outcome {
+    let lines = server.log.lines();
+    let wanted = if backend == "auto" { "backend" } else { backend };
+    if lines.iter().any(|line| line.contains(wanted)) {
+        return Ok(());
+    }
+    Err(format!("{wanted} is not in {lines:?}").into())
+}
+
+fn large(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    write_file(&local.join("f"), 64 << 20, 51)?;
+    Client::new(server).local(&local).run("put f; get f back")?.success()?;
+    same_file(&local.join("f"), &server.folder().join("f"))?;
+    same_file(&local.join("f"), &local.join("back"))
+}
+
+fn folder(server: &Server) -> Outcome {
+    let (local, back) = (server.scratch("local")?, server.scratch("back")?);
+    fs::create_dir_all(local.join("d/e"))?;
+    for number in 0..200 {
+        write_file(&local.join(format!("d/e/file {number}")), number * 37, number)?;
+    }
+    Client::new(server).local(&local).run("recurse; prompt; mput d")?.success()?;
+    Client::new(server).local(&back).run("recurse; prompt; mget d")?.success()?;
+    same_tree(&local, &server.folder())?;
+    same_tree(&local, &back)?;
+    Client::new(server).run("rename d moved; recurse; deltree moved")?.success()?;
+    let left = tree(&server.folder())?;
+    if left.is_empty() { Ok(()) } else { Err(format!("left over: {left:?}").into()) }
+}
+
+fn clients(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    write_file(&local.join("f"), 8 << 20, 52)?;
+    let client = Client::new(server).local(&local);
+    let started: Vec<_> = (0..4)
+        .map(|number| client.start(&format!("put f f{number}; get f{number} back{number}")))
+        .collect::<Result<_, _>>()?;
+    for run in started {
+        run.finish()?.success()?;
+    }
+    (0..4).try_for_each(|number| same_file(&local.join("f"), &local.join(format!("back{number}"))))
+}

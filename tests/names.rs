@@ -1,0 +1,164 @@
+//! File names as people write them: blanks, umlauts in both normal forms, characters outside the BMP, full length, and
+//! a case that is kept but does not matter.
+
+mod support;
+
+use std::fs;
+use std::process::ExitCode;
+
+use support::content::{same_file, tree};
+use support::{Client, Need, Outcome, Serve, Server};
+
+fn main() -> ExitCode {
+    let trial = |name, body: fn(&Server) -> Outcome| {
+        support::served(name, &[Need::Smbclient], Serve::new(), body)
+    };
+    support::run(vec![
+        trial("names with blanks, umlauts and emoji are stored as written", stored_as_written),
+        trial("composed and decomposed umlauts are two names", normal_forms),
+        trial("a name of 255 units works and one of 256 is refused", longest),
+        trial("255 units that are more than 255 bytes are refused, not cut", too_many_bytes),
+        trial("a file opens in any case and keeps its own", case_kept),
+        trial("folders in a path match in any case", case_of_folders),
+        trial("a rename may change nothing but the case", case_rename),
+        trial("case folds beyond ASCII", case_beyond_ascii),
+        trial(
+            "two names on the disk that differ in case alone are both reachable exactly",
+            case_twins,
+        ),
+    ])
+}
+
+fn stored_as_written(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    let names = [
+        "with blanks in it.txt",
+        "Übergrößenträger.txt",
+        "Grüße aus München & Köln (2026) [neu].txt",
+        "Ελληνικά кириллица 日本語.txt",
+        "😀 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 🏳️‍🌈.txt",
+        "#%$!'~,=+@^{}-_.txt",
+        ".hidden",
+    ];
+    for name in names {
+        fs::write(local.join(name), name)?;
+        let client = Client::new(server).local(&local);
+        client.run(&format!("put \"{name}\" \"{name}\"; get \"{name}\" back"))?.success()?;
+        same_file(&local.join(name), &server.folder().join(name))?;
+        same_file(&local.join(name), &local.join("back"))?;
+        client.run("ls")?.success()?.says(&format!("  {name} "))?;
+        client.run(&format!("del \"{name}\""))?.success()?;
+    }
+    let left = tree(&server.folder())?;
+    if left.is_empty() { Ok(()) } else { Err(format!("not deleted: {left:?}").into()) }
+}
+
+fn normal_forms(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    let (composed, decomposed) = ("\u{fc}ber", "u\u{308}ber");
+    fs::write(local.join("one"), "composed")?;
+    fs::write(local.join("two"), "decomposed")?;
+    let client = Client::new(server).local(&local);
+    client
+        .run(&format!("put one {composed}; put two {decomposed}; get {composed} back"))?
+        .success()?;
+    same_file(&local.join("one"), &server.folder().join(composed))?;
+    same_file(&local.join("two"), &server.folder().join(decomposed))?;
+    same_file(&local.join("one"), &local.join("back"))
+}
+
+fn longest(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::write(local.join("f"), "long name")?;
+    let client = Client::new(server).local(&local);
+    let name = &"n".repeat(255);
+    client.run(&format!("put f {name}; get {name} back"))?.success()?.says("getting file")?;
+    same_file(&local.join("f"), &server.folder().join(name))?;
+    let refusal = [
+        "NT_STATUS_OBJECT_NAME_INVALID",
+        "NT_STATUS_OBJECT_PATH_NOT_FOUND",
+        "NT_STATUS_NAME_TOO_LONG",
+    ];
+    client.run(&format!("put f {name}n"))?.refused(&refusal)?;
+    let names = tree(&server.folder())?.len();
+    if names == 1 {
+        Ok(())
+    } else {
+        Err(format!("{names} names in the folder, expected one").into())
+    }
+}
+
+fn too_many_bytes(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::write(local.join("f"), "x")?;
+    Client::new(server)
+        .local(&local)
+        .run(&format!("put f {}", "ü".repeat(255)))?
+        .refused(&["NT_STATUS_"])?;
+    let left = tree(&server.folder())?;
+    if left.is_empty() { Ok(()) } else { Err(format!("a cut name was made: {left:?}").into()) }
+}
+
+fn case_kept(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::write(local.join("f"), "first")?;
+    fs::write(local.join("g"), "second")?;
+    let client = Client::new(server).local(&local);
+    client
+        .run("put f ReadMe.TXT; get README.txt back; ls readme.txt")?
+        .success()?
+        .says("  ReadMe.TXT ")?;
+    same_file(&local.join("f"), &local.join("back"))?;
+    client.run("put g readme.txt")?.success()?;
+    same_file(&local.join("g"), &server.folder().join("ReadMe.TXT"))?;
+    expect_names(server, &["ReadMe.TXT"])
+}
+
+fn case_of_folders(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::create_dir_all(server.folder().join("Outer/Inner"))?;
+    fs::write(server.folder().join("Outer/Inner/File"), "deep")?;
+    let client = Client::new(server).local(&local);
+    client
+        .run("get OUTER\\inner\\FILE back; cd outer; cd INNER; ls")?
+        .success()?
+        .says("  File ")?;
+    client.run("mkdir OUTER")?.refused(&["NT_STATUS_OBJECT_NAME_COLLISION"])?;
+    same_file(&server.folder().join("Outer/Inner/File"), &local.join("back"))
+}
+
+fn case_rename(server: &Server) -> Outcome {
+    fs::write(server.folder().join("name"), "x")?;
+    Client::new(server).run("rename name NAME")?.success()?;
+    expect_names(server, &["NAME"])
+}
+
+fn case_beyond_ascii(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::write(server.folder().join("Äpfel und Öl"), "x")?;
+    fs::write(server.folder().join("Σίγμα"), "y")?;
+    let run =
+        Client::new(server).local(&local).run("get \"äPFEL UND öL\" one; get \"ΣΊΓΜΑ\" two")?;
+    run.success()?;
+    same_file(&server.folder().join("Äpfel und Öl"), &local.join("one"))?;
+    same_file(&server.folder().join("Σίγμα"), &local.join("two"))
+}
+
+fn case_twins(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    fs::write(server.folder().join("twin"), "small")?;
+    fs::write(server.folder().join("TWIN"), "large")?;
+    Client::new(server).local(&local).run("get twin a; get TWIN b")?.success()?;
+    same_file(&server.folder().join("twin"), &local.join("a"))?;
+    same_file(&server.folder().join("TWIN"), &local.join("b"))
+}
+
+fn expect_names(server: &Server, expected: &[&str]) -> Outcome {
+    let found: Vec<_> =
+        tree(&server.folder())?.into_keys().map(|name| name.display().to_string()).collect();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("on the disk: {found:?}, expected {expected:?}").into())
+    }
+}

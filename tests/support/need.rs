@@ -1,0 +1,60 @@
+//! What a trial needs of the machine, and how the lack of it reads.
+#![allow(
+    unsafe_code,
+    reason = "whether the kernel has io_uring at all is asked by a raw system call"
+)]
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+pub(crate) enum Need {
+    Smbclient,
+    Root,
+    /// Free bytes in the folder for temporary files.
+    Space(u64),
+    IoUring,
+}
+
+impl Need {
+    /// Why the trial cannot run here.
+    pub(crate) fn missing(&self) -> Option<String> {
+        match self {
+            Self::Smbclient if !has_smbclient() => Some("smbclient is not installed".into()),
+            Self::Root if !rustix::process::geteuid().is_root() => Some("needs root".into()),
+            Self::Space(bytes) if free_space() < *bytes => Some(format!(
+                "needs {} MiB free in {}",
+                bytes >> 20,
+                std::env::temp_dir().display()
+            )),
+            Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
+            _ => None,
+        }
+    }
+}
+
+fn has_smbclient() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let version = Command::new("smbclient")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    })
+}
+
+fn free_space() -> u64 {
+    rustix::fs::statvfs(std::env::temp_dir())
+        .map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Asks for a ring of no entries: EINVAL or EFAULT says that the call is there, ENOSYS or EPERM that it is not.
+pub(crate) fn has_io_uring() -> bool {
+    // SAFETY: io_uring_setup with zero entries and a null parameter block is refused before anything is made or
+    // written; no memory of ours is named.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 0, std::ptr::null_mut::<u8>()) };
+    let errno = io::Error::last_os_error().raw_os_error();
+    result == -1 && matches!(errno, Some(libc::EINVAL | libc::EFAULT))
+}

@@ -1,0 +1,237 @@
+//! The real `usmbd` as a child process, with folders of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Outcome, child, need};
+
+/// The user that every server of these tests knows, and the share that every one of them has.
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "secret1";
+pub(crate) const SHARE: &str = "files";
+
+/// The banner has to appear within this time, on a machine busy with other tests.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const LOG_LINES_SHOWN: usize = 40;
+
+/// How a server is to be started.
+#[derive(Clone, Default)]
+pub(crate) struct Serve {
+    backend: Option<&'static str>,
+    arguments: Vec<String>,
+}
+
+impl Serve {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn backend(mut self, backend: &'static str) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// io_uring where the kernel has it, so that a machine without it still tests everything above the backend.
+    pub(crate) fn backend_name(&self) -> &'static str {
+        self.backend.unwrap_or_else(|| if need::has_io_uring() { "uring" } else { "epoll" })
+    }
+
+    pub(crate) fn start(&self) -> Result<Server, Failed> {
+        let root = tempfile::Builder::new().prefix("usmbd-test-").tempdir()?;
+        fs::create_dir(root.path().join("share"))?;
+        fs::create_dir(root.path().join("readonly"))?;
+        self.start_in(root)
+    }
+
+    /// Starts over folders prepared by the test: `share` and `readonly` below `root`.
+    pub(crate) fn start_in(&self, root: TempDir) -> Result<Server, Failed> {
+        let mut command = self.command("127.0.0.1:0", root.path())?;
+        let mut child =
+            command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        let log = Log::default();
+        let streams: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|s| Box::new(s) as _),
+            child.stderr.take().map(|s| Box::new(s) as _),
+        ];
+        for stream in streams.into_iter().flatten() {
+            log.follow(stream);
+        }
+        let mut server =
+            Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, log, root };
+        server.address = server.wait_for_banner()?;
+        Ok(server)
+    }
+
+    /// The command line, for the tests that expect the start to fail.
+    pub(crate) fn command(&self, listen: &str, root: &Path) -> Result<Command, Failed> {
+        let mut command = Command::new(binary()?);
+        command
+            .args(["serve", "--listen", listen, "--backend", self.backend_name(), "--log", "debug"])
+            .arg("--share")
+            .arg(format!("{SHARE}={}", root.join("share").display()))
+            .arg("--share")
+            .arg(format!("readonly={},ro", root.join("readonly").display()))
+            .args(["--user", &format!("{USER}:{PASSWORD}")])
+            .args(&self.arguments)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(command)
+    }
+}
+
+/// A running server. Dropping it kills it and removes its folders.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) log: Log,
+    child: Child,
+    root: TempDir,
+}
+
+impl Server {
+    /// The folder behind the share [`SHARE`].
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.path().join("share")
+    }
+
+    /// The folder behind the read-only share.
+    pub(crate) fn readonly_folder(&self) -> PathBuf {
+        self.root.path().join("readonly")
+    }
+
+    /// A new empty folder outside the shares.
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Failed> {
+        let path = self.root.path().join(name);
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Asks the server to stop and waits for it.
+    pub(crate) fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, Failed> {
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
+        kill_process(pid, Signal::TERM)?;
+        child::wait(&mut self.child, limit)?
+            .ok_or_else(|| format!("still running {limit:?} after SIGTERM").into())
+    }
+
+    pub(crate) fn check_alive(&mut self) -> Outcome {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("the server has ended: {status}").into()),
+        }
+    }
+
+    pub(crate) fn check_no_panic(&self) -> Outcome {
+        match self.log.lines().iter().find(|line| line.contains("panicked")) {
+            None => Ok(()),
+            Some(line) => Err(format!("the server panicked: {line}").into()),
+        }
+    }
+
+    /// A failure with the end of the server's log below it.
+    pub(crate) fn explain(&self, failed: &Failed) -> Failed {
+        let lines = self.log.lines();
+        let end = lines.iter().skip(lines.len().saturating_sub(LOG_LINES_SHOWN));
+        let log: String = end.map(|line| format!("\n  | {line}")).collect();
+        format!("{}\nthe server's log ends:{log}", failed.message().unwrap_or("failed")).into()
+    }
+
+    fn wait_for_banner(&mut self) -> Result<SocketAddr, Failed> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(address) = self.log.lines().iter().find_map(|line| listening_address(line))
+            {
+                return Ok(address);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                // The log threads see the end of the streams a moment after the process is gone.
+                thread::sleep(Duration::from_millis(50));
+                return Err(
+                    self.explain(&format!("the server ended at its start: {status}").into())
+                );
+            }
+            if Instant::now() >= deadline {
+                return Err(
+                    self.explain(&format!("no listening address within {START_LIMIT:?}").into())
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        child::kill(&mut self.child);
+    }
+}
+
+/// The lines that the server has written so far, on both streams.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, stream: impl Read + Send + 'static) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                log.lines().push(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+    }
+}
+
+/// The first `127.0.0.1:PORT` with a real port in a line of the banner.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let start = line.find("127.0.0.1:")?;
+    let rest = &line[start..];
+    let end =
+        rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+    rest[..end]
+        .trim_end_matches(['.', ':'])
+        .parse()
+        .ok()
+        .filter(|address: &SocketAddr| address.port() != 0)
+}
+
+/// `USMBD_BIN`, or the newest `usmbd` built beside the tests (a release build is worth having for the large files, a
+/// stale one is not).
+fn binary() -> Result<PathBuf, Failed> {
+    if let Some(path) = std::env::var_os("USMBD_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    let profile =
+        test.parent().and_then(Path::parent).ok_or("no target directory above the test")?;
+    let candidates = [profile.join("usmbd"), profile.with_file_name("release").join("usmbd")];
+    let built =
+        candidates.iter().filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)));
+    let (_, newest) = built.max().ok_or_else(|| {
+        format!(
+            "{} is missing: run `cargo build -p usmbd` first, or set USMBD_BIN",
+            candidates[0].display()
+        )
+    })?;
+    Ok(newest.clone())
+}
