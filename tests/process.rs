@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         support::served(
             "files of a user without a unix account belong to the folder's owner",
             &[Need::Smbclient, Need::Root],
-            Serve::new(),
+            Serve::new().share_owner(NOBODY),
             ownership,
         ),
     ])

@@ -140,7 +140,11 @@ impl Server {
         let server = &self.shared.server;
         let users = self.shared.protocol.users.names();
         let pairs = users.flat_map(|user| server.shares().iter().map(move |share| (user, share)));
-        pairs.map(|(user, share)| server.accounts().explain(user, share)).collect()
+        let works_as = |(user, share): (&str, &Arc<Share>)| {
+            let (uid, because) = server.accounts().explain(user, share.owner);
+            WorksAs { user: user.to_owned(), share: share.name.clone(), uid, because }
+        };
+        pairs.map(works_as).collect()
     }
 
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,
@@ -190,8 +194,7 @@ impl Server {
 impl Shared {
     fn new(config: &Config, shares: Vec<Arc<Share>>) -> Result<Self, StartError> {
         let name = host_name();
-        let listed = shares.iter().map(|share| (share.name.clone(), String::new(), rpc::ShareType::Disk));
-        let rpc = rpc::ServerInfo::new(&name, "usmbd", listed.collect());
+        let rpc = rpc_info(&name, &shares);
         let accounts = Accounts::look_up(config.users.iter().map(|user| &*user.name));
         let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc)));
         let protocol = Arc::new(protocol_config(config, &name)?);
@@ -269,10 +272,23 @@ fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, Star
         credits_max: limits.credits_max,
         sessions_max: limits.sessions_per_connection_max,
         unauthenticated_timeout: limits.unauthenticated_timeout,
-        session_ids: protocol::SessionIds::starting_at(u64::from_le_bytes(random::bytes()?)),
+        session_ids: protocol::SessionIds::starting_at(u32::from_le_bytes(random::bytes()?)),
         acceptor: Arc::new(acceptor),
         users: Arc::new(users),
     })
+}
+
+/// What the RPC services tell: the shares, and the named pipes that every server has.
+fn rpc_info(host: &str, shares: &[Arc<Share>]) -> rpc::ServerInfo {
+    let info = |name: &str, kind| rpc::ShareInfo {
+        name: name.to_owned(),
+        comment: String::new(),
+        kind,
+        path: String::new(),
+    };
+    let mut listed: Vec<_> = shares.iter().map(|share| info(&share.name, rpc::ShareType::Disk)).collect();
+    listed.push(info("IPC$", rpc::ShareType::Ipc));
+    rpc::ServerInfo { name: host.to_uppercase(), comment: "usmbd".to_owned(), shares: listed }
 }
 
 /// The host's name without its domain.

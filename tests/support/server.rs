@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,7 @@ const LOG_LINES_SHOWN: usize = 40;
 pub(crate) struct Serve {
     backend: Option<&'static str>,
     arguments: Vec<String>,
+    share_owner: Option<u32>,
 }
 
 impl Serve {
@@ -46,6 +48,12 @@ impl Serve {
         self
     }
 
+    /// Gives the share's folder to this user and group, before the server looks at it.
+    pub(crate) fn share_owner(mut self, id: u32) -> Self {
+        self.share_owner = Some(id);
+        self
+    }
+
     /// io_uring where the kernel has it, so that a machine without it still tests everything above the backend.
     pub(crate) fn backend_name(&self) -> &'static str {
         self.backend.unwrap_or_else(|| if need::has_io_uring() { "uring" } else { "epoll" })
@@ -55,11 +63,9 @@ impl Serve {
         let root = tempfile::Builder::new().prefix("usmbd-test-").tempdir()?;
         fs::create_dir(root.path().join("share"))?;
         fs::create_dir(root.path().join("readonly"))?;
-        self.start_in(root)
-    }
-
-    /// Starts over folders prepared by the test: `share` and `readonly` below `root`.
-    pub(crate) fn start_in(&self, root: TempDir) -> Result<Server, Failed> {
+        if self.share_owner.is_some() {
+            chown(root.path().join("share"), self.share_owner, self.share_owner)?;
+        }
         let mut command = self.command("127.0.0.1:0", root.path())?;
         let mut child =
             command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;

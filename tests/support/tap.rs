@@ -11,6 +11,9 @@ use libtest_mimic::Failed;
 /// Enough for a whole NEGOTIATE response with its contexts.
 const KEPT: usize = 1024;
 const HEADER: usize = 64;
+const STATUS_PENDING: u32 = 0x0000_0103;
+const FLAGS_SIGNED: u32 = 8;
+const SESSION_SETUP: u16 = 1;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
@@ -67,19 +70,17 @@ impl Tap {
         negotiated(bytes).ok_or_else(|| "the NEGOTIATE response is too short".into())
     }
 
-    /// How many messages of this side are sealed, how many are signed and how many neither, of those that could be:
-    /// commands after SESSION_SETUP.
+    /// How many messages of this side are sealed, how many are signed and how many neither, of those that have to be:
+    /// commands after SESSION_SETUP, but no interim responses (MS-SMB2 3.3.4.1.1).
     pub(crate) fn protection(&self, side: Side) -> Protection {
         let mut count = Protection::default();
         for (_, bytes) in self.messages().iter().filter(|(of, _)| *of == side) {
+            let interim = side == Side::Server && u32_at(bytes, 8) == Some(STATUS_PENDING);
+            let signed = u32_at(bytes, 16).is_some_and(|flags| flags & FLAGS_SIGNED != 0);
             match command(bytes) {
                 None if bytes.starts_with(b"\xfdSMB") => count.sealed += 1,
-                Some(number)
-                    if number > 1 && u32_at(bytes, 16).is_some_and(|flags| flags & 8 != 0) =>
-                {
-                    count.signed += 1
-                }
-                Some(number) if number > 1 => count.plain += 1,
+                Some(number) if number > SESSION_SETUP && signed => count.signed += 1,
+                Some(number) if number > SESSION_SETUP && !interim => count.plain += 1,
                 _ => {}
             }
         }

@@ -59,6 +59,12 @@ impl Dir {
         Self { file: File { fd: self.file.fd.clone(), identity } }
     }
 
+    /// The identity that operations through it are checked for, if not the process's own.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<Credentials>> {
+        self.file.identity.clone()
+    }
+
     /// Opens `path`. A file won by a dropped call is closed.
     ///
     /// # Errors

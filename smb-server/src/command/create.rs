@@ -162,8 +162,6 @@ impl Wanted {
         vfs::Open {
             read,
             write,
-            delete: access.contains(AccessMask::DELETE),
-            metadata_only: !read && !write,
             kind: match () {
                 () if options.contains(CreateOptions::DIRECTORY_FILE) => Kind::Directory,
                 () if options.contains(CreateOptions::NON_DIRECTORY_FILE) || self.truncates() => Kind::File,
@@ -176,7 +174,6 @@ impl Wanted {
             },
             attributes: attributes(self.request.file_attributes),
             allocation_size: self.allocation_size(),
-            write_through: options.contains(CreateOptions::WRITE_THROUGH),
         }
     }
 
@@ -287,7 +284,7 @@ async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Res
     let new = attributes(wanted.request.file_attributes) | Attributes::ARCHIVE;
     if new != metadata.attributes {
         let change = Change { attributes: Some(new), ..Change::default() };
-        opened.handle.set_attributes(&change).await?;
+        opened.handle.change(&change).await?;
     }
     Ok(())
 }
@@ -323,10 +320,8 @@ fn response(metadata: &Metadata, opened: &Opened, wanted: &Wanted, action: Creat
 
 fn create_action(action: Action) -> CreateAction {
     match action {
-        Action::Superseded => CreateAction::SUPERSEDED,
         Action::Opened => CreateAction::OPENED,
         Action::Created => CreateAction::CREATED,
-        Action::Overwritten => CreateAction::OVERWRITTEN,
     }
 }
 

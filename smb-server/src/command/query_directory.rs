@@ -2,10 +2,10 @@
 
 use crate::protocol::Body;
 use crate::state::{Enumeration, FileOpen};
-use crate::vfs::{self, name};
+use crate::vfs;
+use crate::vfs::name::Pattern;
 use crate::wire::access_mask::AccessMask;
 use crate::wire::fscc::dir_info::{DirBuffer, DirEntry};
-use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::query_directory::{
     QueryDirectoryFlags, QueryDirectoryRequest, QueryDirectoryResponse,
 };
@@ -51,16 +51,18 @@ fn begin(
     let reopen = request.flags.contains(QueryDirectoryFlags::REOPEN);
     let pattern = match before {
         Some(before) if !reopen || request.pattern.is_empty() => before.pattern,
-        _ => request.pattern.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?,
+        _ => {
+            let pattern = request.pattern.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+            Pattern::new(if pattern.is_empty() { "*" } else { &pattern })
+        }
     };
-    let pattern = if pattern.is_empty() { "*".to_owned() } else { pattern };
     Ok(Enumeration { stream: file.handle.read_dir()?, pattern, held_back: None, found: false })
 }
 
 async fn fill(enumeration: &mut Enumeration, mut buffer: DirBuffer, single: bool) -> Result<Vec<u8>, NtStatus> {
     while let Some(entry) = next(enumeration).await? {
         enumeration.found = true;
-        if !buffer.push(&wire_entry(&entry)) {
+        if buffer.push(&wire_entry(&entry)).is_err() {
             if buffer.is_empty() {
                 // Not even one fits. It stays, for a larger buffer.
                 enumeration.held_back = Some(entry);
@@ -90,7 +92,7 @@ async fn next(enumeration: &mut Enumeration) -> Result<Option<vfs::DirEntry>, Nt
         return Ok(Some(entry));
     }
     let Enumeration { stream, pattern, .. } = enumeration;
-    Ok(stream.next_matching(|candidate| name::matches(pattern, candidate)).await?)
+    Ok(stream.next_matching(|name| pattern.matches(name)).await?)
 }
 
 fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {
@@ -109,17 +111,4 @@ fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {
         file_id: entry.metadata.key.ino,
         name: Utf16::from_str(&entry.name),
     }
-}
-
-/// The classes that a listing can have.
-pub(super) const fn is_listing(class: FileInfoClass) -> bool {
-    matches!(
-        class,
-        FileInfoClass::DIRECTORY
-            | FileInfoClass::FULL_DIRECTORY
-            | FileInfoClass::BOTH_DIRECTORY
-            | FileInfoClass::NAMES
-            | FileInfoClass::ID_BOTH_DIRECTORY
-            | FileInfoClass::ID_FULL_DIRECTORY
-    )
 }

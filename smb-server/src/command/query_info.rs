@@ -106,8 +106,10 @@ async fn file_info(
         FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
         FileInfoClass::ATTRIBUTE_TAG => Info::whole(|w| about.attribute_tag().encode(w)),
         FileInfoClass::ID => Info::whole(|w| about.id().encode(w)),
-        // There are no 8.3 names.
-        FileInfoClass::ALTERNATE_NAME => return Err(NtStatus::OBJECT_NAME_NOT_FOUND),
+        FileInfoClass::ALTERNATE_NAME => {
+            let name = about.alternate_name().ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+            Info::with_tail(FileNameInfo::FIXED, |w| name.encode(w))
+        }
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     })
 }
@@ -161,6 +163,13 @@ impl About<'_> {
         FileNameInfo { name: Utf16::from_str(&format!("{root}{}", self.file.handle.path())) }
     }
 
+    /// No short names are made up, but a name that is short already is its own.
+    fn alternate_name(&self) -> Option<FileNameInfo> {
+        let path = self.file.handle.path();
+        let name = path.rsplit('\\').next().filter(|name| is_8_3(name))?;
+        Some(FileNameInfo { name: Utf16::from_str(name) })
+    }
+
     fn all(&self) -> FileAllInfo {
         FileAllInfo {
             basic: times(&self.metadata),
@@ -212,6 +221,16 @@ impl About<'_> {
         let key = self.file.handle.id();
         FileIdInfo { volume_serial_number: key.dev, file_id: u128::from(key.ino).to_le_bytes() }
     }
+}
+
+/// MS-FSCC 2.1.5.2.1: up to eight characters, and up to three behind a dot.
+fn is_8_3(name: &str) -> bool {
+    let (base, extension) = name.split_once('.').unwrap_or((name, "x"));
+    let plain = |part: &str, max| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'()-@^_`{}~".contains(c);
+        (1..=max).contains(&part.len()) && part.chars().all(allowed)
+    };
+    plain(base, 8) && plain(extension, 3)
 }
 
 /// Times and attributes in the form of the wire.

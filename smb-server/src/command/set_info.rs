@@ -84,12 +84,13 @@ async fn basic(open: &Open, file: &FileOpen, info: FileBasicInfo) -> Result<(), 
     // MS-FSCC 2.4.7: no attributes at all means to leave them; NORMAL alone, to have none.
     let change = Change {
         attributes: (!info.file_attributes.is_empty()).then(|| attributes(info.file_attributes)),
-        created: time(info.creation_time)?,
         accessed: time(info.last_access_time)?,
         modified: time(info.last_write_time)?,
-        changed: time(info.change_time)?,
     };
-    Ok(file.handle.set_attributes(&change).await?)
+    // These two belong to the file system; they are checked and not kept.
+    time(info.creation_time)?;
+    time(info.change_time)?;
+    Ok(file.handle.change(&change).await?)
 }
 
 /// MS-FSCC 2.4.7: 0 leaves a time; -1 and -2 say whether this handle's use changes it, which the
@@ -121,7 +122,7 @@ async fn rename(context: &Context, open: &Open, file: &FileOpen, info: FileRenam
             return Err(NtStatus::ACCESS_DENIED);
         }
     }
-    Ok(file.handle.rename(&file.share.volume, file.identity.as_ref(), &to, replace).await?)
+    Ok(file.handle.rename(&to, replace).await?)
 }
 
 async fn disposition(context: &Context, open: &Open, file: &FileOpen, delete: bool) -> Result<(), NtStatus> {

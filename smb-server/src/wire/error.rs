@@ -15,7 +15,8 @@ pub struct ErrorResponse {
 impl ErrorResponse {
     /// Whether a response to `command` with `status` has this body rather than the command's own.
     /// MS-SMB2 3.3.4.4. One case the status does not tell: a server-side copy that fails with
-    /// `INVALID_PARAMETER` because it exceeds the limits answers with the limits, in an IOCTL response.
+    /// `INVALID_PARAMETER` because it exceeds the limits answers with the limits, in an IOCTL
+    /// response.
     pub fn is_body_of(command: Command, status: NtStatus) -> bool {
         !matches!(
             (command, status),

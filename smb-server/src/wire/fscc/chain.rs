@@ -1,5 +1,5 @@
-//! Entries one after the other, each beginning with the offset of the next: directory listings, streams,
-//! notifications.
+//! Entries one after the other, each beginning with the offset of the next: directory listings,
+//! streams, notifications.
 
 use crate::wire::codec::{Malformed, Reader, Writer};
 
@@ -62,8 +62,8 @@ impl Chain {
     }
 }
 
-/// Walks a chain; `decode` reads what follows an entry's `NextEntryOffset`, and its reader ends where the
-/// next entry starts.
+/// Walks a chain; `decode` reads what follows an entry's `NextEntryOffset`, and its reader ends
+/// where the next entry starts.
 pub(super) fn decode<T>(
     mut chain: &[u8],
     what: &'static str,

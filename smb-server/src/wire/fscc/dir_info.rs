@@ -1,5 +1,5 @@
-//! The entries of a directory listing: one description of an entry, six layouts. MS-FSCC 2.4.10, 2.4.14,
-//! 2.4.8, 2.4.28, 2.4.17, 2.4.18.
+//! The entries of a directory listing: one description of an entry, six layouts. MS-FSCC 2.4,
+//! File…DirectoryInformation and FileNamesInformation.
 
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::filetime::FileTime;
@@ -193,4 +193,56 @@ fn encode_short_name(name: &Utf16, w: &mut Writer<'_>) {
     w.put_u8(length);
     w.put_u8(0);
     w.put_bytes(&field);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> DirEntry {
+        DirEntry { name: Utf16::from_str(name), ..DirEntry::default() }
+    }
+
+    #[test]
+    fn names_start_where_ms_fscc_puts_them() {
+        for (class, fixed) in [
+            (FileInfoClass::DIRECTORY, 64),
+            (FileInfoClass::FULL_DIRECTORY, 68),
+            (FileInfoClass::BOTH_DIRECTORY, 94),
+            (FileInfoClass::NAMES, 12),
+            (FileInfoClass::ID_BOTH_DIRECTORY, 104),
+            (FileInfoClass::ID_FULL_DIRECTORY, 80),
+        ] {
+            let mut buffer = DirBuffer::new(class, 4096).expect("a class for listings");
+            buffer.push(&entry("name")).expect("it fits");
+            let bytes = buffer.into_bytes();
+            assert_eq!(bytes.len(), fixed + 8, "{class}");
+            assert_eq!(&bytes[fixed..], b"n\0a\0m\0e\0", "{class}");
+        }
+        assert!(DirBuffer::new(FileInfoClass::BASIC, 4096).is_none());
+    }
+
+    #[test]
+    fn an_entry_that_does_not_fit_leaves_the_listing_as_it_was() {
+        // Two entries of 12 + 2 bytes, the second at a multiple of 8.
+        let mut buffer = DirBuffer::new(FileInfoClass::NAMES, 30).expect("a class for listings");
+        assert_eq!(buffer.push(&entry("a")), Ok(()));
+        assert_eq!(buffer.push(&entry("bc")), Err(DoesNotFit));
+        assert_eq!(buffer.len(), 14);
+        assert_eq!(buffer.push(&entry("b")), Ok(()));
+        let bytes = buffer.into_bytes();
+        assert_eq!(bytes.len(), 30);
+        assert_eq!((bytes[0], bytes[16]), (16, 0), "the first leads to the second, that nowhere");
+    }
+
+    #[test]
+    fn a_short_name_longer_than_its_field_is_cut_off() {
+        let short_name = Utf16::from_str("LONGER~1.TEXT");
+        let long = DirEntry { short_name, ..entry("longer than that.text") };
+        let class = FileInfoClass::BOTH_DIRECTORY;
+        let mut buffer = DirBuffer::new(class, 4096).expect("a class for listings");
+        buffer.push(&long).expect("it fits");
+        let entries = DirEntry::decode_all(class, &buffer.into_bytes()).expect("a listing");
+        assert_eq!(entries[0].short_name.to_string(), "LONGER~1.TEX");
+    }
 }

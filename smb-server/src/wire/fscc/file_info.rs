@@ -7,7 +7,8 @@ use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::fscc::chain::{self, Chain};
 use crate::wire::utf16::Utf16;
 
-/// MS-FSCC 2.4.7. In a set, [`FileTime`]'s special values and empty attributes leave things as they are.
+/// MS-FSCC FileBasicInformation. In a set, [`FileTime`]'s special values and empty attributes leave
+/// things as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileBasicInfo {
     pub creation_time: FileTime,
@@ -17,7 +18,7 @@ pub struct FileBasicInfo {
     pub file_attributes: FileAttributes,
 }
 
-/// MS-FSCC 2.4.41.
+/// MS-FSCC FileStandardInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStandardInfo {
     pub allocation_size: u64,
@@ -27,43 +28,43 @@ pub struct FileStandardInfo {
     pub directory: bool,
 }
 
-/// MS-FSCC 2.4.22: the file's number in its volume.
+/// MS-FSCC FileInternalInformation: the file's number in its volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileInternalInfo {
     pub index_number: u64,
 }
 
-/// MS-FSCC 2.4.12.
+/// MS-FSCC FileEaInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileEaInfo {
     pub ea_size: u32,
 }
 
-/// MS-FSCC 2.4.1: what the handle may do.
+/// MS-FSCC FileAccessInformation: what the handle may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileAccessInfo {
     pub access_flags: AccessMask,
 }
 
-/// MS-FSCC 2.4.35. Also set.
+/// MS-FSCC FilePositionInformation. Also set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilePositionInfo {
     pub current_byte_offset: u64,
 }
 
-/// MS-FSCC 2.4.26: some of the create options. Also set.
+/// MS-FSCC FileModeInformation: some of the create options. Also set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileModeInfo {
     pub mode: u32,
 }
 
-/// MS-FSCC 2.4.3: a mask, 0 for byte alignment.
+/// MS-FSCC FileAlignmentInformation: a mask, 0 for byte alignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileAlignmentInfo {
     pub alignment_requirement: u32,
 }
 
-/// MS-FSCC 2.4.2: many of the others in one.
+/// MS-FSCC FileAllInformation: many of the others in one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileAllInfo {
     pub basic: FileBasicInfo,
@@ -83,7 +84,7 @@ pub struct FileNameInfo {
     pub name: Utf16,
 }
 
-/// MS-FSCC 2.4.44: one stream; [`FileStreamInfo::encode_all`] chains them.
+/// MS-FSCC FileStreamInformation: one stream; [`FileStreamInfo::encode_all`] chains them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileStreamInfo {
     pub size: u64,
@@ -92,7 +93,7 @@ pub struct FileStreamInfo {
     pub name: Utf16,
 }
 
-/// MS-FSCC 2.4.9.
+/// MS-FSCC FileCompressionInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCompressionInfo {
     pub compressed_file_size: u64,
@@ -102,7 +103,7 @@ pub struct FileCompressionInfo {
     pub cluster_shift: u8,
 }
 
-/// MS-FSCC 2.4.29.
+/// MS-FSCC FileNetworkOpenInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileNetworkOpenInfo {
     pub creation_time: FileTime,
@@ -114,14 +115,14 @@ pub struct FileNetworkOpenInfo {
     pub file_attributes: FileAttributes,
 }
 
-/// MS-FSCC 2.4.6.
+/// MS-FSCC FileAttributeTagInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileAttributeTagInfo {
     pub file_attributes: FileAttributes,
     pub reparse_tag: u32,
 }
 
-/// MS-FSCC 2.4.19 (FileIdInformation).
+/// MS-FSCC FileIdInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileIdInfo {
     pub volume_serial_number: u64,

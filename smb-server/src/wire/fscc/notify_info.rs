@@ -33,8 +33,8 @@ impl FileNotifyInfo {
         chain::decode(chain, "FILE_NOTIFY_INFORMATION", Self::decode)
     }
 
-    /// A chain of these changes, unless it would be longer than `limit` bytes: then the client has to list
-    /// the directory again (`STATUS_NOTIFY_ENUM_DIR`).
+    /// A chain of these changes, unless it would be longer than `limit` bytes: then the client has
+    /// to list the directory again (`STATUS_NOTIFY_ENUM_DIR`).
     pub fn encode_all(changes: &[Self], limit: usize) -> Result<Vec<u8>, DoesNotFit> {
         let mut chain = Chain::new(4, limit);
         for change in changes {

@@ -1,5 +1,5 @@
-//! What only SET_INFO carries. MS-FSCC 2.4; `FileBasicInfo`, `FilePositionInfo` and `FileModeInfo` are in
-//! [`file_info`](super::file_info), being both told and set.
+//! What only SET_INFO carries. MS-FSCC 2.4; `FileBasicInfo`, `FilePositionInfo` and `FileModeInfo`
+//! are in [`file_info`](super::file_info), being both told and set.
 
 use bitflags::bitflags;
 
@@ -7,7 +7,8 @@ use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::fscc::file_info::{FileNameInfo, put_name};
 use crate::wire::utf16::Utf16;
 
-/// MS-FSCC 2.4.37.2 in the form of SMB2. `FileRenameInformationEx` has the same layout with flags.
+/// MS-FSCC FileRenameInformation in the form of SMB2. `FileRenameInformationEx` has the same layout
+/// with flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileRenameInfo {
     pub flags: RenameFlags,
@@ -16,7 +17,7 @@ pub struct FileRenameInfo {
     pub name: Utf16,
 }
 
-/// MS-FSCC 2.4.24.2: a hard link, laid out as a rename.
+/// MS-FSCC FileLinkInformation: a hard link, laid out as a rename.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileLinkInfo {
     pub replace_if_exists: bool,
@@ -25,25 +26,25 @@ pub struct FileLinkInfo {
     pub name: Utf16,
 }
 
-/// MS-FSCC 2.4.11.
+/// MS-FSCC FileDispositionInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileDispositionInfo {
     pub delete_pending: bool,
 }
 
-/// MS-FSCC 2.4.11 (FileDispositionInformationEx).
+/// MS-FSCC FileDispositionInformationEx.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileDispositionInfoEx {
     pub flags: DispositionFlags,
 }
 
-/// MS-FSCC 2.4.4.
+/// MS-FSCC FileAllocationInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileAllocationInfo {
     pub allocation_size: u64,
 }
 
-/// MS-FSCC 2.4.13.
+/// MS-FSCC FileEndOfFileInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileEndOfFileInfo {
     pub end_of_file: u64,

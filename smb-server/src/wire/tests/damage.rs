@@ -88,7 +88,8 @@ impl Xorshift {
         self.0
     }
 
-    /// The bytes with one to four of them changed, or an extreme value put over two or four of them.
+    /// The bytes with one to four of them changed, or an extreme value put over two or four of
+    /// them.
     fn garble(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for _ in 0..=self.next() % 4 {

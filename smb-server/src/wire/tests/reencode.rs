@@ -1,5 +1,5 @@
-//! What was read and is written again is what was there, byte for byte. The bytes are Samba's, so this
-//! checks the layouts, offsets and paddings that are written as well as those that are read.
+//! What was read and is written again is what was there, byte for byte. The bytes are Samba's, so
+//! this checks the layouts, offsets and paddings that are written as well as those that are read.
 
 use super::any::reencode;
 use super::capture::{Captured, Side, everything};
@@ -41,8 +41,8 @@ fn without_freedom(captured: &Captured, header: &Header, message: &[u8]) -> Vec<
     message
 }
 
-/// Equal but for less than eight zeros at the end: padding up to the next message of a compound, and what
-/// Samba's client appends to a CREATE without contexts.
+/// Equal but for less than eight zeros at the end: padding up to the next message of a compound,
+/// and what Samba's client appends to a CREATE without contexts.
 fn assert_same(ours: &[u8], theirs: &[u8], captured: &Captured) {
     let (body, padding) = theirs.split_at_checked(ours.len()).unwrap_or((theirs, &[]));
     assert_eq!(ours, body, "{captured}");
