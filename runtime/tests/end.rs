@@ -72,7 +72,7 @@ unsafe impl IoBufMut for Watched {
 }
 
 fn nothing_writes_to_a_buffer_that_was_freed_at_the_end(rt: Runtime) {
-    const LEN: usize = 128 << 20;
+    const LEN: usize = 32 << 20;
     // Beside the executable: a temporary directory may be in memory, where every read is quick.
     let beside = std::env::current_exe().unwrap();
     let scratch = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
