@@ -87,10 +87,13 @@ impl Ladder {
     /// A ring checks permissions as the thread that made it, so operations for somebody else stay off
     /// it.
     pub(crate) fn rung(&self, op: &Op, for_somebody: bool) -> Rung {
-        let kind = op.kind();
-        match without_ring(kind) {
-            _ if self.ring.contains(kind) && !for_somebody => Rung::Ring,
-            rung => rung,
+        if self.ring.contains(op.kind()) && !for_somebody {
+            return Rung::Ring;
+        }
+        match op {
+            // A stream, not a file.
+            Op::Read { offset: u64::MAX, .. } | Op::Write { offset: u64::MAX, .. } => Rung::Ready,
+            _ => without_ring(op.kind()),
         }
     }
 }
@@ -125,5 +128,38 @@ fn without_ring(kind: OpKind) -> Rung {
         | OpKind::GetXattr
         | OpKind::SetXattr
         | OpKind::Statfs => Rung::Pool,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+
+    const READ: Op = Op::Read { fd: -1, buf: ptr::null_mut(), len: 0, offset: 0 };
+    const RECV: Op = Op::Recv { fd: -1, buf: ptr::null_mut(), len: 0, flags: 0 };
+
+    #[test]
+    fn without_a_ring_files_go_to_the_pool_and_streams_wait_until_ready() {
+        let ladder = Ladder::new(OpSet::default());
+        assert_eq!(ladder.rung(&READ, false), Rung::Pool);
+        assert_eq!(ladder.rung(&RECV, false), Rung::Ready);
+        let stream = Op::Read { fd: -1, buf: ptr::null_mut(), len: 0, offset: u64::MAX };
+        assert_eq!(ladder.rung(&stream, false), Rung::Ready);
+    }
+
+    #[test]
+    fn what_runs_for_somebody_else_stays_off_the_ring() {
+        let ladder = Ladder::new(OpKind::ALL.into_iter().collect());
+        assert_eq!(ladder.rung(&READ, false), Rung::Ring);
+        assert_eq!(ladder.rung(&READ, true), Rung::Pool);
+    }
+
+    #[test]
+    fn what_the_ring_lacks_goes_elsewhere() {
+        let ladder = Ladder::new([OpKind::Recv].into_iter().collect());
+        assert_eq!(ladder.rung(&RECV, false), Rung::Ring);
+        assert_eq!(ladder.rung(&READ, false), Rung::Pool);
     }
 }

@@ -93,3 +93,20 @@ impl fmt::Debug for Mailbox {
         f.write_str("Mailbox")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_or_closed_mailbox_refuses() {
+        let mailbox = Mailbox::default();
+        for _ in 0..JOBS_MAX {
+            assert_eq!(mailbox.send(Box::new(|| ())), Ok(()));
+        }
+        assert_eq!(mailbox.send(Box::new(|| ())), Err(Closed));
+        mailbox.close();
+        assert_eq!(mailbox.send(Box::new(|| ())), Err(Closed));
+        assert!(mailbox.lock().jobs.is_empty());
+    }
+}

@@ -181,3 +181,88 @@ impl Drop for Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Counts how often it is freed, and notes the result it was abandoned with.
+    struct Probe {
+        drops: Rc<Cell<usize>>,
+        abandoned: Rc<Cell<Option<i32>>>,
+    }
+
+    impl Held for Probe {
+        fn describe(&mut self) -> Op {
+            Op::Nop
+        }
+
+        fn abandon(self: Box<Self>, result: i32) {
+            self.abandoned.set(Some(result));
+        }
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            self.drops.set(self.drops.get() + 1);
+        }
+    }
+
+    #[derive(Default)]
+    struct Fixture {
+        table: Table,
+        drops: Rc<Cell<usize>>,
+        abandoned: Rc<Cell<Option<i32>>>,
+    }
+
+    impl Fixture {
+        fn insert(&mut self) -> Token {
+            let (drops, abandoned) = (self.drops.clone(), self.abandoned.clone());
+            self.table.insert(Box::new(Probe { drops, abandoned }), Waker::noop().clone()).0
+        }
+    }
+
+    #[test]
+    fn an_orphan_is_kept_until_its_last_completion() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert();
+        let mut cancelled = false;
+        let _ = fixture.table.orphan(token, |_| cancelled = true);
+        assert!(cancelled);
+        let first = Completion { more: true, ..Completion::last(token, 7) };
+        assert!(matches!(fixture.table.complete(first), Ended::Nothing));
+        assert_eq!((fixture.drops.get(), fixture.table.in_flight()), (0, 1));
+        let Ended::Abandon(held, result) = fixture.table.complete(Completion::last(token, 0))
+        else {
+            panic!("the last completion ends an orphan");
+        };
+        held.abandon(result);
+        assert_eq!((fixture.drops.get(), fixture.abandoned.get()), (1, Some(7)));
+        assert_eq!(fixture.table.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_completion_for_an_earlier_use_of_an_entry_is_ignored() {
+        let mut fixture = Fixture::default();
+        let old = fixture.insert();
+        assert!(matches!(fixture.table.complete(Completion::last(old, 1)), Ended::Wake(_)));
+        assert_eq!(fixture.table.take(old).map(|(_, result)| result), Some(1));
+        let new = fixture.insert();
+        assert_eq!((new.index(), new == old), (old.index(), false));
+        assert!(matches!(fixture.table.complete(Completion::last(old, 2)), Ended::Nothing));
+        assert!(fixture.table.take(new).is_none());
+        assert_eq!(fixture.table.in_flight(), 1);
+    }
+
+    #[test]
+    fn what_is_in_flight_when_the_table_goes_is_leaked_and_what_is_done_is_freed() {
+        let mut fixture = Fixture::default();
+        let (_in_flight, done) = (fixture.insert(), fixture.insert());
+        let _ = fixture.table.complete(Completion::last(done, 3));
+        drop(fixture.table);
+        assert_eq!((fixture.drops.get(), fixture.abandoned.get()), (1, Some(3)));
+    }
+}

@@ -105,7 +105,7 @@ impl File {
     /// # Errors
     /// Those of `fsync`.
     pub async fn sync_all(&self) -> io::Result<()> {
-        self.simple(|fd| Op::Fsync { fd, data_only: false }).await
+        self.sync(false).await
     }
 
     /// Waits until the data, and what metadata is needed to read it, are on stable storage.
@@ -113,7 +113,7 @@ impl File {
     /// # Errors
     /// Those of `fdatasync`.
     pub async fn sync_data(&self) -> io::Result<()> {
-        self.simple(|fd| Op::Fsync { fd, data_only: true }).await
+        self.sync(true).await
     }
 
     /// What the file system knows about this file; `mask` says what is wanted.
@@ -121,9 +121,9 @@ impl File {
     /// # Errors
     /// Those of `statx`.
     pub async fn statx(&self, mask: StatxFlags) -> io::Result<Statx> {
-        // SAFETY: the file belongs to the parts, and the name is static.
+        // An open file tells everybody. SAFETY: the file belongs to the parts, the name is static.
         unsafe {
-            statx(self.identity.clone(), self.fd.clone(), libc::AT_EMPTY_PATH, mask, |fd| Path {
+            statx(None, self.fd.clone(), libc::AT_EMPTY_PATH, mask, |fd| Path {
                 dir: fd.as_raw_fd(),
                 name: c"".as_ptr(),
             })
@@ -291,6 +291,12 @@ impl File {
         // SAFETY: the parts own the descriptor until the operation has taken it from them.
         let close = unsafe { op::submit(None, fd, |fd| Op::Close { fd: fd.as_raw_fd() }, closed) };
         close.await
+    }
+
+    /// Needs nobody's permission.
+    async fn sync(&self, data_only: bool) -> io::Result<()> {
+        let nobodys = Self { fd: self.fd.clone(), identity: None };
+        nobodys.simple(move |fd| Op::Fsync { fd, data_only }).await
     }
 
     /// An operation on the descriptor alone, on behalf of this handle's identity.

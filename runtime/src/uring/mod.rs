@@ -34,13 +34,15 @@ const CANCEL: u64 = 2 << 60;
 const NOTIF_COPIED: i32 = i32::MIN;
 
 /// A ring and what waits to go on it.
+///
+/// Its methods keep the contract of [`Driver`](ringway_driver::Driver). It is not one by itself: it has
+/// nothing that other threads could wake; the epoll driver beside it has, and is watched.
 pub(crate) struct UringDriver {
     ring: IoUring,
     ops: OpSet,
     backlog: VecDeque<squeue::Entry>,
     /// Operations that the ring has no form for, to be answered in the next turn.
     refused: Vec<Token>,
-    in_flight: usize,
     /// Cancel requests that the kernel has yet to see to.
     cancels_owed: bool,
     watch: Watch,
@@ -66,7 +68,6 @@ impl UringDriver {
             ops: features.ops,
             backlog: VecDeque::new(),
             refused: Vec::new(),
-            in_flight: 0,
             cancels_owed: false,
             watch: Watch::Idle,
         };
@@ -149,11 +150,7 @@ impl UringDriver {
     fn reap(&mut self, out: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             match Token::from_user_data(entry.user_data()) {
-                Some(token) => {
-                    let completion = decode(token, &entry);
-                    self.in_flight -= usize::from(!completion.more);
-                    out.push(completion);
-                }
+                Some(token) => out.push(decode(token, &entry)),
                 None if entry.user_data() == WATCH => self.watch = Watch::Ready,
                 None => {}
             }
@@ -177,7 +174,6 @@ impl UringDriver {
         op: Op,
         credentials: Option<Arc<Credentials>>,
     ) {
-        self.in_flight += 1;
         if matches!(op, Op::Accept { .. }) {
             self.settle_cancels();
         }
@@ -213,10 +209,8 @@ impl UringDriver {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        for token in self.refused.drain(..) {
-            self.in_flight -= 1;
-            out.push(Completion::last(token, -libc::EOPNOTSUPP));
-        }
+        let refused = self.refused.drain(..);
+        out.extend(refused.map(|token| Completion::last(token, -libc::EOPNOTSUPP)));
         self.refill();
         let sleeps = timeout != Some(Duration::ZERO)
             && out.is_empty()
@@ -247,5 +241,78 @@ fn decode(token: Token, entry: &cqueue::Entry) -> Completion {
         notification,
         copied: notification && entry.result() == NOTIF_COPIED,
         buffer_id: cqueue::buffer_select(entry.flags()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Several times what the completion queue holds.
+    const MANY: u32 = 5000;
+
+    fn on_each_ring(test: fn(UringDriver)) {
+        for sleep in [Sleep::InRing, Sleep::InEpoll] {
+            match UringDriver::open(sleep) {
+                Ok((ring, _)) => test(ring),
+                Err(error) => eprintln!("SKIPPED: {error}"),
+            }
+        }
+    }
+
+    fn submit_many(ring: &mut UringDriver, op: Op) {
+        for index in 0..MANY {
+            // SAFETY: a no-op or a poll names no memory, and the descriptor outlives the driver.
+            unsafe { ring.submit(Token::new(index, 1), op, None) }
+        }
+    }
+
+    /// Takes completions until none is owed; each token comes once.
+    fn drain(ring: &mut UringDriver) -> Vec<Completion> {
+        let mut out = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while out.len() < MANY as usize {
+            assert!(Instant::now() < deadline, "{} of {MANY} completed", out.len());
+            let mut turn = Vec::new();
+            ring.turn(Some(Duration::from_millis(100)), &mut turn).unwrap();
+            out.append(&mut turn);
+        }
+        let tokens: HashSet<_> = out.iter().map(|completion| completion.token).collect();
+        assert_eq!((tokens.len(), out.len()), (MANY as usize, MANY as usize));
+        out
+    }
+
+    #[test]
+    fn more_operations_than_the_queues_hold_all_complete() {
+        on_each_ring(|mut ring| {
+            submit_many(&mut ring, Op::Nop);
+            assert!(drain(&mut ring).iter().all(|completion| completion.result == 0));
+        });
+    }
+
+    #[test]
+    fn more_cancels_than_the_queues_hold_are_all_carried_out() {
+        on_each_ring(|mut ring| {
+            let (reader, _writer) = io::pipe().unwrap();
+            submit_many(&mut ring, Op::Poll { fd: reader.as_raw_fd(), events: libc::POLLIN });
+            (0..MANY).for_each(|index| ring.cancel(Token::new(index, 1)));
+            let out = drain(&mut ring);
+            assert!(out.iter().all(|completion| completion.result == -libc::ECANCELED));
+        });
+    }
+
+    #[test]
+    fn an_operation_without_a_form_on_the_ring_is_answered() {
+        on_each_ring(|mut ring| {
+            let chmod = Op::Chmod { fd: -1, mode: 0 };
+            // SAFETY: it names nothing, and does not reach the kernel.
+            unsafe { ring.submit(Token::new(0, 1), chmod, None) }
+            let mut out = Vec::new();
+            ring.turn(None, &mut out).unwrap();
+            assert_eq!(out, [Completion::last(Token::new(0, 1), -libc::EOPNOTSUPP)]);
+        });
     }
 }

@@ -67,3 +67,24 @@ pub async fn poll_once<F: Future + Unpin>(mut future: F) -> (std::task::Poll<F::
             .await;
     (polled, future)
 }
+
+/// Polls `future` with a waker that does nothing.
+pub fn poll_now<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+/// Tells when it has been dropped.
+pub struct DropFlag(std::rc::Rc<std::cell::Cell<bool>>);
+
+impl DropFlag {
+    pub fn new() -> (Self, std::rc::Rc<std::cell::Cell<bool>>) {
+        let dropped = std::rc::Rc::new(std::cell::Cell::new(false));
+        (Self(dropped.clone()), dropped)
+    }
+}
+
+impl Drop for DropFlag {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
