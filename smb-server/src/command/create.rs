@@ -217,7 +217,7 @@ async fn create_file(
             return Err(status);
         }
     };
-    let object = Object::File(FileOpen {
+    let object = Object::File(Box::new(FileOpen {
         handle: opened.handle,
         share: Arc::clone(share),
         identity: identity.cloned(),
@@ -225,7 +225,7 @@ async fn create_file(
         dirty: AtomicBool::new(false),
         position: AtomicU64::new(0),
         enumeration: AsyncMutex::new(None),
-    });
+    }));
     let options = wanted.request.create_options;
     session.insert(Arc::new(Open { file_id, tree_id, granted_access, options, object }));
     Ok(Body::Create(Box::new(CreateResponse { file_id, ..finished })).into())

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// The MessageIds that the client has been granted and has not used yet.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     /// The lowest id that is still unused.
     low: u64,
     /// For every id from `low` on, whether it has been used; its end is the end of what was granted.
@@ -27,7 +27,7 @@ pub struct OutOfWindow {
 impl Window {
     /// The window of a new connection: id 0 only, to reach at most `credits_max` ids.
     #[must_use]
-    pub fn new(credits_max: u16) -> Self {
+    pub(super) fn new(credits_max: u16) -> Self {
         Self { low: 0, used: VecDeque::from([false]), credits_max: credits_max.max(1) }
     }
 
@@ -35,7 +35,7 @@ impl Window {
     ///
     /// # Errors
     /// [`OutOfWindow`], with nothing spent: the connection is to be closed (MS-SMB2 3.3.5.2.3).
-    pub fn spend(&mut self, message_id: u64, charge: u16) -> Result<(), OutOfWindow> {
+    pub(super) fn spend(&mut self, message_id: u64, charge: u16) -> Result<(), OutOfWindow> {
         let charge = charge.max(1);
         let error = OutOfWindow { message_id, charge };
         let first = message_id.checked_sub(self.low).ok_or(error)?;
@@ -56,7 +56,7 @@ impl Window {
     ///
     /// The reach of the window is bounded, not the number of unused ids in it, so a client that
     /// leaves a hole cannot make the server remember more than that.
-    pub fn grant(&mut self, credits: u16) -> u16 {
+    pub(super) fn grant(&mut self, credits: u16) -> u16 {
         let room = usize::from(self.credits_max).saturating_sub(self.used.len());
         // The last id is reserved for unsolicited messages, so it is never granted.
         let ids_left = u64::MAX.saturating_sub(self.low).saturating_sub(self.used.len() as u64);
@@ -64,12 +64,6 @@ impl Window {
             usize::from(credits).min(room).min(usize::try_from(ids_left).unwrap_or(usize::MAX));
         self.used.extend(std::iter::repeat_n(false, granted));
         u16::try_from(granted).unwrap_or(u16::MAX)
-    }
-
-    /// How many ids the client holds: granted and not used.
-    #[must_use]
-    pub fn outstanding(&self) -> usize {
-        self.used.iter().filter(|used| !**used).count()
     }
 }
 
@@ -83,7 +77,6 @@ mod tests {
         assert!(window.spend(1, 1).is_err());
         window.spend(0, 0).unwrap();
         assert!(window.spend(0, 1).is_err());
-        assert_eq!(window.outstanding(), 0);
     }
 
     #[test]
@@ -96,7 +89,6 @@ mod tests {
         window.spend(0, 4).unwrap();
         window.spend(6, 4).unwrap();
         assert!(window.spend(10, 1).is_err());
-        assert_eq!(window.outstanding(), 0);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) fn split(message: &[u8], start: usize) -> Result<Vec<Part>, Disconnec
         }
         let next = header.next_command as usize;
         // MS-SMB2 3.3.5.2.7: the next request is 8-byte aligned and inside the message.
-        if next % 8 != 0 || (next != 0 && next < Header::SIZE) || next > rest.len() {
+        if !next.is_multiple_of(8) || (next != 0 && next < Header::SIZE) || next > rest.len() {
             return Err(Malformed::new("NextCommand").into());
         }
         let length = if next == 0 { rest.len() } else { next };

@@ -9,11 +9,11 @@ use super::reply::Slot;
 /// How long a request may take before the client is told that it is pending. Short enough that
 /// clients, which give up after tens of seconds, keep waiting; long enough that ordinary requests
 /// need one response only. (Windows and Samba use about the same.)
-pub const INTERIM_AFTER: Duration = Duration::from_millis(500);
+pub(super) const INTERIM_AFTER: Duration = Duration::from_millis(500);
 
 /// One chain in the hands of the commands.
 #[derive(Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     /// What its replies need to know about the requests.
     pub slots: Vec<Slot>,
     /// When an interim response is due; `None` when it was sent or does not apply.
@@ -22,7 +22,7 @@ pub struct Pending {
 
 /// All chains in the hands of the commands. Bounded by the credit window: each costs an id.
 #[derive(Debug, Default)]
-pub struct PendingTable {
+pub(super) struct PendingTable {
     chains: BTreeMap<ChainId, Pending>,
     next: u64,
 }
@@ -30,7 +30,7 @@ pub struct PendingTable {
 impl PendingTable {
     /// Remembers a chain. Only a single request may become asynchronous here: in a compound the
     /// replies belong together, and its elements are quick ones.
-    pub fn insert(&mut self, now: Instant, slots: Vec<Slot>) -> ChainId {
+    pub(super) fn insert(&mut self, now: Instant, slots: Vec<Slot>) -> ChainId {
         let id = ChainId(self.next);
         self.next += 1;
         let interim_at = match slots.as_slice() {
@@ -42,38 +42,38 @@ impl PendingTable {
     }
 
     /// Takes a chain out, to answer it.
-    pub fn remove(&mut self, id: ChainId) -> Option<Pending> {
+    pub(super) fn remove(&mut self, id: ChainId) -> Option<Pending> {
         self.chains.remove(&id)
     }
 
     /// Whether nothing is pending.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.chains.is_empty()
     }
 
     /// When the next interim response is due. Chains are in the order of their arrival, so the
     /// first that still has one is the earliest.
     #[must_use]
-    pub fn next_interim(&self) -> Option<Instant> {
+    pub(super) fn next_interim(&self) -> Option<Instant> {
         self.chains.values().find_map(|pending| pending.interim_at)
     }
 
     /// The requests whose interim response is due at `now`; each is returned once.
-    pub fn due(&mut self, now: Instant) -> Vec<ChainId> {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<ChainId> {
         let due = |pending: &mut Pending| pending.interim_at.take_if(|at| *at <= now).is_some();
         self.chains.iter_mut().filter_map(|(id, pending)| due(pending).then_some(*id)).collect()
     }
 
     /// The only request of a chain that may go asynchronous.
-    pub fn slot_mut(&mut self, id: ChainId) -> Option<&mut Slot> {
+    pub(super) fn slot_mut(&mut self, id: ChainId) -> Option<&mut Slot> {
         self.chains.get_mut(&id)?.slots.first_mut()
     }
 
     /// The chain that a CANCEL means (MS-SMB2 3.3.5.16): by AsyncId once an interim response has
     /// told it, by MessageId before.
     #[must_use]
-    pub fn find(&self, mut is_meant: impl FnMut(&Slot) -> bool) -> Option<ChainId> {
+    pub(super) fn find(&self, mut is_meant: impl FnMut(&Slot) -> bool) -> Option<ChainId> {
         let meant = |pending: &Pending| pending.slots.iter().any(&mut is_meant);
         let mut meant = meant;
         self.chains.iter().find(|(_, pending)| meant(pending)).map(|(id, _)| *id)

@@ -20,7 +20,7 @@ const NEXT_COMMAND: usize = 20;
 
 /// What a request leaves behind for its response.
 #[derive(Clone, Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     pub(super) command: Command,
     pub(super) message_id: u64,
     pub(super) credit_charge: u16,

@@ -1,1 +1,1 @@
-mod x {}
+//! The connection as a dialogue, without sockets and with a clock of its own.

@@ -35,7 +35,7 @@ pub struct Open {
 #[derive(Debug)]
 pub enum Object {
     /// A file or directory of a share.
-    File(FileOpen),
+    File(Box<FileOpen>),
     /// A named pipe of IPC$.
     Pipe(Mutex<rpc::Pipe>),
 }
