@@ -51,7 +51,18 @@ pub(crate) struct Connection {
     rearm: Signal,
     /// A chain has ended or something was sent.
     progress: Signal,
-    send_timeout: Duration,
+    timeouts: Timeouts,
+    /// When the client last sent something.
+    heard: Cell<Instant>,
+}
+
+/// How long a client may keep others waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// For a response that it does not take.
+    pub(crate) send: Duration,
+    /// Without a word and without open files.
+    pub(crate) idle: Duration,
 }
 
 /// Serves a connection until it ends, and leaves nothing of it behind.
@@ -78,7 +89,7 @@ impl Connection {
         peer: SocketAddr,
         server: Arc<Server>,
         config: Arc<protocol::Config>,
-        send_timeout: Duration,
+        timeouts: Timeouts,
     ) -> Self {
         Self {
             peer,
@@ -95,7 +106,8 @@ impl Connection {
             outgoing: Signal::default(),
             rearm: Signal::default(),
             progress: Signal::default(),
-            send_timeout,
+            timeouts,
+            heard: Cell::new(Instant::now()),
         }
     }
 
@@ -125,6 +137,7 @@ impl Connection {
                 Ok(None) => return,
                 Err(error) => return self.report_read_error(&error),
             };
+            self.heard.set(Instant::now());
             let result = self.machine.borrow_mut().handle_message(now(), message);
             self.pump().await;
             if let Err(reason) = result {
@@ -180,11 +193,32 @@ impl Connection {
         tracing::warn!(peer = %self.peer, %reason, "closing the connection");
     }
 
+    // ---- time
+
+    /// When to look at the clock again.
+    fn next_deadline(&self) -> Instant {
+        let since = if self.has_opens() { Instant::now() } else { self.heard.get() };
+        let idle = since + self.timeouts.idle;
+        self.machine.borrow().poll_timeout().map_or(idle, |next| next.min(idle))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.heard.get().elapsed() >= self.timeouts.idle
+            && !self.has_opens()
+            && self.running.get() == 0
+    }
+
+    fn has_opens(&self) -> bool {
+        let has_opens =
+            |id: &u64| self.server.session(*id).is_some_and(|session| session.has_opens());
+        self.sessions.borrow().iter().any(has_opens)
+    }
+
     // ---- out
 
     async fn send(&self, transmit: Transmit) -> std::io::Result<()> {
         let Transmit { buffer, start } = transmit;
-        match timeout(self.send_timeout, self.stream.send_all(buffer.slice(start..))).await {
+        match timeout(self.timeouts.send, self.stream.send_all(buffer.slice(start..))).await {
             Ok((result, _)) => result,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }
@@ -267,16 +301,15 @@ async fn write(connection: Rc<Connection>) {
 
 async fn keep_time(connection: Rc<Connection>) {
     loop {
-        let next = connection.machine.borrow().poll_timeout();
-        connection.armed.set(next);
-        match next {
-            None => connection.rearm.wait().await,
-            Some(next) => {
-                let rearm = std::pin::pin!(connection.rearm.wait());
-                if let Either::Right(_) = select(sleep_until(next), rearm).await {
-                    continue;
-                }
-            }
+        let next = connection.next_deadline();
+        connection.armed.set(Some(next));
+        let rearm = std::pin::pin!(connection.rearm.wait());
+        if let Either::Right(_) = select(sleep_until(next), rearm).await {
+            continue;
+        }
+        if connection.is_idle() {
+            tracing::info!(peer = %connection.peer, "closing a connection that is not used");
+            return connection.end_reading();
         }
         let result = connection.machine.borrow_mut().handle_timeout(Instant::now());
         connection.outgoing.notify();

@@ -13,18 +13,25 @@ use std::time::{Duration, Instant};
 use ringway::cores::Cores;
 use ringway::net::{TcpListener, TcpStream};
 use ringway::{Builder, Features, JoinHandle, ShutdownReport};
+use rustix::net::sockopt;
 
 use crate::auth::{AcceptorConfig, UserStore};
 use crate::config::{Config, Limits};
-use crate::connection::{self, Connection};
+use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
 use crate::protocol;
 use crate::rpc;
-use crate::state::{self, Accounts, Share};
+use crate::state::{self, Accounts, SessionLimits, Share};
 use crate::wire::guid::Guid;
 
 /// How long to wait when a connection could not be accepted for lack of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A silent client is asked after two minutes whether it is there, and is gone a minute and a half
+/// after that if it does not answer.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+const KEEPALIVE_TRIES: u32 = 3;
 
 /// A running server. Dropping it stops it without ceremony; see [`Server::shutdown`].
 #[derive(Debug)]
@@ -196,8 +203,12 @@ impl Shared {
     fn new(config: &Config, shares: Vec<Arc<Share>>) -> Result<Self, StartError> {
         let name = host_name();
         let rpc = rpc_info(&name, &shares);
+        let session_limits = SessionLimits {
+            trees_max: config.limits.trees_per_session_max,
+            opens_max: config.limits.opens_per_session_max,
+        };
         let accounts = Accounts::look_up(config.users.iter().map(|user| &*user.name));
-        let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc)));
+        let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc), session_limits));
         let protocol = Arc::new(protocol_config(config, &name)?);
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
         Ok(Self { server, protocol, limits: config.limits.clone(), gate: Mutex::default(), load })
@@ -324,7 +335,7 @@ async fn accept(listener: TcpListener, cores: std::sync::Weak<Cores>, shared: Ar
 
 /// Gives a connection to the core that its ticket names.
 fn hand_over(cores: &Cores, stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
-    let result = stream.set_nodelay(true).and_then(|()| stream.into_std());
+    let result = prepare(&stream).and_then(|()| stream.into_std());
     let stream = match result {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%peer, %error, "connection lost"),
@@ -341,15 +352,27 @@ fn hand_over(cores: &Cores, stream: TcpStream, peer: SocketAddr, ticket: Ticket)
     }
 }
 
+/// Responses leave at once, and a client that has gone without a word is noticed: its open files
+/// stand in others' way.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_TRIES)?;
+    Ok(())
+}
+
 async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     tracing::debug!(%peer, core = ticket.core, "connected");
     let Shared { server, protocol, limits, .. } = &*ticket.shared;
+    let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
     let connection = Connection::new(
         stream,
         peer,
         Arc::clone(server),
         Arc::clone(protocol),
-        limits.send_timeout,
+        timeouts,
     );
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));

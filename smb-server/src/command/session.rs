@@ -16,7 +16,7 @@ use super::context::Context;
 pub async fn establish(server: &Server, established: Established) {
     let Established { session_id, user, previous_session_id } = established;
     tracing::info!(session = session_id, user, "logged on");
-    server.insert(Arc::new(Session::new(session_id, user.clone())));
+    server.insert(Arc::new(Session::new(session_id, user.clone(), server.session_limits)));
     let previous = server.session(previous_session_id).filter(|previous| previous.user == user);
     if let Some(previous) = previous.filter(|_| previous_session_id != session_id) {
         end_session(server, previous.id).await;

@@ -16,7 +16,7 @@ mod sharing;
 pub use account::{Account, Accounts};
 pub use open::{Enumeration, FileOpen, Object, Open};
 pub use server::Server;
-pub use session::{Session, Target, TreeConnect};
+pub use session::{Session, SessionLimits, Target, TreeConnect};
 pub use share::{FULL_ACCESS, READ_ACCESS, Share};
 pub use sharing::{Conflict, Left, Sharing};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::rpc;
 
-use super::{Accounts, Session, Share, Sharing, Target, lock};
+use super::{Accounts, Session, SessionLimits, Share, Sharing, Target, lock};
 
 /// The server's tables.
 #[derive(Debug)]
@@ -18,19 +18,27 @@ pub struct Server {
     pub sharing: Sharing,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
+    /// What each session may hold.
+    pub session_limits: SessionLimits,
     next_opener: AtomicU64,
 }
 
 impl Server {
     /// A server with these shares and nobody logged on.
     #[must_use]
-    pub fn new(shares: Vec<Arc<Share>>, accounts: Accounts, rpc: Arc<rpc::ServerInfo>) -> Self {
+    pub fn new(
+        shares: Vec<Arc<Share>>,
+        accounts: Accounts,
+        rpc: Arc<rpc::ServerInfo>,
+        session_limits: SessionLimits,
+    ) -> Self {
         Self {
             shares,
             accounts,
             sessions: Mutex::default(),
             sharing: Sharing::default(),
             rpc,
+            session_limits,
             next_opener: AtomicU64::new(1),
         }
     }

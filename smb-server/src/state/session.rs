@@ -10,12 +10,14 @@ use crate::wire::file_id::FileId;
 
 use super::{Open, Share, lock};
 
-/// How many tree connects a session may have: clients have one per share, tests some hundreds.
-const TREES_MAX: usize = 4096;
-
-/// How many files a session may have open. Each costs a descriptor, of which the process has
-/// commonly half a million.
-const OPENS_MAX: usize = 65_536;
+/// How much a session may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionLimits {
+    /// Tree connects.
+    pub trees_max: usize,
+    /// Open files, folders and pipes.
+    pub opens_max: usize,
+}
 
 /// A user who has logged on.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct Session {
     pub id: u64,
     /// The user's name as the user store has it.
     pub user: String,
+    limits: SessionLimits,
     trees: Mutex<HashMap<u32, Arc<TreeConnect>>>,
     opens: Mutex<HashMap<FileId, Arc<Open>>>,
     next_tree: AtomicU32,
@@ -56,10 +59,11 @@ pub enum Target {
 impl Session {
     /// A session without anything open.
     #[must_use]
-    pub fn new(id: u64, user: String) -> Self {
+    pub fn new(id: u64, user: String, limits: SessionLimits) -> Self {
         Self {
             id,
             user,
+            limits,
             trees: Mutex::default(),
             opens: Mutex::default(),
             next_tree: AtomicU32::new(1),
@@ -70,7 +74,7 @@ impl Session {
     /// Adds a tree connect; `None` when there are too many.
     pub fn connect(&self, target: Target) -> Option<Arc<TreeConnect>> {
         let mut trees = lock(&self.trees);
-        if trees.len() >= TREES_MAX {
+        if trees.len() >= self.limits.trees_max {
             return None;
         }
         let mut id = self.next_tree.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +105,7 @@ impl Session {
 
     /// A FileId that nothing in this session has; `None` when too much is open.
     pub fn new_file_id(&self) -> Option<FileId> {
-        if lock(&self.opens).len() >= OPENS_MAX {
+        if lock(&self.opens).len() >= self.limits.opens_max {
             return None;
         }
         let volatile = self.next_open.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +122,12 @@ impl Session {
     #[must_use]
     pub fn open(&self, file_id: FileId) -> Option<Arc<Open>> {
         lock(&self.opens).get(&file_id).cloned()
+    }
+
+    /// Whether anything is open.
+    #[must_use]
+    pub fn has_opens(&self) -> bool {
+        !lock(&self.opens).is_empty()
     }
 
     /// Everything that is open.
