@@ -6,9 +6,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 /// The arguments of `openat2`. `O_CLOEXEC` is always set.
 ///
-/// An open that finds its name in the cache is done at once if it cannot wait for anything else, which
-/// the kernel promises for `PATH`, `DIRECTORY` and `NONBLOCK`. For regular files `NONBLOCK` has no
-/// other effect, except that a file with a lease gives `EWOULDBLOCK` in place of waiting.
+/// An open whose path is in the caches and that creates or truncates nothing is done at once. Others
+/// wait on the ring or on a thread of the pool; there, a file that another holds a lease on keeps an
+/// open without `NONBLOCK` waiting until the lease is given up. Opening a FIFO does not wait for its
+/// other end on every backend: say `NONBLOCK`, so that it does on none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenHow {
     flags: OFlags,
