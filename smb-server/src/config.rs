@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ringway::Backend;
 use zeroize::Zeroizing;
 
 /// Everything the server needs to start.
@@ -275,7 +276,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // With a descriptor for the socket and room for files, this fits the usual hard limit of open descriptors many times over.
+            // One descriptor each: a small part of the hard limit that systemd sets (524,288), the rest is for files.
             connections_max: 1024,
             // A client uses up to 32 channels; several clients behind one NAT still fit, one machine cannot take all.
             connections_per_address_max: 256,
@@ -336,16 +337,65 @@ pub enum ConfigError {
     },
 }
 
-/// Which backend the runtime is asked for. Stands in for `ringway::Backend` until the runtime has landed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Backend {
-    /// What works best here.
-    #[default]
-    Auto,
-    /// io_uring, parked in the ring.
-    Uring,
-    /// io_uring, parked in epoll.
-    Hybrid,
-    /// No ring.
-    Epoll,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_names_are_what_a_unc_path_can_carry() {
+        let longest = "x".repeat(80);
+        for name in ["a", "my music", "C$", "größe", "ipc", "a.b", &longest] {
+            assert_eq!(&*name.parse::<ShareName>().unwrap(), name);
+        }
+        let too_long = "x".repeat(81);
+        for name in ["", " ", ".", "..", "IPC$", "ipc$", "a\0b", "a\nb", &too_long] {
+            assert!(name.parse::<ShareName>().is_err(), "{name:?}");
+        }
+        for forbidden in r#"\/:*?"<>|"#.chars() {
+            assert!(format!("a{forbidden}b").parse::<ShareName>().is_err(), "{forbidden}");
+        }
+    }
+
+    #[test]
+    fn user_names_do_not_hold_what_clients_read_as_something_else() {
+        for name in ["ann", "Ann Lee", "müller", "o'brien", "a.b-c_d"] {
+            assert_eq!(&*name.parse::<UserName>().unwrap(), name);
+        }
+        let too_long = "x".repeat(65);
+        for name in ["", "a/b", "DOMAIN\\ann", "ann@home", "ann%pw", "ann:pw", "a,b", &too_long] {
+            assert!(name.parse::<UserName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_only_in_case_are_the_same() {
+        let share = |name: &str| ShareConfig::new(name.parse().unwrap(), Path::new("/"), false);
+        let list = ByName::new(vec![share("Data").unwrap(), share("größe").unwrap()]).unwrap();
+        assert_eq!(list.find("dATA").map(|share| &*share.name), Some("Data"));
+        assert_eq!(list.find("GRÖSSE").map(|share| &*share.name), Some("größe"));
+        assert!(list.find("dat").is_none());
+        let error = ByName::new(vec![share("Data").unwrap(), share("data").unwrap()]).unwrap_err();
+        assert!(matches!(error, ConfigError::Duplicate { kind: "share", .. }));
+    }
+
+    #[test]
+    fn a_share_leads_to_a_folder_by_its_real_path() {
+        let top = tempfile::tempdir().unwrap();
+        let real = top.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, top.path().join("link")).unwrap();
+        std::fs::write(top.path().join("file"), "").unwrap();
+        let share =
+            |path: &str| ShareConfig::new("data".parse().unwrap(), &top.path().join(path), false);
+        assert_eq!(share("link").unwrap().path, real);
+        assert!(matches!(share("file"), Err(ConfigError::Folder { .. })));
+        assert!(matches!(share("missing"), Err(ConfigError::Folder { .. })));
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        let name = "ann".parse().unwrap();
+        let user = UserConfig { name, password: Secret::new("hunter2".into()) };
+        assert!(!format!("{user:?}").contains("hunter2"));
+    }
 }

@@ -1,1 +1,131 @@
-fn main() {}
+//! The program: command line in, a running server out, and its end on a signal.
+
+mod cli;
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use ringway::{Backend, Builder};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::filter::LevelFilter;
+
+use cli::banner::{BannerFacts, banner};
+use cli::{Cli, Command, ServeArgs};
+use usmbd::server::Server;
+
+/// How long requests in flight may take to finish after the first signal: less than systemd's patience of 90 s.
+const GRACE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    match Cli::try_parse().map(|cli| cli.command) {
+        Ok(Command::Serve(serve_args)) => serve(serve_args),
+        Ok(Command::Probe) => probe(),
+        Err(error) => usage(&error),
+    }
+}
+
+/// Help and version go to stdout as they are; an error becomes one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody is left to tell if the terminal is gone.
+        let _ = error.print();
+        return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    fail(2, format!("{} (see --help)", line.strip_prefix("error: ").unwrap_or(line)))
+}
+
+fn fail(code: u8, reason: impl Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "usmbd: {reason}");
+    ExitCode::from(code)
+}
+
+fn say(text: impl Display) {
+    let mut stdout = std::io::stdout();
+    let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+fn serve(arguments: ServeArgs) -> ExitCode {
+    log_to_stderr(arguments.log);
+    let (config, password) = match arguments.config() {
+        Ok(made) => made,
+        Err(error) => return fail(error.exit_code(), error),
+    };
+    raise_descriptor_limit();
+    // Before the start, so that no signal falls between; SIGPIPE is already ignored by every Rust program.
+    let signals = match Signals::new([SIGINT, SIGTERM]) {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, format_args!("cannot handle signals: {error}")),
+    };
+    let server = match Server::start(config.clone()) {
+        Ok(server) => server,
+        Err(error) => return fail(1, error),
+    };
+    let facts = BannerFacts {
+        features: server.features().to_string(),
+        addresses: server.local_addrs().to_vec(),
+        identities: server.identities(),
+        host: host_name(),
+        password,
+    };
+    say(banner(&config, &facts));
+    wait_for_signal(signals);
+    tracing::info!("stopping: finishing what is in flight");
+    server.shutdown(GRACE);
+    ExitCode::SUCCESS
+}
+
+/// Returns at the first signal; a second one ends the process.
+fn wait_for_signal(mut signals: Signals) {
+    signals.forever().next();
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            std::process::exit(128 + signal);
+        }
+    });
+}
+
+fn log_to_stderr(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .compact()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .init();
+}
+
+/// Every connection and every open file is a descriptor, and the usual soft limit of 1024 is for programs that use
+/// `select`.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// What the kernel calls this machine.
+fn host_name() -> String {
+    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// One line for each backend.
+fn probe() -> ExitCode {
+    for backend in [Backend::Auto, Backend::Uring, Backend::Hybrid, Backend::Epoll] {
+        match Builder::new().backend(backend).build() {
+            Ok(runtime) => say(format_args!("{backend:<6}  {}\n", runtime.features())),
+            Err(error) => say(format_args!("{backend:<6}  cannot run: {error}\n")),
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -42,6 +42,12 @@ pub struct Acceptor {
     state: State,
 }
 
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
 /// What an [`Acceptor`] waits for.
 enum State {
     /// The first token.
@@ -280,5 +286,7 @@ pub fn initial_token() -> Vec<u8> {
     spnego::neg_token_init2()
 }
 
+#[cfg(test)]
+mod captured;
 #[cfg(test)]
 mod tests;

@@ -119,7 +119,7 @@ fn parse_resp(body: &[u8]) -> Option<NegTokenResp<'_>> {
     let mut resp = NegTokenResp::default();
     while let Some((tag, body)) = fields.next() {
         let mut field = Reader::new(body);
-        match tag & 0x1f {
+        match tag.wrapping_sub(context(0)) {
             0 => resp.neg_state = Some(neg_state(field.expect(ENUMERATED)?)?),
             1 => resp.names_ntlm = field.expect(OID)? == OID_NTLMSSP,
             2 => resp.response_token = Some(field.expect(OCTET_STRING)?),

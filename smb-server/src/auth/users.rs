@@ -35,6 +35,11 @@ impl UserStore {
         self.by_folded_name.insert(fold(name), User { name: name.to_owned(), nt_hash });
     }
 
+    /// The names, as they were added, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_folded_name.values().map(|user| user.name.as_str())
+    }
+
     /// Finds a user by the name a client gave, in any case.
     pub fn get(&self, name: &str) -> Option<&User> {
         self.by_folded_name.get(&fold(name))

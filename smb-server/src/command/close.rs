@@ -57,7 +57,7 @@ async fn close_open(server: &Server, open: &Open) {
         server.sharing.set_delete_pending(key, true);
     }
     if server.sharing.leave(key, file.opener).delete
-        && let Err(error) = file.handle.remove(file.identity.as_ref()).await
+        && let Err(error) = file.handle.remove().await
     {
         tracing::warn!(path = file.handle.path(), %error, "delete on close");
     }

@@ -13,6 +13,7 @@ pub fn status_of(error: &Error) -> NtStatus {
         Error::IsDirectory => NtStatus::FILE_IS_A_DIRECTORY,
         Error::NotADirectory => NtStatus::NOT_A_DIRECTORY,
         Error::NotEmpty => NtStatus::DIRECTORY_NOT_EMPTY,
+        Error::PathSyntax => NtStatus::OBJECT_PATH_SYNTAX_BAD,
         Error::AccessDenied | Error::Escapes => NtStatus::ACCESS_DENIED,
         Error::ReadOnly => NtStatus::MEDIA_WRITE_PROTECTED,
         Error::NoSpace => NtStatus::DISK_FULL,
@@ -27,7 +28,7 @@ pub fn status_of(error: &Error) -> NtStatus {
         Error::Cancelled => NtStatus::CANCELLED,
         Error::Io(error) => {
             tracing::warn!(%error, "file system");
-            NtStatus::UNEXPECTED_IO_ERROR
+            NtStatus::IO_DEVICE_ERROR
         }
     }
 }

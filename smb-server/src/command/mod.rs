@@ -9,6 +9,7 @@ mod context;
 mod create;
 mod error;
 mod flush;
+mod fs_info;
 mod ioctl;
 mod query_directory;
 mod query_info;
@@ -28,7 +29,7 @@ use crate::wire::status::NtStatus;
 pub use close::close_all;
 use context::Context;
 pub use error::status_of;
-pub use session::{end_session, establish};
+pub use session::{end_session, establish, sync_session};
 
 /// What a handler comes to.
 enum Answer {

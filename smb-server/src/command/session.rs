@@ -1,6 +1,7 @@
 //! The life of a session above the protocol: it is established, and ends by LOGOFF or otherwise.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::protocol::{Body, Established};
 use crate::state::{Server, Session};
@@ -27,6 +28,18 @@ pub async fn end_session(server: &Server, session_id: u64) {
     if let Some(session) = server.remove(session_id) {
         tracing::info!(session = session_id, user = session.user, "session ended");
         close_all(server, session.clear()).await;
+    }
+}
+
+/// Brings to the disk what a session has written, before the server stops.
+pub async fn sync_session(server: &Server, session_id: u64) {
+    let opens = server.session(session_id).map(|session| session.opens()).unwrap_or_default();
+    for open in opens {
+        let Some(file) = open.file().filter(|file| file.dirty.load(Ordering::Relaxed)) else { continue };
+        match file.handle.sync().await {
+            Ok(()) => file.dirty.store(false, Ordering::Relaxed),
+            Err(error) => tracing::error!(path = file.handle.path(), %error, "flush at the end"),
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use super::context::Context;
 use super::read::OFFSET_MAX;
 use super::{Answer, ioctl};
 
+/// The end of the largest file, MS-FSA's MAXFILESIZE: that of NTFS, which clients expect.
+const FILE_SIZE_MAX: u64 = 0x0fff_ffff_0000;
+
 /// As an offset: at the end of the file, MS-FSA 2.1.5.3.
 const APPEND: u64 = u64::MAX;
 
@@ -34,6 +37,11 @@ pub(super) fn write(context: &mut Context, request: &WriteRequest) -> Result<Ans
     }
 }
 
+fn is_in_range(offset: u64, length: u64) -> bool {
+    let Some(end) = offset.checked_add(length) else { return false };
+    end <= OFFSET_MAX && (length == 0 || end <= FILE_SIZE_MAX)
+}
+
 fn file_range(context: &Context, open: &Arc<Open>, request: &WriteRequest) -> Result<Answer, NtStatus> {
     if open.file().is_some_and(|file| file.handle.is_directory()) {
         return Err(NtStatus::INVALID_DEVICE_REQUEST);
@@ -42,9 +50,9 @@ fn file_range(context: &Context, open: &Arc<Open>, request: &WriteRequest) -> Re
     if !may_write && !open.may(AccessMask::APPEND_DATA) {
         return Err(NtStatus::ACCESS_DENIED);
     }
-    let append = request.offset == APPEND;
-    let end = request.offset.checked_add(request.data.len() as u64);
-    if !append && end.is_none_or(|end| end > OFFSET_MAX) {
+    // Who may only append says so by the offset; who may write says where.
+    let append = !may_write && request.offset == APPEND;
+    if !append && !is_in_range(request.offset, request.data.len() as u64) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     let through = open.options.contains(CreateOptions::WRITE_THROUGH)

@@ -1,6 +1,9 @@
 //! Encryption of whole messages under the SMB2 TRANSFORM_HEADER, in place.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use aes::{Aes128, Aes256};
 use aws_lc_rs::aead::{self, AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, UnboundKey};
@@ -79,7 +82,7 @@ pub enum SealError {
 ///
 /// A key that seals the same nonce twice is broken, so the counter must be shared by all channels that share the key.
 #[derive(Debug, Default)]
-pub struct NonceCounter {
+struct NonceCounter {
     next: AtomicU64,
 }
 
@@ -88,7 +91,7 @@ impl NonceCounter {
     ///
     /// # Errors
     /// [`SealError::NonceExhausted`], for ever, once all 2⁶⁴−1 are given.
-    pub fn next(&self) -> Result<[u8; NONCE_FIELD_LEN], SealError> {
+    fn next(&self) -> Result<[u8; NONCE_FIELD_LEN], SealError> {
         let count = self
             .next
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1))
@@ -99,10 +102,18 @@ impl NonceCounter {
     }
 }
 
-/// Seals or opens with one key of a session. A session has two, one per direction, shared by its channels.
+/// Seals or opens with one key of a session. A session has two, one per direction.
+///
+/// It owns the nonces of its key: share one between all channels of a session, never make a second.
 pub struct Sealer {
     key: Key,
     nonces: NonceCounter,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
 }
 
 enum Key {
@@ -140,7 +151,7 @@ impl Sealer {
         self.seal_with(frame, session_id, nonce)
     }
 
-    fn seal_with(
+    pub(crate) fn seal_with(
         &self,
         frame: &mut [u8],
         session_id: u64,
@@ -174,10 +185,8 @@ impl Sealer {
         if header[FLAGS..SESSION_ID] != FLAG_ENCRYPTED.to_le_bytes() {
             return Err(SealError::Malformed("flags"));
         }
-        let size = &header[ORIGINAL_MESSAGE_SIZE..RESERVED];
-        if u32::try_from(message.len()).map(u32::to_le_bytes).ok().as_ref().map(<[u8; 4]>::as_slice)
-            != Some(size)
-        {
+        let size = std::array::from_fn(|i| header[ORIGINAL_MESSAGE_SIZE + i]);
+        if usize::try_from(u32::from_le_bytes(size)) != Ok(message.len()) {
             return Err(SealError::Malformed("original message size"));
         }
         self.decrypt(header, message)?;

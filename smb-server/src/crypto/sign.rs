@@ -1,5 +1,7 @@
 //! Signatures over single SMB2 messages. Which messages carry one is the session's business.
 
+use std::fmt;
+
 use aws_lc_rs::{
     aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     cmac,
@@ -55,6 +57,12 @@ pub enum SignError {
 /// Signs and verifies with one key: a session's, or a channel's.
 pub struct Signer {
     key: Key,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
 }
 
 enum Key {

@@ -1,7 +1,7 @@
 //! What every connection of a server has in common, as far as the protocol is concerned.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::auth::{AcceptorConfig, UserStore};
@@ -33,23 +33,24 @@ pub struct Config {
 }
 
 /// Hands out SessionIds that are unique in the server. They start at a random place, so that an id
-/// from before a restart does not name somebody else's session.
+/// from before a restart does not name somebody else's session, and keep to 32 bits, because some
+/// clients do: four thousand million sessions must be set up before one is used again.
 #[derive(Debug)]
-pub struct SessionIds(AtomicU64);
+pub struct SessionIds(AtomicU32);
 
 impl SessionIds {
     /// Ids from `start` on.
     #[must_use]
-    pub const fn starting_at(start: u64) -> Self {
-        Self(AtomicU64::new(start))
+    pub const fn starting_at(start: u32) -> Self {
+        Self(AtomicU32::new(start))
     }
 
-    /// The next id; never 0 and never all ones, which mean "no session" and "the previous one".
+    /// The next id; never 0, which means "no session", and never all ones.
     pub fn next(&self) -> u64 {
         loop {
             let id = self.0.fetch_add(1, Ordering::Relaxed);
-            if id != 0 && id != u64::MAX {
-                return id;
+            if id != 0 && id != u32::MAX {
+                return u64::from(id);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::wire::codec::Writer;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
@@ -341,6 +342,7 @@ impl Connection {
         refusals: Vec<Option<NtStatus>>,
     ) -> Result<(), Disconnect> {
         let mut elements = Vec::with_capacity(parts.len());
+        let mut budget = self.transfer_max();
         for ((part, slot), refusal) in parts.iter().zip(&mut slots).zip(refusals) {
             let bytes = message.slice(part.range.clone());
             let work = match refusal {
@@ -349,7 +351,7 @@ impl Connection {
                     slot.signed &= self.sessions.get(slot.session_id).is_some();
                     Work::Answered(Reply::error(status))
                 }
-                None => self.work(slot, &bytes)?,
+                None => self.work(slot, &bytes, &mut budget)?,
             };
             let Slot { session_id, tree_id, related, .. } = *slot;
             elements.push(Element { session_id, tree_id, related, work, bytes });
@@ -368,7 +370,9 @@ impl Connection {
         Ok(())
     }
 
-    fn work(&self, slot: &Slot, message: &Bytes) -> Result<Work, Disconnect> {
+    /// `budget`: the bytes that the chain may still move. A whole chain gets what one request may
+    /// have, since it is answered in one message.
+    fn work(&self, slot: &Slot, message: &Bytes, budget: &mut u32) -> Result<Work, Disconnect> {
         if slot.command == Command::ECHO {
             intake::decode_echo(message)?;
             return Ok(Work::Answered(Reply::ok(Body::Echo)));
@@ -376,7 +380,7 @@ impl Connection {
         let Some(request) = intake::decode(slot.command, message)? else {
             return Ok(Work::Answered(Reply::error(NtStatus::INVALID_PARAMETER)));
         };
-        if let Some(status) = self.check_size(slot, &request) {
+        if let Err(status) = self.check_size(slot, &request, budget) {
             return Ok(Work::Answered(Reply::error(status)));
         }
         match request {
@@ -388,12 +392,23 @@ impl Connection {
     }
 
     /// MS-SMB2 3.3.5.2.5 and the size limits of each command.
-    fn check_size(&self, slot: &Slot, request: &Request) -> Option<NtStatus> {
-        let Phase::Negotiated(negotiated) = &self.phase else { return None };
+    fn check_size(&self, slot: &Slot, request: &Request, budget: &mut u32) -> Result<(), NtStatus> {
+        let Phase::Negotiated(negotiated) = &self.phase else { return Ok(()) };
         let size = intake::transfer_size(request);
         let too_large = size > negotiated.io_size_max;
         let unpaid = negotiated.is_multi_credit() && slot.credit_charge.max(1) < intake::charge_for(size);
-        (too_large || unpaid).then_some(NtStatus::INVALID_PARAMETER)
+        if too_large || unpaid {
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
+        *budget = budget.checked_sub(size).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        Ok(())
+    }
+
+    fn transfer_max(&self) -> u32 {
+        match &self.phase {
+            Phase::Negotiated(negotiated) => negotiated.io_size_max,
+            _ => 0,
+        }
     }
 
     fn validate_negotiate(&self, ioctl: &IoctlRequest) -> Result<Reply, Disconnect> {
@@ -407,7 +422,7 @@ impl Connection {
         let claim = ValidateNegotiateInfoRequest::decode(&ioctl.input)?;
         let answer = negotiated.validate(&claim).ok_or(Disconnect::Downgrade("the client asked for something else"))?;
         let mut output = Vec::new();
-        answer.encode(&mut output);
+        answer.encode(&mut Writer::new(&mut output));
         if (ioctl.max_output_response as usize) < output.len() {
             return Err(Disconnect::Violation("no room for VALIDATE_NEGOTIATE_INFO"));
         }

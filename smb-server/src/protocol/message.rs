@@ -19,6 +19,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
+use super::intake;
 use super::reply::HEADROOM;
 
 /// Names one chain of a connection until it is answered.
@@ -32,6 +33,21 @@ pub struct Chain {
     pub id: ChainId,
     /// To be carried out in this order.
     pub elements: Vec<Element>,
+}
+
+impl Chain {
+    /// The bytes of memory that carrying it out takes: the requests, and what they ask to be sent.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let cost = |element: &Element| {
+            let wanted = match &element.work {
+                Work::Execute(request) => intake::transfer_size(request) as usize,
+                Work::Answered(_) => 0,
+            };
+            element.bytes.len().saturating_add(wanted)
+        };
+        self.elements.iter().map(cost).sum()
+    }
 }
 
 /// One request of a chain.

@@ -2,7 +2,7 @@
 
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
-use crate::wire::frame;
+use crate::wire::frame::{Frame, PREFIX};
 use crate::wire::header::{Command, Header, HeaderFlags, HeaderId};
 use crate::wire::read::ReadResponse;
 use crate::wire::status::NtStatus;
@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::message::{Body, Payload, Reply, Transmit};
 
 /// The room in front of the first header: the stream's prefix and a transform header.
-pub(super) const HEADROOM: usize = frame::PREFIX_SIZE + TransformHeader::SIZE;
+pub(super) const HEADROOM: usize = PREFIX + TransformHeader::SIZE;
 
 /// Where the header says how far the next one is, MS-SMB2 2.2.1.
 const NEXT_COMMAND: usize = 20;
@@ -165,16 +165,17 @@ impl Encoded {
         seal: Option<(&Channel, u64)>,
     ) -> Result<Transmit, crate::crypto::seal::SealError> {
         let start = match seal {
-            None => HEADROOM - frame::PREFIX_SIZE,
+            None => HEADROOM - PREFIX,
             Some((channel, session_id)) => {
-                let sealed = self.buffer.get_mut(frame::PREFIX_SIZE..).unwrap_or_default();
+                let sealed = self.buffer.get_mut(PREFIX..).unwrap_or_default();
                 channel.seal(sealed, session_id)?;
                 0
             }
         };
-        let length = self.buffer.len() - start - frame::PREFIX_SIZE;
-        let prefix = frame::prefix(length);
-        if let Some(room) = self.buffer.get_mut(start..start + frame::PREFIX_SIZE) {
+        let length = self.buffer.len() - start - PREFIX;
+        // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
+        let prefix = Frame::message_prefix(length).unwrap_or_default();
+        if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {
             room.copy_from_slice(&prefix);
         }
         Ok(Transmit { buffer: self.buffer, start })

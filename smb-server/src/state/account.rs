@@ -45,6 +45,23 @@ impl Accounts {
         self.privileged
     }
 
+    /// The uid that `user` works as in a folder that belongs to `owner`, and why, for the start-up lines.
+    #[must_use]
+    pub fn explain(&self, user: &str, owner: (u32, u32)) -> (u32, String) {
+        let process = geteuid().as_raw();
+        match self.get(user) {
+            _ if !self.privileged => {
+                let because = format!("as {}, like the server, which cannot act as others", account_name(process));
+                (process, because)
+            }
+            Some(account) => (account.uid, format!("as the unix account {}", account.name)),
+            None => {
+                let because = format!("no unix account: as {}, the owner of the folder", account_name(owner.0));
+                (owner.0, because)
+            }
+        }
+    }
+
     /// As whom `user` works in a folder that belongs to `owner`: with an account, as that; without,
     /// as the owner of the folder. `None`: as the process itself.
     #[must_use]
@@ -60,10 +77,10 @@ impl Accounts {
     }
 }
 
-/// The name of the account with this id, for messages.
-#[must_use]
-pub fn account_name(uid: u32) -> Option<String> {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+/// The name of the account with this id, or the number where it has none.
+fn account_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
 fn account(user: &str) -> Option<Account> {

@@ -17,7 +17,7 @@ pub use account::{Account, Accounts};
 pub use open::{Enumeration, FileOpen, Object, Open};
 pub use server::Server;
 pub use session::{Session, Target, TreeConnect};
-pub use share::Share;
+pub use share::{FULL_ACCESS, READ_ACCESS, Share};
 pub use sharing::{Conflict, Left, Sharing};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

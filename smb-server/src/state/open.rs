@@ -8,6 +8,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 
 use crate::rpc;
+use crate::vfs::name::Pattern;
 use crate::vfs::{DirStream, Handle};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
@@ -64,7 +65,7 @@ pub struct Enumeration {
     /// Where the entries come from.
     pub stream: DirStream,
     /// Fixed by the first request.
-    pub pattern: String,
+    pub pattern: Pattern,
     /// An entry that did not fit into the last response.
     pub held_back: Option<crate::vfs::DirEntry>,
     /// Whether anything has been found.

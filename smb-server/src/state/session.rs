@@ -115,6 +115,12 @@ impl Session {
         lock(&self.opens).get(&file_id).cloned()
     }
 
+    /// Everything that is open.
+    #[must_use]
+    pub fn opens(&self) -> Vec<Arc<Open>> {
+        lock(&self.opens).values().cloned().collect()
+    }
+
     /// Removes an open.
     pub fn remove(&self, file_id: FileId) -> Option<Arc<Open>> {
         lock(&self.opens).remove(&file_id)

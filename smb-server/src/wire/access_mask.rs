@@ -4,7 +4,8 @@ use bitflags::bitflags;
 
 bitflags! {
     /// Rights asked for, granted or possible. Bits 0 to 8 are named here for files; on a directory
-    /// `READ_DATA` lists, `WRITE_DATA` adds files, `APPEND_DATA` adds directories, `EXECUTE` traverses.
+    /// `READ_DATA` lists, `WRITE_DATA` adds files, `APPEND_DATA` adds directories, `EXECUTE`
+    /// traverses.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct AccessMask: u32 {
         const READ_DATA = 0x0000_0001;

@@ -40,7 +40,8 @@ impl<'a> Reader<'a> {
         Self { bytes, position: 0, what }
     }
 
-    /// A reader behind the header of `message`, past a `StructureSize` that must be `structure_size`.
+    /// A reader behind the header of `message`, past a `StructureSize` that must be
+    /// `structure_size`.
     pub fn body(
         message: &'a [u8],
         structure_size: u16,
@@ -145,8 +146,8 @@ impl<'a> Reader<'a> {
         if self.remaining() == 0 { Ok(()) } else { Err(self.malformed()) }
     }
 
-    /// The variable part that an offset and a length describe; empty, and its offset ignored, where the
-    /// length is 0. Called when the fixed part has been read, because it must not overlap that.
+    /// The variable part that an offset and a length describe; empty, and its offset ignored, where
+    /// the length is 0. Called when the fixed part has been read, because it must not overlap that.
     pub fn window(
         &self,
         offset: impl TryInto<usize>,
@@ -168,7 +169,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The range `offset..offset + length` if it lies in `fixed..end`; `fixed..fixed` where it is empty.
+/// The range `offset..offset + length` if it lies in `fixed..end`; `fixed..fixed` where it is
+/// empty.
 pub(super) fn window(
     fixed: usize,
     end: usize,
@@ -182,16 +184,16 @@ pub(super) fn window(
     (offset >= fixed && stop <= end).then_some(offset..stop)
 }
 
-/// Appends one message to a buffer that may hold others already. Offsets and alignment count from where
-/// the message's header starts.
+/// Appends one message to a buffer that may hold others already. Offsets and alignment count from
+/// where the message's header starts.
 #[derive(Debug)]
 pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
 }
 
-/// A length or an offset that is not known yet. Until [`Writer::fill`] it holds ones, so that a message
-/// left half-written cannot be read as a shorter valid one.
+/// A length or an offset that is not known yet. Until [`Writer::fill`] it holds ones, so that a
+/// message left half-written cannot be read as a shorter valid one.
 #[derive(Debug)]
 #[must_use = "an unfilled field makes the message invalid"]
 pub struct Slot {
@@ -294,13 +296,15 @@ impl<'a> Writer<'a> {
         }
         let end = slot.at.saturating_add(slot.width);
         let bytes = value.to_le_bytes();
-        if let (Some(field), Some(bytes)) = (self.out.get_mut(slot.at..end), bytes.get(..slot.width))
+        if let (Some(field), Some(bytes)) =
+            (self.out.get_mut(slot.at..end), bytes.get(..slot.width))
         {
             field.copy_from_slice(bytes);
         }
     }
 
-    /// Appends a variable part and describes it. The offset is given even where nothing is appended.
+    /// Appends a variable part and describes it. The offset is given even where nothing is
+    /// appended.
     pub fn attach(&mut self, offset: Slot, length: Slot, bytes: &[u8]) {
         self.fill(offset, self.position());
         self.fill(length, bytes.len());
@@ -317,11 +321,60 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A `StructureSize` that is odd counts the first byte of the variable part: a peer may insist on
-    /// that byte even where the part is empty.
+    /// A `StructureSize` that is odd counts the first byte of the variable part: a peer may insist
+    /// on that byte even where the part is empty.
     pub fn pad_if_empty(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             self.put_u8(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_must_be_emptied() {
+        let mut r = Reader::new(&[1, 2, 3], "three bytes");
+        assert_eq!(r.u16(), Ok(0x0201));
+        assert_eq!(r.clone().finish(), Err(Malformed::new("three bytes")));
+        assert_eq!(r.u16(), Err(Malformed::new("three bytes")));
+        assert_eq!(r.u8(), Ok(3));
+        assert_eq!(r.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_window_lies_behind_the_fixed_part_and_within_the_message() {
+        let mut r = Reader::new(&[0, 1, 2, 3, 4, 5], "window");
+        r.skip(2).expect("six bytes");
+        assert_eq!(r.window(2_u16, 4_u16), Ok(&[2, 3, 4, 5][..]));
+        assert!(r.window(1_u16, 4_u16).is_err(), "overlaps the fixed part");
+        assert!(r.window(3_u16, 4_u16).is_err(), "passes the end");
+        assert!(r.window(u32::MAX, u32::MAX).is_err());
+        assert!(r.window(u64::MAX, 1_u8).is_err(), "the sum overflows");
+        assert_eq!(r.window(u32::MAX, 0_u32), Ok(&[][..]), "nothing is anywhere");
+    }
+
+    #[test]
+    fn offsets_and_alignment_count_from_the_start_of_the_message() {
+        let mut out = vec![0xaa; 3];
+        let mut w = Writer::new(&mut out);
+        let (offset, length) = (w.reserve_u16(), w.reserve_u32());
+        w.align(8);
+        w.attach(offset, length, b"xyz");
+        assert_eq!(w.position(), 11);
+        assert_eq!(out, *b"\xaa\xaa\xaa\x08\x00\x03\x00\x00\x00\x00\x00xyz");
+    }
+
+    #[test]
+    fn a_field_never_filled_or_filled_with_too_much_reads_as_ones() {
+        let mut out = Vec::new();
+        let mut w = Writer::new(&mut out);
+        let _unfilled = w.reserve_u32();
+        let slot = w.reserve_u16();
+        w.fill(slot, 0x1_0000);
+        w.put_length_u16(0x1_0000);
+        assert_eq!(out, [0xff; 8]);
     }
 }

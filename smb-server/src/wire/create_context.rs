@@ -1,7 +1,7 @@
 //! The chain of contexts behind a CREATE. MS-SMB2 2.2.13.2 and 2.2.14.2.
 //!
-//! A chain that cannot be read fails the one request (`STATUS_INVALID_PARAMETER`), it is no reason to drop
-//! the connection: hence an error of its own.
+//! A chain that cannot be read fails the one request (`STATUS_INVALID_PARAMETER`), it is no reason
+//! to drop the connection: hence an error of its own.
 
 use std::fmt;
 
@@ -39,15 +39,27 @@ pub enum CreateContext {
     /// `DHnQ`.
     DurableHandleRequest,
     /// `DHnC`.
-    DurableHandleReconnect { file_id: FileId },
+    DurableHandleReconnect {
+        file_id: FileId,
+    },
     /// `DH2Q`. `timeout_ms` 0: as the server likes.
-    DurableHandleRequestV2 { timeout_ms: u32, flags: DurableV2Flags, create_guid: Guid },
+    DurableHandleRequestV2 {
+        timeout_ms: u32,
+        flags: DurableV2Flags,
+        create_guid: Guid,
+    },
     /// `DH2C`.
-    DurableHandleReconnectV2 { file_id: FileId, create_guid: Guid, flags: DurableV2Flags },
+    DurableHandleReconnectV2 {
+        file_id: FileId,
+        create_guid: Guid,
+        flags: DurableV2Flags,
+    },
     /// `AlSi`: bytes to allocate.
     AllocationSize(u64),
     /// `MxAc`, with the time of a cached answer or without one.
-    QueryMaximalAccess { timestamp: Option<FileTime> },
+    QueryMaximalAccess {
+        timestamp: Option<FileTime>,
+    },
     /// `TWrp`: the file as of this snapshot.
     Timewarp(FileTime),
     /// `QFid`.
@@ -63,11 +75,20 @@ pub enum CreateContextResponse {
     /// `DHnQ`.
     DurableHandle,
     /// `DH2Q`.
-    DurableHandleV2 { timeout_ms: u32, flags: DurableV2Flags },
+    DurableHandleV2 {
+        timeout_ms: u32,
+        flags: DurableV2Flags,
+    },
     /// `MxAc`.
-    MaximalAccess { query_status: NtStatus, maximal_access: AccessMask },
+    MaximalAccess {
+        query_status: NtStatus,
+        maximal_access: AccessMask,
+    },
     /// `QFid`.
-    OnDiskId { disk_file_id: u64, volume_id: u64 },
+    OnDiskId {
+        disk_file_id: u64,
+        volume_id: u64,
+    },
     /// `RqLs`.
     Lease(Lease),
     Unknown(RawContext),
@@ -131,9 +152,7 @@ impl CreateContext {
             },
             b"AlSi" => Self::AllocationSize(r.u64()?),
             b"MxAc" if raw.data.is_empty() => Self::QueryMaximalAccess { timestamp: None },
-            b"MxAc" => {
-                Self::QueryMaximalAccess { timestamp: Some(FileTime::decode(&mut r)?) }
-            }
+            b"MxAc" => Self::QueryMaximalAccess { timestamp: Some(FileTime::decode(&mut r)?) },
             b"TWrp" => Self::Timewarp(FileTime::decode(&mut r)?),
             b"QFid" => Self::QueryOnDiskId,
             _ => return Ok(Self::Unknown(raw)),
@@ -230,12 +249,10 @@ impl CreateContextResponse {
                 w.put_u32(*timeout_ms);
                 w.put_u32(flags.bits());
             }),
-            Self::MaximalAccess { query_status, maximal_access } => {
-                RawContext::new(b"MxAc", |w| {
-                    w.put_u32(query_status.0);
-                    w.put_u32(maximal_access.bits());
-                })
-            }
+            Self::MaximalAccess { query_status, maximal_access } => RawContext::new(b"MxAc", |w| {
+                w.put_u32(query_status.0);
+                w.put_u32(maximal_access.bits());
+            }),
             Self::OnDiskId { disk_file_id, volume_id } => RawContext::new(b"QFid", |w| {
                 w.put_u64(*disk_file_id);
                 w.put_u64(*volume_id);
@@ -249,6 +266,8 @@ impl CreateContextResponse {
 
 impl RawContext {
     const FIXED: usize = 16;
+    /// The specification knows a dozen contexts, each of which makes sense once.
+    const COUNT_MAX: usize = 64;
 
     fn new(name: &[u8], data: impl FnOnce(&mut Writer<'_>)) -> Self {
         let mut bytes = Vec::new();
@@ -265,6 +284,9 @@ impl RawContext {
             let length = if next == 0 { chain.len() } else { next };
             if !next.is_multiple_of(8) || length < Self::FIXED {
                 return Err(MalformedContexts::new("Next"));
+            }
+            if contexts.len() == Self::COUNT_MAX {
+                return Err(MalformedContexts::new("too many contexts"));
             }
             let (context, rest) =
                 chain.split_at_checked(length).ok_or(MalformedContexts::new("Next"))?;
@@ -310,15 +332,104 @@ impl RawContext {
         w.put_u16(0);
         let (data_offset, data_length) = (w.reserve_u16(), w.reserve_u32());
         w.attach(name_offset, name_length, &self.name);
-        if !self.data.is_empty() {
-            w.align(8);
-        }
-        w.attach_if_any(data_offset, data_length, &self.data);
+        w.align(8);
+        w.attach(data_offset, data_length, &self.data);
         if last {
             w.fill(next, 0);
         } else {
             w.align(8);
             w.fill(next, w.position());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MS-SMB2 2.2.13.2: Next, NameOffset, NameLength, Reserved, DataOffset, DataLength, then the
+    /// name.
+    fn raw(next: u32, name: (u16, u16), data: (u16, u32)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut w = Writer::new(&mut bytes);
+        w.put_u32(next);
+        w.put_u16(name.0);
+        w.put_u16(name.1);
+        w.put_u16(0);
+        w.put_u16(data.0);
+        w.put_u32(data.1);
+        w.put_bytes(b"QFid\0\0\0\0");
+        bytes
+    }
+
+    #[test]
+    fn contexts_are_linked_by_the_offset_of_the_next() {
+        let mut chain = raw(24, (16, 4), (0, 0));
+        chain.extend(raw(0, (16, 4), (24, 0)));
+        let contexts = CreateContext::decode_all(&chain);
+        assert_eq!(contexts, Ok(vec![CreateContext::QueryOnDiskId; 2]));
+        assert_eq!(CreateContext::decode_all(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_chain_whose_links_lead_astray_is_malformed() {
+        for next in [8, 12, 20, 24, 32, 0xffff_fff8] {
+            let chain = raw(next, (16, 4), (0, 0));
+            assert!(CreateContext::decode_all(&chain).is_err(), "{next}");
+        }
+    }
+
+    #[test]
+    fn a_chain_of_thousands_is_refused() {
+        let link = raw(24, (16, 4), (0, 0));
+        let end = raw(0, (16, 4), (0, 0));
+        let chain = |links: usize| [link.repeat(links), end.clone()].concat();
+        assert!(CreateContext::decode_all(&chain(63)).is_ok());
+        assert!(CreateContext::decode_all(&chain(64)).is_err());
+    }
+
+    #[test]
+    fn a_name_or_data_outside_its_context_is_malformed() {
+        for (name, data) in [
+            ((16, 9), (0, 0)),
+            ((12, 4), (0, 0)),
+            ((16, 3), (0, 0)),
+            ((16, 4), (24, 1)),
+            ((16, 4), (8, 4)),
+            ((16, 4), (16, u32::MAX)),
+        ] {
+            let chain = raw(0, name, data);
+            assert!(CreateContext::decode_all(&chain).is_err(), "{name:?} {data:?}");
+        }
+    }
+
+    #[test]
+    fn data_of_the_wrong_length_is_malformed() {
+        assert!(CreateContext::decode_all(&raw(0, (16, 4), (20, 4))).is_err(), "QFid has none");
+        for (name, length) in [
+            (b"DHnQ", 15),
+            (b"DHnC", 17),
+            (b"DH2Q", 31),
+            (b"DH2C", 35),
+            (b"RqLs", 33),
+            (b"MxAc", 4),
+        ] {
+            let raw = RawContext { name: name.to_vec(), data: vec![0; length] };
+            let chain = RawContext::encode_all(&[raw]);
+            assert!(CreateContext::decode_all(&chain).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_32_bytes_and_its_second_version_52() {
+        for (length, has_v2) in [(32, false), (52, true)] {
+            let raw = RawContext { name: b"RqLs".to_vec(), data: vec![0; length] };
+            let chain = RawContext::encode_all(&[raw]);
+            let contexts = CreateContext::decode_all(&chain).expect("a lease");
+            let [CreateContext::RequestLease(lease)] = &contexts[..] else {
+                panic!("{contexts:?}");
+            };
+            assert_eq!(lease.v2.is_some(), has_v2);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The body of a response that failed. MS-SMB2 2.2.2.
 
 use super::codec::{Malformed, Reader, Writer};
+use super::header::Command;
+use super::status::NtStatus;
 
 /// MS-SMB2 2.2.2. The status stands in the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,20 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
+    /// Whether a response to `command` with `status` has this body rather than the command's own.
+    /// MS-SMB2 3.3.4.4. One case the status does not tell: a server-side copy that fails with
+    /// `INVALID_PARAMETER` because it exceeds the limits answers with the limits, in an IOCTL
+    /// response.
+    pub fn is_body_of(command: Command, status: NtStatus) -> bool {
+        !matches!(
+            (command, status),
+            (_, NtStatus::SUCCESS)
+                | (Command::SESSION_SETUP, NtStatus::MORE_PROCESSING_REQUIRED)
+                | (Command::READ | Command::QUERY_INFO | Command::IOCTL, NtStatus::BUFFER_OVERFLOW)
+                | (Command::CHANGE_NOTIFY, NtStatus::NOTIFY_ENUM_DIR)
+        )
+    }
+
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::body(message, 9, "ERROR response")?;
         let error_context_count = r.u8()?;

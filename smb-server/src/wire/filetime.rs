@@ -1,8 +1,9 @@
-//! FILETIME: 100-nanosecond steps since 1601-01-01 UTC. MS-DTYP 2.3.3. Conversion only; there is no clock here.
+//! FILETIME: 100-nanosecond steps since 1601-01-01 UTC. MS-DTYP 2.3.3. Conversion only; there is no
+//! clock here.
 
 use super::codec::{Malformed, Reader, Writer};
 
-/// A point in time, or one of the special values of MS-FSCC 2.4.7.
+/// A point in time, or one of the special values of MS-FSCC FileBasicInformation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileTime(pub u64);
 
@@ -28,8 +29,8 @@ impl FileTime {
         Self(u64::try_from(steps).unwrap_or_default())
     }
 
-    /// To a Unix time: seconds and the nanoseconds (below 10^9) that follow them. The value is read as
-    /// signed, as Windows does, so it may lie before 1601.
+    /// To a Unix time: seconds and the nanoseconds (below 10^9) that follow them. The value is read
+    /// as signed, as Windows does, so it may lie before 1601.
     pub fn to_unix(self) -> (i64, u32) {
         let steps = i128::from(self.0.cast_signed());
         let seconds = steps.div_euclid(STEPS_PER_SECOND);
@@ -44,5 +45,39 @@ impl FileTime {
 
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.put_u64(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Python: (datetime(…) - datetime(1601, 1, 1)) // timedelta(microseconds=1) * 10
+    const UNIX_EPOCH: FileTime = FileTime(116_444_736_000_000_000);
+    const Y2026: FileTime = FileTime(134_117_856_000_000_000);
+
+    #[test]
+    fn known_times_convert_both_ways() {
+        for (time, unix) in [(UNIX_EPOCH, (0, 0)), (Y2026, (1_767_312_000, 0))] {
+            assert_eq!(time.to_unix(), unix);
+            assert_eq!(FileTime::from_unix(unix.0, unix.1), time);
+        }
+        let time = FileTime(UNIX_EPOCH.0 - 1);
+        assert_eq!(time.to_unix(), (-1, 999_999_900));
+        assert_eq!(FileTime::from_unix(-1, 999_999_900), time);
+    }
+
+    #[test]
+    fn times_that_do_not_fit_saturate() {
+        assert_eq!(FileTime::from_unix(i64::MAX, 999_999_999), FileTime(i64::MAX as u64));
+        assert_eq!(FileTime::from_unix(i64::MIN, 0), FileTime(0));
+        assert_eq!(FileTime::from_unix(-11_644_473_600, 0), FileTime(0));
+        assert_eq!(FileTime::from_unix(-11_644_473_601, 0), FileTime(0));
+    }
+
+    #[test]
+    fn special_values_are_minus_one_and_minus_two() {
+        assert_eq!(FileTime::FREEZE.0.cast_signed(), -1);
+        assert_eq!(FileTime::THAW.0.cast_signed(), -2);
     }
 }

@@ -35,3 +35,18 @@ impl fmt::Debug for Guid {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_three_groups_are_little_endian() {
+        // RFC 4122 appendix C, the name space of DNS, in the byte order of MS-DTYP 2.3.4.2.
+        let guid = Guid([
+            0x10, 0xb8, 0xa7, 0x6b, 0xad, 0x9d, 0xd1, 0x11, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4,
+            0x30, 0xc8,
+        ]);
+        assert_eq!(guid.to_string(), "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
+    }
+}

@@ -9,7 +9,8 @@ use super::status::NtStatus;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     pub credit_charge: u16,
-    /// In a response. In a request the same bytes are [`Self::channel_sequence`] and 16 reserved bits.
+    /// In a response. In a request the same bytes are [`Self::channel_sequence`] and 16 reserved
+    /// bits.
     pub status: NtStatus,
     pub command: Command,
     /// Requested in a request, granted in a response.

@@ -95,7 +95,8 @@ impl IoctlRequest {
         let flags = IoctlFlags::from_bits_retain(r.u32()?);
         r.skip(4)?;
         let input = r.window(input.0, input.1)?.to_vec();
-        // MS-SMB2 2.2.31: a request has no output; one that says so must at least say it truthfully.
+        // MS-SMB2 2.2.31: a request has no output; one that says so must at least say it
+        // truthfully.
         r.window(output.0, output.1)?;
         Ok(Self { ctl_code, file_id, max_input_response, max_output_response, flags, input })
     }

@@ -1,4 +1,5 @@
-//! The contexts behind a 3.1.1 NEGOTIATE. MS-SMB2 2.2.3.1 and 2.2.4.1; the layouts are the same both ways.
+//! The contexts behind a 3.1.1 NEGOTIATE. MS-SMB2 2.2.3.1 and 2.2.4.1; the layouts are the same
+//! both ways.
 
 use super::codec::{Malformed, Reader, Slot, Writer};
 use super::utf16::Utf16;
@@ -6,16 +7,37 @@ use super::utf16::Utf16;
 /// One negotiate context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NegotiateContext {
-    PreauthIntegrity { hash_algorithms: Vec<HashAlgorithm>, salt: Vec<u8> },
-    Encryption { ciphers: Vec<Cipher> },
-    Compression { flags: u32, algorithms: Vec<CompressionAlgorithm> },
-    NetName { name: Utf16 },
-    Transport { flags: u32 },
-    RdmaTransform { transforms: Vec<RdmaTransformId> },
-    Signing { algorithms: Vec<SigningAlgorithm> },
+    PreauthIntegrity {
+        hash_algorithms: Vec<HashAlgorithm>,
+        salt: Vec<u8>,
+    },
+    Encryption {
+        ciphers: Vec<Cipher>,
+    },
+    Compression {
+        flags: u32,
+        algorithms: Vec<CompressionAlgorithm>,
+    },
+    NetName {
+        name: Utf16,
+    },
+    Transport {
+        flags: u32,
+    },
+    RdmaTransform {
+        transforms: Vec<RdmaTransformId>,
+    },
+    Signing {
+        algorithms: Vec<SigningAlgorithm>,
+    },
     /// The POSIX extensions' version, by its 16-byte name.
-    Posix { data: Vec<u8> },
-    Unknown { kind: ContextType, data: Vec<u8> },
+    Posix {
+        data: Vec<u8>,
+    },
+    Unknown {
+        kind: ContextType,
+        data: Vec<u8>,
+    },
 }
 
 open_enum! {
@@ -81,8 +103,8 @@ open_enum! {
 }
 
 impl NegotiateContext {
-    /// Reads `count` contexts, the first of which is at `offset` of the message that `r` reads. What follows
-    /// a context's known fields is ignored, so that a later version may add to it.
+    /// Reads `count` contexts, the first of which is at `offset` of the message that `r` reads.
+    /// What follows a context's known fields is ignored, so that a later version may add to it.
     pub(super) fn decode_list(
         mut r: Reader<'_>,
         offset: usize,

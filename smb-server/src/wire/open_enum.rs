@@ -1,7 +1,7 @@
 //! A table of numbers and names that stays open: a number that is not in it is kept, not refused.
 
-/// Declares a newtype over an unsigned integer with one constant per known value. `Debug` and `Display`
-/// show the constant's name, or the number where it has none.
+/// Declares a newtype over an unsigned integer with one constant per known value. `Debug` and
+/// `Display` show the constant's name, or the number where it has none.
 macro_rules! open_enum {
     (
         $(#[$meta:meta])*

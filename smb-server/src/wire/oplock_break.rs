@@ -168,3 +168,57 @@ impl LeaseAcknowledgment {
         w.put_u64(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message whose body has this `StructureSize` and then bytes that count up: 0x02, 0x03, …
+    fn message(structure_size: u8) -> Vec<u8> {
+        let mut message = vec![0; Header::SIZE];
+        message.extend([structure_size, 0]);
+        message.extend(2..structure_size);
+        message
+    }
+
+    #[test]
+    fn a_lease_break_has_the_fields_of_ms_smb2_2_2_23_2() {
+        let message = message(44);
+        let Ok(BreakNotification::Lease(lease)) = BreakNotification::decode(&message) else {
+            panic!("44 bytes are a lease break");
+        };
+        assert_eq!(lease.new_epoch, 0x0302);
+        assert_eq!(lease.flags.bits(), 0x0706_0504);
+        assert_eq!((lease.lease_key.0[0], lease.lease_key.0[15]), (8, 23));
+        assert_eq!(lease.current_lease_state.bits(), 0x1b1a_1918);
+        assert_eq!(lease.new_lease_state.bits(), 0x1f1e_1d1c);
+        assert_eq!(lease.break_reason, 0x2322_2120);
+        assert_eq!(lease.access_mask_hint.bits(), 0x2726_2524);
+        assert_eq!(lease.share_mask_hint.bits(), 0x2b2a_2928);
+        let mut out = vec![0; Header::SIZE];
+        BreakNotification::Lease(lease).encode(&mut Writer::at(&mut out, 0));
+        assert_eq!(out, message);
+    }
+
+    #[test]
+    fn a_lease_acknowledgment_has_the_fields_of_ms_smb2_2_2_24_2() {
+        let message = message(36);
+        let Ok(BreakAcknowledgment::Lease(lease)) = BreakAcknowledgment::decode(&message) else {
+            panic!("36 bytes are an acknowledgment for a lease");
+        };
+        assert_eq!(lease.flags.bits(), 0x0706_0504);
+        assert_eq!((lease.lease_key.0[0], lease.lease_key.0[15]), (8, 23));
+        assert_eq!(lease.lease_state.bits(), 0x1b1a_1918);
+        assert!(BreakAcknowledgment::decode(&message[..message.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn any_other_size_is_malformed() {
+        for size in [23, 25, 36, 45] {
+            assert!(BreakNotification::decode(&message(size)).is_err(), "{size}");
+        }
+        for size in [23, 25, 44, 45] {
+            assert!(BreakAcknowledgment::decode(&message(size)).is_err(), "{size}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! QUERY_INFO: attributes of a file, of its volume, its security, its quotas. MS-SMB2 2.2.37 and 2.2.38.
+//! QUERY_INFO: attributes of a file, of its volume, its security, its quotas. MS-SMB2 2.2.37 and
+//! 2.2.38.
 
 use bitflags::bitflags;
 

@@ -20,7 +20,8 @@ impl Smb1NegotiateRequest {
     const COMMAND_NEGOTIATE: u8 = 0x72;
     const BUFFER_FORMAT_DIALECT: u8 = 0x02;
 
-    /// Reads a whole message. A dialect that is not ASCII is none that anybody knows; it reads lossily.
+    /// Reads a whole message. A dialect that is not ASCII is none that anybody knows; it reads
+    /// lossily.
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(message, "SMB1 NEGOTIATE request");
         if r.array()? != Self::PROTOCOL_ID || r.u8()? != Self::COMMAND_NEGOTIATE {

@@ -1,4 +1,5 @@
-//! NTSTATUS codes that a file server says or hears: number, name and meaning in one table. MS-ERREF 2.3.
+//! NTSTATUS codes that a file server says or hears: number, name and meaning in one table. MS-ERREF
+//! 2.3.
 
 use std::fmt;
 
@@ -208,4 +209,45 @@ statuses! {
     0xc05d_0001 SMB_BAD_CLUSTER_DIALECT "a cluster needs another dialect";
     0xc05d_0002 SMB_GUEST_LOGON_BLOCKED "guests are not let in";
     0xc05d_0003 SMB_NO_SIGNING_ALGORITHM_OVERLAP "no signing algorithm in common";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn independent() -> BTreeMap<u32, &'static str> {
+        include_str!("ntstatus.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_once(' ').expect("a number and a name"))
+            .map(|(number, name)| {
+                let digits = number.strip_prefix("0x").expect("a hexadecimal number");
+                (u32::from_str_radix(digits, 16).expect("a hexadecimal number"), name)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn numbers_and_names_agree_with_an_independent_table() {
+        let ours: BTreeMap<_, _> =
+            NtStatus::ALL.iter().map(|s| (s.0, s.name().expect("of the table"))).collect();
+        assert_eq!(ours, independent());
+        assert_eq!(ours.len(), NtStatus::ALL.len(), "a number stands twice");
+    }
+
+    #[test]
+    fn the_two_highest_bits_tell_the_severity() {
+        assert_eq!(NtStatus::PENDING.severity(), Severity::Success);
+        assert_eq!(NtStatus::BUFFER_OVERFLOW.severity(), Severity::Warning);
+        assert!(!NtStatus::NO_MORE_FILES.is_error());
+        assert!(NtStatus::ACCESS_DENIED.is_error());
+    }
+
+    #[test]
+    fn a_status_shows_its_name_or_its_number() {
+        assert_eq!(NtStatus::FILE_CLOSED.to_string(), "STATUS_FILE_CLOSED");
+        assert_eq!(NtStatus(0xdead_beef).to_string(), "STATUS_0xdeadbeef");
+    }
 }

@@ -41,8 +41,8 @@ open_enum! {
 }
 
 bitflags! {
-    /// MS-SMB2 2.2.10, ShareFlags. Bits 4 and 5 are a number, the caching mode: 0 manual, 0x10 auto,
-    /// 0x20 programs and documents, 0x30 none.
+    /// MS-SMB2 2.2.10, ShareFlags. Bits 4 and 5 are a number, the caching mode: 0 manual, 0x10
+    /// auto, 0x20 programs and documents, 0x30 none.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct ShareFlags: u32 {
         const DFS = 0x0000_0001;

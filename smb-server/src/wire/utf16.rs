@@ -50,3 +50,22 @@ impl fmt::Debug for Utf16 {
         write!(f, "{:?}", String::from_utf16_lossy(&self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_unit_is_malformed() {
+        assert!(Utf16::decode(&[0x61, 0x00, 0x62]).is_err());
+        assert_eq!(Utf16::decode(&[0x61, 0x00]), Ok(Utf16::from_str("a")));
+    }
+
+    #[test]
+    fn a_lone_surrogate_survives_but_is_no_text() {
+        let name = Utf16::decode(&[0x3d, 0xd8, 0x61, 0x00]).expect("an even length");
+        assert_eq!(name.to_string_strict(), None);
+        assert_eq!(name.to_string(), "\u{fffd}a");
+        assert_eq!(name.to_bytes(), [0x3d, 0xd8, 0x61, 0x00]);
+    }
+}

@@ -44,8 +44,9 @@ impl WriteRequest {
         Self::decode_head(message, message.len())
     }
 
-    /// Reads a request whose payload has not arrived: `head` is the beginning of the message, header and
-    /// fixed part at least (and the channel information, if any), `message_length` the length of all of it.
+    /// Reads a request whose payload has not arrived: `head` is the beginning of the message,
+    /// header and fixed part at least (and the channel information, if any), `message_length` the
+    /// length of all of it.
     pub fn decode_head(head: &[u8], message_length: usize) -> Result<Self, Malformed> {
         let mut r = Reader::body(head, 49, "WRITE request")?;
         let data_offset = r.u16()?;

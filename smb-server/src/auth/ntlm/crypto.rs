@@ -102,7 +102,7 @@ impl MessageSigner {
     }
 
     /// SIGNKEY.
-    fn sign_key(&self, direction: Direction) -> Key {
+    pub(super) fn sign_key(&self, direction: Direction) -> Key {
         let magic: &[u8] = match direction {
             Direction::ClientToServer => {
                 b"session key to client-to-server signing key magic constant\0"
@@ -115,7 +115,7 @@ impl MessageSigner {
     }
 
     /// SEALKEY: weaker the fewer bits were negotiated.
-    fn seal_key(&self, direction: Direction) -> Key {
+    pub(super) fn seal_key(&self, direction: Direction) -> Key {
         let magic: &[u8] = match direction {
             Direction::ClientToServer => {
                 b"session key to client-to-server sealing key magic constant\0"
@@ -145,7 +145,7 @@ pub(crate) fn from_utf16le(bytes: &[u8]) -> String {
 }
 
 /// Upper case of UTF-16LE. Windows maps unit by unit, so whatever grows or leaves the BMP stays ("ß" is not "SS").
-fn upcase(utf16: &[u8]) -> Vec<u8> {
+pub(super) fn upcase(utf16: &[u8]) -> Vec<u8> {
     let upcase_unit = |unit: u16| {
         let mut upper = char::from_u32(u32::from(unit)).into_iter().flat_map(char::to_uppercase);
         match (upper.next(), upper.next()) {
@@ -159,8 +159,7 @@ fn upcase(utf16: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> Key {
-    // HMAC takes keys of any length, so the error arm cannot be reached; an empty key could not verify anything.
+pub(super) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> Key {
     let Ok(mut mac) = <Hmac<Md5> as KeyInit>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length")
     };
@@ -174,7 +173,7 @@ fn md5(parts: &[&[u8]]) -> Key {
     Zeroizing::new(digest.finalize().into())
 }
 
-fn rc4(key: &[u8]) -> Rc4 {
+pub(super) fn rc4(key: &[u8]) -> Rc4 {
     let Ok(rc4) = Rc4::new_from_slice(key) else {
         unreachable!("RC4 takes keys of 1 to 256 bytes, and ours have 16")
     };

@@ -112,10 +112,9 @@ impl Challenged {
             Ntlmv2Response::parse(auth.nt_response).ok_or_else(|| refuse(Refusal::WeakResponse))?;
         let (name, base_key) = self.check_proof(&auth, &response, &user, users).map_err(refuse)?;
         let exported = exported_key(base_key, &auth, negotiated)?;
-        // Every blob is covered by the proof, so nobody but the client can take the promise back.
-        // A client that never promised is accepted: Linux's cifs has not sent a MIC for most of its
-        // life. What it forgoes is protection of the NTLM flags, which 3.1.1's preauthentication
-        // hash gives anyway.
+        // The promise stands in the blob and the blob under the proof, so nobody but the client can
+        // leave it out. A client without it is accepted: Linux's cifs sends no MIC. What it forgoes is
+        // protection of the NTLM flags, which 3.1.1's preauthentication hash gives anyway.
         if response.promises_mic() && !self.mic_matches(message, &exported) {
             return Err(refuse(Refusal::Tampered));
         }
@@ -159,6 +158,20 @@ impl Challenged {
     }
 }
 
+#[cfg(test)]
+impl Challenged {
+    /// Takes up an exchange that another server began, knowing only its messages.
+    pub(super) fn resume(negotiate: &[u8], challenge: &[u8]) -> Self {
+        let parsed = Challenge::parse(challenge).unwrap();
+        Self {
+            negotiate: negotiate.to_vec(),
+            challenge: challenge.to_vec(),
+            server_challenge: parsed.server_challenge,
+            offered: parsed.flags,
+        }
+    }
+}
+
 /// The key both sides leave with: the client's choice where it made one, else the one from the proof.
 fn exported_key(base_key: Key, auth: &Authenticate<'_>, negotiated: u32) -> Result<Key, AuthError> {
     if negotiated & flags::KEY_EXCH == 0 || auth.encrypted_session_key.is_empty() {
@@ -186,3 +199,6 @@ fn target_info(config: &AcceptorConfig, filetime: u64) -> Vec<u8> {
     push_av(&mut pairs, av::EOL, &[]);
     pairs
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use bitflags::bitflags;
 
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::filetime::FileTime;
+use crate::wire::fscc::file_info::{FileNameInfo, put_name};
 use crate::wire::guid::Guid;
 use crate::wire::utf16::Utf16;
 
@@ -105,5 +106,133 @@ bitflags! {
         const SUPPORTS_INTEGRITY_STREAMS = 0x0400_0000;
         const SUPPORTS_BLOCK_REFCOUNTING = 0x0800_0000;
         const SUPPORTS_SPARSE_VDL = 0x1000_0000;
+    }
+}
+
+impl FsVolumeInfo {
+    /// Bytes before the label.
+    pub const FIXED: usize = 18;
+
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let volume_creation_time = FileTime::decode(r)?;
+        let volume_serial_number = r.u32()?;
+        let length = r.length()?;
+        let supports_objects = r.u8()? != 0;
+        r.skip(1)?;
+        let volume_label = Utf16::decode(r.take(length)?)?;
+        Ok(Self { volume_creation_time, volume_serial_number, supports_objects, volume_label })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        let label = self.volume_label.to_bytes();
+        self.volume_creation_time.encode(w);
+        w.put_u32(self.volume_serial_number);
+        w.put_length_u32(label.len());
+        w.put_u8(u8::from(self.supports_objects));
+        w.put_u8(0);
+        w.put_bytes(&label);
+    }
+}
+
+impl FsSizeInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            total_allocation_units: r.u64()?,
+            available_allocation_units: r.u64()?,
+            sectors_per_allocation_unit: r.u32()?,
+            bytes_per_sector: r.u32()?,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u64(self.total_allocation_units);
+        w.put_u64(self.available_allocation_units);
+        w.put_u32(self.sectors_per_allocation_unit);
+        w.put_u32(self.bytes_per_sector);
+    }
+}
+
+impl FsDeviceInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { device_type: DeviceType(r.u32()?), characteristics: r.u32()? })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u32(self.device_type.0);
+        w.put_u32(self.characteristics);
+    }
+}
+
+impl FsAttributeInfo {
+    /// Bytes before the name.
+    pub const FIXED: usize = 12;
+
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            attributes: FsAttributes::from_bits_retain(r.u32()?),
+            maximum_component_name_length: r.u32()?,
+            file_system_name: FileNameInfo::decode(r)?.name,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u32(self.attributes.bits());
+        w.put_u32(self.maximum_component_name_length);
+        put_name(&self.file_system_name, w);
+    }
+}
+
+impl FsFullSizeInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            total_allocation_units: r.u64()?,
+            caller_available_allocation_units: r.u64()?,
+            actual_available_allocation_units: r.u64()?,
+            sectors_per_allocation_unit: r.u32()?,
+            bytes_per_sector: r.u32()?,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u64(self.total_allocation_units);
+        w.put_u64(self.caller_available_allocation_units);
+        w.put_u64(self.actual_available_allocation_units);
+        w.put_u32(self.sectors_per_allocation_unit);
+        w.put_u32(self.bytes_per_sector);
+    }
+}
+
+impl FsObjectIdInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { object_id: Guid::decode(r)?, extended_info: r.array()? })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        self.object_id.encode(w);
+        w.put_bytes(&self.extended_info);
+    }
+}
+
+impl FsSectorSizeInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            logical_bytes_per_sector: r.u32()?,
+            physical_bytes_per_sector_for_atomicity: r.u32()?,
+            physical_bytes_per_sector_for_performance: r.u32()?,
+            effective_physical_bytes_per_sector_for_atomicity: r.u32()?,
+            flags: r.u32()?,
+            byte_offset_for_sector_alignment: r.u32()?,
+            byte_offset_for_partition_alignment: r.u32()?,
+        })
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u32(self.logical_bytes_per_sector);
+        w.put_u32(self.physical_bytes_per_sector_for_atomicity);
+        w.put_u32(self.physical_bytes_per_sector_for_performance);
+        w.put_u32(self.effective_physical_bytes_per_sector_for_atomicity);
+        w.put_u32(self.flags);
+        w.put_u32(self.byte_offset_for_sector_alignment);
+        w.put_u32(self.byte_offset_for_partition_alignment);
     }
 }

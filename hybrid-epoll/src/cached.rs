@@ -1,0 +1,80 @@
+//! Files as far as the kernel's caches reach: what is not there is left to a thread that may wait.
+
+#![allow(unsafe_code, reason = "makes the system calls")]
+
+use std::os::fd::RawFd;
+
+use libc::c_int;
+use ringway_driver::{Op, Path};
+
+use crate::descriptor::{self, TRANSFER_MAX, set_status_flags};
+use crate::syscall::{run, unless_refused};
+
+/// All of the range, or up to the end of the file, if it is in the page cache.
+///
+/// A cached beginning is not returned on its own: callers take a short read of a file for its end.
+///
+/// # Safety
+/// As for [`descriptor::read`].
+pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Option<i32> {
+    let len = len.min(TRANSFER_MAX);
+    let mut done: u32 = 0;
+    loop {
+        let at = offset.wrapping_add(done.into());
+        // SAFETY: `done <= len`, so the rest lies within the caller's buffer.
+        let result = unsafe {
+            descriptor::read(fd, buf.add(done as usize), len - done, at, libc::RWF_NOWAIT)
+        };
+        let count = unless_refused(result, || None)?;
+        match u32::try_from(count) {
+            Ok(count) => done += count,
+            Err(_) if done == 0 => return Some(count),
+            Err(_) => return None,
+        }
+        if count == 0 || done == len {
+            return Some(done.cast_signed());
+        }
+    }
+}
+
+/// Opens what can be found without leaving the caches.
+///
+/// # Safety
+/// The path's name and `how` are valid.
+pub(crate) unsafe fn open(path: Path, how: *const libc::open_how) -> Option<i32> {
+    // SAFETY: handed down.
+    if !unsafe { may_open(how) } {
+        return None;
+    }
+    // SAFETY: the caller keeps `how` valid.
+    let mut cached = unsafe { *how };
+    cached.resolve |= libc::RESOLVE_CACHED;
+    // Opening a FIFO, or a file that another holds a lease on, can wait even so. O_NONBLOCK
+    // prevents it and is taken off again; where it cannot matter, openat2 may refuse it. Only a FIFO
+    // opened for reading is told apart by that: it comes without waiting for a writer.
+    let patient = (libc::O_NONBLOCK | libc::O_PATH | libc::O_DIRECTORY) as u64;
+    let hurry = cached.flags & patient == 0;
+    if hurry {
+        cached.flags |= libc::O_NONBLOCK as u64;
+    }
+    // SAFETY: the path is the caller's, `cached` lives until the call has returned.
+    let fd = unsafe { run(&Op::OpenAt { path, how: &raw const cached }) };
+    if fd >= 0 && hurry {
+        set_status_flags(fd, (cached.flags as c_int) & !libc::O_NONBLOCK);
+    }
+    // EINVAL: a kernel before RESOLVE_CACHED, or a request that is wrong in any form. ENXIO: a FIFO
+    // without a reader.
+    let unsettled = [libc::EAGAIN, libc::EINVAL, libc::ENXIO].contains(&-fd);
+    (!unsettled).then_some(fd)
+}
+
+/// Whether the kernel looks into its caches at all: not to make or cut a file (openat2(2)).
+///
+/// # Safety
+/// `how` is valid.
+pub(crate) unsafe fn may_open(how: *const libc::open_how) -> bool {
+    // SAFETY: the caller's promise.
+    let flags = unsafe { (*how).flags };
+    let o_tmpfile = libc::O_TMPFILE as u64;
+    flags & (libc::O_CREAT | libc::O_TRUNC) as u64 == 0 && flags & o_tmpfile != o_tmpfile
+}

@@ -1,0 +1,283 @@
+//! The bounded pool of threads for what can only block.
+//!
+//! Threads start when there is work and end when there has been none for a while. The queue has an
+//! end: who finds it full keeps the work and decides.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use polling::Poller;
+use ringway_driver::{Completion, Token};
+
+use crate::Options;
+use crate::request::Request;
+
+/// How long a thread stays without work. Longer than the pauses of a busy server, short enough that
+/// a burst's stacks do not stay for good.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A piece of blocking work.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// The queue is full; the job comes back.
+pub struct Full(pub Job);
+
+impl fmt::Debug for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Full").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the queue of the blocking pool is full")
+    }
+}
+
+impl std::error::Error for Full {}
+
+/// Runs closures on the blocking threads of one driver.
+///
+/// A handle may outlive the driver; jobs that were accepted run in any case.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("Pool")
+            .field("threads", &state.threads)
+            .field("idle", &state.idle)
+            .field("queued", &state.queue.len())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is work.
+    work: Condvar,
+    /// An operation has ended.
+    ended: Condvar,
+    poller: Arc<Poller>,
+    limits: Options,
+    keep_alive: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+    /// Operations that threads are at.
+    running: usize,
+    finished: Vec<Completion>,
+    /// The driver was turned away and wants to hear when there is room.
+    hungry: bool,
+}
+
+enum Work {
+    Request(Request),
+    Job(Job),
+}
+
+impl Pool {
+    /// Queues `job`; never blocks. A job that panics ends alone; whoever waits for its answer
+    /// learns it from the channel that the job drops.
+    ///
+    /// # Errors
+    /// Gives the job back when the queue is full (or, rarely, no thread can be started).
+    pub fn execute(&self, job: Job) -> Result<(), Full> {
+        match self.shared.push(&mut self.shared.lock(), Work::Job(job)) {
+            Err(Work::Job(job)) => Err(Full(job)),
+            Ok(()) | Err(Work::Request(_)) => Ok(()),
+        }
+    }
+
+    pub(crate) fn new(limits: &Options, poller: &Arc<Poller>) -> Self {
+        Self::with_keep_alive(limits, poller, KEEP_ALIVE)
+    }
+
+    fn with_keep_alive(limits: &Options, poller: &Arc<Poller>, keep_alive: Duration) -> Self {
+        let shared = Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            poller: Arc::clone(poller),
+            limits: limits.clone(),
+            keep_alive,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Moves requests from the front of `backlog` to the queue while there is room. If some stay,
+    /// the poller is notified when there is room again.
+    pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) {
+        if backlog.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        while let Some(request) = backlog.pop_front() {
+            if let Err(work) = self.shared.push(&mut state, Work::Request(request)) {
+                if let Work::Request(request) = work {
+                    backlog.push_front(request);
+                }
+                state.hungry = true;
+                return;
+            }
+        }
+    }
+
+    /// Takes a request back that no thread has begun.
+    pub(crate) fn take_back(&self, token: Token) -> Option<Request> {
+        let queue = &mut self.shared.lock().queue;
+        let at = queue
+            .iter()
+            .position(|work| matches!(work, Work::Request(request) if request.token == token))?;
+        match queue.remove(at)? {
+            Work::Request(request) => Some(request),
+            Work::Job(_) => None,
+        }
+    }
+
+    /// Appends what has ended since the last time.
+    pub(crate) fn collect(&self, done: &mut Vec<Completion>) {
+        done.append(&mut self.shared.lock().finished);
+    }
+
+    /// Nobody is there to say that there is room again: no thread could be started.
+    pub(crate) fn has_no_threads(&self) -> bool {
+        self.shared.lock().threads == 0
+    }
+
+    /// Drops the requests that no thread has begun and waits, however long it takes, for those that
+    /// threads are at.
+    pub(crate) fn abandon_requests(&self) {
+        let mut state = self.shared.lock();
+        state.queue.retain(|work| matches!(work, Work::Job(_)));
+        while state.running > 0 {
+            state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Shared {
+    /// No code of others runs under this lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), Work> {
+        if state.queue.len() >= self.limits.pool_queue_max {
+            return Err(work);
+        }
+        // A thread that was woken and is not up yet still counts as idle, and its work as queued.
+        if state.queue.len() >= state.idle && state.threads < self.limits.pool_threads_max {
+            match self.start_thread() {
+                Ok(()) => state.threads += 1,
+                Err(_) if state.threads == 0 => return Err(work),
+                // Slower, but under way: those that are there will come to it.
+                Err(_) => {}
+            }
+        }
+        state.queue.push_back(work);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let builder = thread::Builder::new().name("ringway-pool".into());
+        builder.spawn(move || shared.serve()).map(drop)
+    }
+
+    /// A thread's life.
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                state = self.perform(state, work);
+                continue;
+            }
+            state.idle += 1;
+            let (guard, wait) = self
+                .work
+                .wait_timeout(state, self.keep_alive)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            state.idle -= 1;
+            if wait.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+
+    fn perform<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        work: Work,
+    ) -> MutexGuard<'a, State> {
+        if mem::take(&mut state.hungry) {
+            self.notify();
+        }
+        match work {
+            Work::Request(request) => {
+                state.running += 1;
+                drop(state);
+                let completion = request.run();
+                state = self.lock();
+                state.running -= 1;
+                state.finished.push(completion);
+                self.ended.notify_all();
+                self.notify();
+            }
+            Work::Job(job) => {
+                drop(state);
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                    // Dropping it is once more the job's code, which could panic once more.
+                    mem::forget(payload);
+                }
+                state = self.lock();
+            }
+        }
+        state
+    }
+
+    fn notify(&self) {
+        // Writing to an event descriptor that is open and not full does not fail.
+        let _ = self.poller.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn threads_end_when_there_is_nothing_to_do_and_start_again_when_there_is() {
+        let poller = Arc::new(Poller::new().unwrap());
+        let pool = Pool::with_keep_alive(&Options::default(), &poller, Duration::from_millis(10));
+        for _ in 0..2 {
+            let (done, is_done) = mpsc::channel();
+            pool.execute(Box::new(move || done.send(()).unwrap())).unwrap();
+            is_done.recv().unwrap();
+            let start = Instant::now();
+            while !pool.has_no_threads() {
+                assert!(start.elapsed() < Duration::from_secs(20), "the thread stays");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! When a turn sleeps, what ends its sleep, and what an outsider sees of it.
+
+#![allow(unsafe_code, reason = "interrupts a thread by a signal")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::thread::JoinHandleExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Bench, polled, read, recv};
+use libc::POLLIN;
+use ringway_driver::{Driver, Op};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(60);
+
+#[test]
+fn a_turn_sleeps_as_long_as_it_is_told() {
+    let mut bench = Bench::new();
+    let start = Instant::now();
+    assert!(bench.turn(Duration::ZERO).is_empty());
+    assert!(start.elapsed() < SHORT);
+    assert!(bench.turn(SHORT).is_empty());
+    assert!(start.elapsed() >= SHORT);
+}
+
+#[test]
+fn a_wake_from_another_thread_ends_the_sleep() {
+    let mut bench = Bench::new();
+    let waker = bench.driver.waker();
+    let start = Instant::now();
+    let other = thread::spawn(move || {
+        thread::sleep(SHORT);
+        waker.wake();
+    });
+    bench.turn(LONG);
+    assert!(start.elapsed() >= SHORT && start.elapsed() < LONG / 2);
+    other.join().unwrap();
+}
+
+#[test]
+fn a_wake_before_the_sleep_counts_and_many_count_once() {
+    let mut bench = Bench::new();
+    let waker = bench.driver.waker();
+    for _ in 0..100 {
+        waker.wake();
+    }
+    let start = Instant::now();
+    bench.turn(LONG);
+    assert!(start.elapsed() < LONG / 2);
+    let start = Instant::now();
+    bench.turn(SHORT);
+    assert!(start.elapsed() >= SHORT);
+}
+
+#[test]
+fn a_sleep_without_limit_ends_with_data() {
+    let mut bench = Bench::new();
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let mut buf = [0; 4];
+    bench.submit(recv(&one, &mut buf, 0));
+    let writer = thread::spawn(move || {
+        thread::sleep(SHORT);
+        other.write_all(b"data").unwrap();
+        other
+    });
+    let mut out = Vec::new();
+    bench.driver.turn(None, &mut out).unwrap();
+    assert_eq!(out.iter().map(|completion| completion.result).collect::<Vec<_>>(), [4]);
+    drop(writer.join().unwrap());
+}
+
+extern "C" fn ignore(_: libc::c_int) {}
+
+#[test]
+fn an_interrupted_sleep_is_no_error() {
+    // SAFETY: the handler does nothing, and there is no SA_RESTART, so that epoll reports EINTR.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+    }
+    let sleeper = thread::spawn(|| Bench::new().turn(SHORT * 3).len());
+    thread::sleep(SHORT);
+    // SAFETY: the thread has not been joined.
+    unsafe { libc::pthread_kill(sleeper.as_pthread_t(), libc::SIGUSR1) };
+    assert_eq!(sleeper.join().unwrap(), 0);
+}
+
+#[test]
+fn a_watched_ring_ends_the_sleep_as_long_as_it_is_readable() {
+    let mut bench = Bench::new();
+    // Any pollable descriptor is as good as a ring's.
+    let (mut ring, mut kernel) = UnixStream::pair().unwrap();
+    bench.driver.watch_ring(ring.as_fd()).unwrap();
+    bench.turn(Duration::ZERO);
+    assert!(!bench.driver.take_ring_ready());
+    kernel.write_all(b"cqe").unwrap();
+    for _ in 0..2 {
+        let start = Instant::now();
+        bench.turn(LONG);
+        assert!(start.elapsed() < LONG / 2);
+        assert!(bench.driver.take_ring_ready());
+        assert!(!bench.driver.take_ring_ready());
+    }
+    ring.read_exact(&mut [0; 3]).unwrap();
+    bench.turn(SHORT);
+    assert!(!bench.driver.take_ring_ready());
+}
+
+#[test]
+fn an_outsider_sees_when_a_turn_would_make_progress() {
+    let mut bench = Bench::new();
+    let fd = bench.driver.as_fd().try_clone_to_owned().unwrap();
+    let readable = || polled(&fd, POLLIN) != 0;
+    bench.turn(Duration::ZERO);
+    assert!(!readable());
+
+    bench.submit(Op::Nop);
+    assert!(readable(), "an operation that ended inside submit");
+    assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+    assert!(!readable());
+
+    bench.driver.waker().wake();
+    assert!(readable(), "a wake");
+    bench.turn(Duration::ZERO);
+    assert!(!readable());
+
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let mut buf = [0; 4];
+    let token = bench.submit(recv(&one, &mut buf, 0));
+    assert!(!readable());
+    other.write_all(b"data").unwrap();
+    assert!(readable(), "a descriptor that became ready");
+    assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+
+    let again = bench.submit(recv(&one, &mut buf, 0));
+    assert_ne!(token, again);
+    bench.driver.cancel(again);
+    assert!(readable(), "a cancelled operation");
+    assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+
+    let file = tempfile::tempfile().unwrap();
+    bench.submit_blocking(read(&file, &mut buf, 0));
+    let start = Instant::now();
+    while !readable() {
+        assert!(start.elapsed() < LONG, "an operation of the pool");
+        thread::yield_now();
+    }
+    assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+}

@@ -1,0 +1,120 @@
+//! The drivers of one runtime and its three ways to sleep.
+//!
+//! Every runtime has an epoll driver: it takes wake-ups from other threads, waits for readiness and
+//! has the pool. Uring adds a ring and sleeps in it, with the epoll descriptor watched by the ring.
+//! Hybrid adds a ring and sleeps in epoll, with the ring's descriptor in the set.
+
+#![allow(unsafe_code, reason = "passes `Driver::submit` on")]
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_driver::{Completion, Credentials, Driver, Op, Token, Waker};
+use ringway_epoll::{EpollDriver, Full, Job};
+
+use crate::ladder::Rung;
+use crate::uring::UringDriver;
+
+/// While operations wait for the pool, which is full or has got no threads from the system, the epoll
+/// driver gets a turn this often even if its descriptor does not ask for one.
+const POOL_RETRY: Duration = Duration::from_millis(50);
+
+/// Where the thread sleeps, and the ring if there is one.
+pub(crate) enum Parking {
+    Uring(UringDriver),
+    Hybrid(UringDriver),
+    Epoll,
+}
+
+/// See the module.
+pub(crate) struct Drivers {
+    epoll: EpollDriver,
+    parking: Parking,
+}
+
+impl Drivers {
+    /// # Errors
+    /// When the ring cannot be put into the epoll set.
+    pub(crate) fn new(mut epoll: EpollDriver, parking: Parking) -> io::Result<Self> {
+        if let Parking::Hybrid(ring) = &parking {
+            epoll.watch_ring(ring.as_fd())?;
+        }
+        Ok(Self { epoll, parking })
+    }
+
+    /// [`Driver::submit`] of the driver that `rung` names.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn submit(
+        &mut self,
+        token: Token,
+        op: Op,
+        credentials: Option<Arc<Credentials>>,
+        rung: Rung,
+    ) {
+        match (rung, &mut self.parking) {
+            (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
+                // SAFETY: the caller's promise, unchanged.
+                unsafe { ring.submit(token, op, credentials) }
+            }
+            // SAFETY: the caller's promise, unchanged.
+            (Rung::Pool, _) => unsafe { self.epoll.submit_blocking(token, op, credentials) },
+            // SAFETY: the caller's promise, unchanged.
+            (Rung::Ring | Rung::Ready, _) => unsafe { self.epoll.submit(token, op, credentials) },
+        }
+    }
+
+    /// [`Driver::cancel`] of the driver that has the operation.
+    pub(crate) fn cancel(&mut self, token: Token, rung: Rung) {
+        match (rung, &mut self.parking) {
+            (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => ring.cancel(token),
+            _ => self.epoll.cancel(token),
+        }
+    }
+
+    /// [`Driver::turn`] of them all.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        match &mut self.parking {
+            Parking::Epoll => self.epoll.turn(timeout, out),
+            Parking::Uring(ring) => {
+                let stalled = self.epoll.backlog() > 0;
+                let timeout = if stalled { Some(at_most(timeout, POOL_RETRY)) } else { timeout };
+                ring.watch(self.epoll.as_fd().as_raw_fd());
+                ring.turn(timeout, out)?;
+                if ring.take_watched_ready() || stalled {
+                    self.epoll.turn(Some(Duration::ZERO), out)?;
+                }
+                Ok(())
+            }
+            Parking::Hybrid(ring) => {
+                ring.turn(Some(Duration::ZERO), out)?;
+                let timeout = if out.is_empty() { timeout } else { Some(Duration::ZERO) };
+                self.epoll.turn(timeout, out)?;
+                if self.epoll.take_ring_ready() {
+                    ring.turn(Some(Duration::ZERO), out)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.epoll.waker()
+    }
+
+    /// Gives `job` to the pool, or back if its queue is full.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
+        self.epoll.pool().execute(job).map_err(|Full(job)| job)
+    }
+}
+
+fn at_most(timeout: Option<Duration>, limit: Duration) -> Duration {
+    timeout.map_or(limit, |timeout| timeout.min(limit))
+}

@@ -1,0 +1,370 @@
+//! An open file.
+
+#![allow(unsafe_code, reason = "makes operations out of descriptors and buffers")]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use ringway_driver::{Credentials, Op, Path};
+use rustix::fs::{FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
+
+use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
+use crate::op;
+
+/// An open file, directory or other object with a path. Clones share one description.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) identity: Option<Arc<Credentials>>,
+}
+
+/// What to do with one of a file's times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetTime {
+    /// Leave it.
+    Omit,
+    /// Set it to the kernel's clock.
+    Now,
+    /// Set it to this.
+    At(Timespec),
+}
+
+impl File {
+    /// Reads into the start of `buf` from byte `offset` of the file; 0 at its end.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub async fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        // SAFETY: file and buffer belong to the parts; a read's result is how many bytes it wrote from
+        // the buffer's start.
+        let read = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                move |(fd, buf)| Op::Read {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.stable_mut_ptr(),
+                    len: op_len(buf.bytes_total()),
+                    offset,
+                },
+                |(_, buf), result| filled(result, buf),
+            )
+        };
+        read.await
+    }
+
+    /// Writes some of `buf`'s initialised bytes at byte `offset` of the file.
+    ///
+    /// # Errors
+    /// Those of `pwrite`.
+    pub async fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        // SAFETY: file and buffer belong to the parts.
+        let write = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                move |(fd, buf)| Op::Write {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.stable_ptr(),
+                    len: op_len(buf.bytes_init()),
+                    offset,
+                },
+                |(_, buf), result| (result.map(|n| n as usize), buf),
+            )
+        };
+        write.await
+    }
+
+    /// Writes all of `buf`'s initialised bytes from byte `offset` of the file on.
+    ///
+    /// # Errors
+    /// Those of `pwrite`. How much was written before an error is not told.
+    pub async fn write_all_at<B: IoBuf>(&self, mut buf: B, offset: u64) -> BufResult<(), B> {
+        let total = buf.bytes_init();
+        let mut done = 0;
+        while done < total {
+            let Some(at) = offset.checked_add(done as u64) else {
+                return (Err(io::ErrorKind::FileTooLarge.into()), buf);
+            };
+            let (result, part) = self.write_at(buf.slice(done..), at).await;
+            buf = part.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                Ok(n) => done += n,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// Waits until data and metadata are on stable storage.
+    ///
+    /// # Errors
+    /// Those of `fsync`.
+    pub async fn sync_all(&self) -> io::Result<()> {
+        self.simple(|fd| Op::Fsync { fd, data_only: false }).await
+    }
+
+    /// Waits until the data, and what metadata is needed to read it, are on stable storage.
+    ///
+    /// # Errors
+    /// Those of `fdatasync`.
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.simple(|fd| Op::Fsync { fd, data_only: true }).await
+    }
+
+    /// What the file system knows about this file; `mask` says what is wanted.
+    ///
+    /// # Errors
+    /// Those of `statx`.
+    pub async fn statx(&self, mask: StatxFlags) -> io::Result<Statx> {
+        // SAFETY: the file belongs to the parts, and the name is static.
+        unsafe {
+            statx(self.identity.clone(), self.fd.clone(), libc::AT_EMPTY_PATH, mask, |fd| Path {
+                dir: fd.as_raw_fd(),
+                name: c"".as_ptr(),
+            })
+        }
+        .await
+    }
+
+    /// Makes the file `len` bytes long.
+    ///
+    /// # Errors
+    /// Those of `ftruncate`.
+    pub async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.simple(move |fd| Op::Truncate { fd, len }).await
+    }
+
+    /// Reserves, frees or moves storage in a range of bytes, as `mode` says.
+    ///
+    /// # Errors
+    /// Those of `fallocate`.
+    pub async fn allocate(&self, mode: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+        let mode = mode.bits().cast_signed();
+        self.simple(move |fd| Op::Allocate { fd, mode, offset, len }).await
+    }
+
+    /// Changes the times of last access and last modification.
+    ///
+    /// # Errors
+    /// Those of `futimens`.
+    pub async fn set_times(&self, accessed: SetTime, modified: SetTime) -> io::Result<()> {
+        // SAFETY: file and times belong to the parts.
+        let set_times = unsafe {
+            op::submit(
+                self.identity.clone(),
+                (self.fd.clone(), [accessed.to_raw(), modified.to_raw()]),
+                |(fd, times)| Op::SetTimes { fd: fd.as_raw_fd(), times: times.as_ptr() },
+                |_, result| result.map(drop),
+            )
+        };
+        set_times.await
+    }
+
+    /// Changes the permission bits.
+    ///
+    /// # Errors
+    /// Those of `fchmod`.
+    pub async fn chmod(&self, mode: u32) -> io::Result<()> {
+        self.simple(move |fd| Op::Chmod { fd, mode }).await
+    }
+
+    /// Reads the extended attribute `name` into `buf`'s capacity. With no capacity, only tells how
+    /// long the value is.
+    ///
+    /// # Errors
+    /// Those of `fgetxattr`: `ENODATA` if there is none, `ERANGE` if it does not fit.
+    pub async fn get_xattr(&self, name: &CStr, mut buf: Vec<u8>) -> BufResult<usize, Vec<u8>> {
+        buf.clear();
+        // SAFETY: file, name and buffer belong to the parts; unless the value was only measured, the
+        // result is how many bytes were written from the buffer's start.
+        let get = unsafe {
+            op::submit(
+                self.identity.clone(),
+                (self.fd.clone(), name.to_owned(), buf),
+                |(fd, name, buf)| Op::GetXattr {
+                    fd: fd.as_raw_fd(),
+                    name: name.as_ptr(),
+                    buf: buf.as_mut_ptr(),
+                    len: op_len(buf.capacity()),
+                },
+                |(_, _, buf), result| {
+                    let measured = buf.capacity() == 0;
+                    match result {
+                        Ok(len) if measured => (Ok(len as usize), buf),
+                        result => filled(result, buf),
+                    }
+                },
+            )
+        };
+        get.await
+    }
+
+    /// Sets the extended attribute `name`, new or not.
+    ///
+    /// # Errors
+    /// Those of `fsetxattr`.
+    pub async fn set_xattr(&self, name: &CStr, value: Vec<u8>) -> io::Result<()> {
+        // SAFETY: file, name and value belong to the parts.
+        let set = unsafe {
+            op::submit(
+                self.identity.clone(),
+                (self.fd.clone(), name.to_owned(), value),
+                |(fd, name, value)| Op::SetXattr {
+                    fd: fd.as_raw_fd(),
+                    name: name.as_ptr(),
+                    buf: value.as_ptr(),
+                    len: op_len(value.len()),
+                    flags: 0,
+                },
+                |_, result| result.map(drop),
+            )
+        };
+        set.await
+    }
+
+    /// What the file system that holds this file says about itself.
+    ///
+    /// # Errors
+    /// Those of `fstatfs`.
+    pub async fn statfs(&self) -> io::Result<StatFs> {
+        const { assert!(size_of::<StatFs>() == size_of::<libc::statfs>()) };
+        // SAFETY: file and result belong to the parts; both types are the kernel's `statfs`, integers
+        // only, and zero where the kernel does not write.
+        let statfs = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), MaybeUninit::<StatFs>::zeroed()),
+                |(fd, out)| Op::Statfs { fd: fd.as_raw_fd(), out: out.as_mut_ptr().cast() },
+                |(_, out), result| result.map(|_| out.assume_init()),
+            )
+        };
+        statfs.await
+    }
+
+    /// Reads the next entries of a directory into `buf`'s capacity; 0 at the end. What was in `buf` is
+    /// lost. [`dir_entries`](super::dir_entries) reads them.
+    ///
+    /// # Errors
+    /// Those of `getdents64`: `EINVAL` if the next entry does not fit; 512 bytes always do.
+    pub async fn read_dir(&self, mut buf: Vec<u8>) -> BufResult<usize, Vec<u8>> {
+        buf.clear();
+        // SAFETY: file and buffer belong to the parts; the result is how many bytes were written from
+        // the buffer's start.
+        let getdents = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                |(fd, buf)| Op::Getdents {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.as_mut_ptr(),
+                    len: op_len(buf.capacity()),
+                },
+                |(_, buf), result| filled(result, buf),
+            )
+        };
+        getdents.await
+    }
+
+    /// Lets [`File::read_dir`] start again from the first entry.
+    ///
+    /// # Errors
+    /// Those of `lseek`.
+    pub fn rewind(&self) -> io::Result<()> {
+        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0))?;
+        Ok(())
+    }
+
+    /// Closes this handle, and the file with it unless clones or operations still hold it.
+    ///
+    /// Dropping a handle does the same on the spot; this does it where a slow file system is not in
+    /// the way of other tasks, and tells about errors of earlier writes.
+    ///
+    /// # Errors
+    /// Those of `close`. The descriptor is gone in any case.
+    pub async fn close(self) -> io::Result<()> {
+        let Some(fd) = Arc::into_inner(self.fd) else { return Ok(()) };
+        // SAFETY: the parts own the descriptor until the operation has taken it from them.
+        let close = unsafe { op::submit(None, fd, |fd| Op::Close { fd: fd.as_raw_fd() }, closed) };
+        close.await
+    }
+
+    /// An operation on the descriptor alone, on behalf of this handle's identity.
+    async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
+        // SAFETY: the file belongs to the parts, and `op` names nothing else.
+        let simple = unsafe {
+            op::submit(
+                self.identity.clone(),
+                self.fd.clone(),
+                move |fd| op(fd.as_raw_fd()),
+                |_, result| result.map(drop),
+            )
+        };
+        simple.await
+    }
+}
+
+impl From<OwnedFd> for File {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd: Arc::new(fd), identity: None }
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Ends a close: the kernel has taken the descriptor, unless the operation was cancelled before.
+fn closed(fd: OwnedFd, result: io::Result<u32>) -> io::Result<()> {
+    if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ECANCELED)) {
+        drop(fd);
+        return Ok(());
+    }
+    let _ = fd.into_raw_fd();
+    result.map(drop)
+}
+
+impl SetTime {
+    fn to_raw(self) -> libc::timespec {
+        match self {
+            Self::Omit => libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT },
+            Self::Now => libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_NOW },
+            Self::At(at) => libc::timespec { tv_sec: at.tv_sec, tv_nsec: at.tv_nsec },
+        }
+    }
+}
+
+/// `statx`, of a descriptor or of a path.
+///
+/// # Safety
+/// What `path` gives out belongs to `parts`, or to nobody.
+pub(super) unsafe fn statx<D: 'static>(
+    identity: Option<Arc<Credentials>>,
+    parts: D,
+    flags: i32,
+    mask: StatxFlags,
+    path: impl Fn(&D) -> Path + 'static,
+) -> impl Future<Output = io::Result<Statx>> {
+    const { assert!(size_of::<Statx>() == size_of::<libc::statx>()) };
+    // SAFETY: the caller's promise; the result belongs to the parts; both types are the kernel's
+    // `statx`, integers only, and zero where the kernel does not write.
+    unsafe {
+        op::submit(
+            identity,
+            (parts, MaybeUninit::<Statx>::zeroed()),
+            move |(parts, out)| Op::Statx {
+                path: path(parts),
+                flags,
+                mask: mask.bits(),
+                out: out.as_mut_ptr().cast(),
+            },
+            |(_, out), result| result.map(|_| out.assume_init()),
+        )
+    }
+}

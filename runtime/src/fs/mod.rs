@@ -1,0 +1,21 @@
+//! Files and directories.
+//!
+//! [`File`] and [`Dir`] are handles that may be cloned and sent between threads; an operation runs on
+//! the runtime of the thread that polls it. Paths are always relative to a [`Dir`].
+//!
+//! A handle may carry an [`Identity`](crate::Identity): the kernel's permission checks for what goes
+//! through it are then made for that identity, without changing who the process is.
+
+mod dir;
+mod dir_entries;
+mod file;
+mod open_how;
+
+pub use dir::Dir;
+pub use dir_entries::{DirEntries, DirEntry, dir_entries};
+pub use file::{File, SetTime};
+pub use open_how::OpenHow;
+pub use rustix::fs::{
+    AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatFs, Statx,
+    StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
+};

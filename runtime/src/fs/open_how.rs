@@ -1,0 +1,48 @@
+//! How to open a file: the arguments of `openat2`.
+
+#![allow(unsafe_code, reason = "`open_how` can only be made by zeroing it")]
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+/// The arguments of `openat2`. `O_CLOEXEC` is always set.
+///
+/// An open that finds its name in the cache is done at once if it cannot wait for anything else, which
+/// the kernel promises for `PATH`, `DIRECTORY` and `NONBLOCK`. For regular files `NONBLOCK` has no
+/// other effect, except that a file with a lease gives `EWOULDBLOCK` in place of waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenHow {
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+}
+
+impl OpenHow {
+    /// Opens with `flags`; a file that this creates gets mode 0.
+    #[must_use]
+    pub const fn new(flags: OFlags) -> Self {
+        Self { flags, mode: Mode::empty(), resolve: ResolveFlags::empty() }
+    }
+
+    /// The mode of a file that this creates, less the process's umask.
+    #[must_use]
+    pub const fn mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Limits to where the path may lead.
+    #[must_use]
+    pub const fn resolve(self, resolve: ResolveFlags) -> Self {
+        Self { resolve, ..self }
+    }
+
+    /// As the kernel has it. `openat2` refuses a mode where nothing is created.
+    pub(crate) fn to_raw(self) -> libc::open_how {
+        let creates = self.flags.intersects(OFlags::CREATE | OFlags::TMPFILE);
+        // SAFETY: three integers, for which zero is a value.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = u64::from((self.flags | OFlags::CLOEXEC).bits());
+        how.mode = if creates { u64::from(self.mode.bits()) } else { 0 };
+        how.resolve = self.resolve.bits();
+        how
+    }
+}

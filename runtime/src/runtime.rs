@@ -1,0 +1,248 @@
+//! The runtime: its loop, its builder, and how code finds the runtime that it runs in.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ringway_epoll::Options;
+
+use crate::backend::{self, Backend};
+use crate::blocking::PoolQueue;
+use crate::features::Features;
+use crate::ladder::Ladder;
+use crate::op::Ops;
+use crate::task::{Remote, Tasks};
+use crate::time::Timers;
+
+/// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Says how to make a runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    backend: Backend,
+    options: Options,
+}
+
+impl Builder {
+    /// The defaults: [`Backend::Auto`], 16 pool threads at most, 1024 jobs waiting for them at most.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Which backend. With [`Backend::Auto`] the variable `RINGWAY_BACKEND` overrides, then what the
+    /// kernel takes decides; the lack of io_uring is no error. Any other is used or is an error.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// The limits of each runtime's pool of blocking threads.
+    #[must_use]
+    pub fn blocking_pool(mut self, threads_max: usize, queue_max: usize) -> Self {
+        self.options = Options { pool_threads_max: threads_max, pool_queue_max: queue_max };
+        self
+    }
+
+    /// Makes a runtime, which belongs to the calling thread.
+    ///
+    /// # Errors
+    /// When a backend that was asked for by name cannot run, with the reason; when
+    /// `RINGWAY_BACKEND` names none; when a limit is zero; when the process is out of descriptors.
+    pub fn build(&self) -> io::Result<Runtime> {
+        let (drivers, features, ring_ops) = backend::open(self.backend, &self.options)?;
+        let core = Core {
+            tasks: Tasks::new(Remote::new(drivers.waker())),
+            timers: Timers::default(),
+            ops: Ops::new(drivers, Ladder::new(ring_ops)),
+            pool_queue: Arc::default(),
+        };
+        Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
+    }
+}
+
+/// Runs futures on the thread that made it, and their operations.
+///
+/// Dropping it drops its tasks, cancels what they had in flight and waits, for at most five seconds,
+/// until the kernel has let go of every buffer. What it does not let go of is leaked, with a line on
+/// standard error: the kernel may still write to it.
+pub struct Runtime {
+    core: Rc<Core>,
+    features: Features,
+    drain_limit: Duration,
+}
+
+/// What became of a runtime's work when it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShutdownReport {
+    /// Tasks that were dropped before their end.
+    pub cancelled: usize,
+    /// Operations that were in flight and have ended.
+    pub drained: usize,
+    /// Operations that did not end in time; what they own is leaked.
+    pub leaked: usize,
+}
+
+impl Runtime {
+    /// Runs `future` to its end, and the tasks that were spawned beside it. Tasks that are not over
+    /// then stay, and go on in the next call.
+    ///
+    /// # Panics
+    /// When called inside of a runtime, and when `future` panics.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = enter(&self.core);
+        self.core.run(future)
+    }
+
+    /// How this runtime runs, and why.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// As dropping it, with another limit in place of five seconds, and tells what became of its work.
+    pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
+        self.drain_limit = grace;
+        self.end()
+    }
+
+    fn end(&mut self) -> ShutdownReport {
+        let _entered = enter_quietly(&self.core);
+        let report = self.core.end(self.drain_limit);
+        if report.leaked > 0 {
+            eprintln!("ringway: {} operations did not end; leaking what they own", report.leaked);
+            // Table, drivers and ring stay for ever, and with them all that the kernel may write to.
+            mem::forget(self.core.clone());
+        }
+        report
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("features", &self.features).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a runtime. Futures in flight hold it, so it may outlive the [`Runtime`].
+pub(crate) struct Core {
+    pub(crate) tasks: Tasks,
+    pub(crate) timers: Timers,
+    pub(crate) ops: Ops,
+    pub(crate) pool_queue: Arc<PoolQueue>,
+}
+
+impl Core {
+    /// The loop.
+    fn run<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let remote = &self.tasks.remote;
+        let waker = Waker::from(remote.clone());
+        waker.wake_by_ref();
+        loop {
+            if remote.take_main()
+                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                return output;
+            }
+            self.tasks.run();
+            self.timers.fire();
+            self.turn();
+        }
+    }
+
+    /// Lets the drivers work; sleeps if there is nothing to run.
+    fn turn(&self) {
+        let sleeps = !self.tasks.has_work() && self.tasks.remote.fall_asleep();
+        let timeout = if sleeps { self.until_next_timer() } else { Some(Duration::ZERO) };
+        let turned = self.ops.turn(timeout);
+        self.tasks.remote.wake_up();
+        if self.ops.deliver() > 0 {
+            self.pool_queue.wake();
+        }
+        if let Err(error) = turned {
+            panic!("the runtime's driver broke: {error}");
+        }
+    }
+
+    fn until_next_timer(&self) -> Option<Duration> {
+        let deadline = self.timers.next_deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Drops tasks, cancels operations, and waits for those up to `limit`.
+    fn end(&self, limit: Duration) -> ShutdownReport {
+        let cancelled = self.tasks.drop_all();
+        self.ops.cancel_all();
+        let owed = self.ops.in_flight();
+        let deadline = Instant::now() + limit;
+        while self.ops.in_flight() > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.ops.turn(Some(left)).is_err() {
+                break;
+            }
+            self.ops.deliver();
+        }
+        let leaked = self.ops.in_flight();
+        ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// The runtime that the calling code runs in.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn current() -> Rc<Core> {
+    let core = CURRENT.with_borrow(Clone::clone);
+    core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+}
+
+/// Calls `f` with the runtime that the calling code runs in, if there is one.
+pub(crate) fn with_current(f: impl FnOnce(&Core)) {
+    let core = CURRENT.try_with(|current| current.borrow().clone());
+    if let Ok(Some(core)) = core {
+        f(&core);
+    }
+}
+
+/// The time during which a runtime is the thread's current one.
+struct Entered {
+    before: Option<Rc<Core>>,
+}
+
+fn enter(core: &Rc<Core>) -> Entered {
+    let entered = enter_quietly(core);
+    assert!(entered.before.is_none(), "Runtime::block_on was called inside of a ringway runtime");
+    entered
+}
+
+/// Without refusing to nest: for the end of a runtime, which may come inside of another.
+fn enter_quietly(core: &Rc<Core>) -> Entered {
+    Entered { before: CURRENT.replace(Some(core.clone())) }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let left = CURRENT.replace(self.before.take());
+        drop(left);
+    }
+}

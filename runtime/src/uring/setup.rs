@@ -1,0 +1,180 @@
+//! Setting a ring up: the best flags and size that this kernel, and the limits on this process, allow.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::thread;
+
+use io_uring::{Builder, IoUring};
+
+use super::probe;
+use crate::features::RingFeatures;
+
+/// Submission entries to begin with: a batch of a few hundred operations per system call.
+const ENTRIES: u32 = 256;
+
+/// The smallest ring worth having.
+const ENTRIES_MIN: u32 = 64;
+
+/// Completion entries per submission entry: far more operations wait than are sent in one batch.
+const CQ_FACTOR: u32 = 4;
+
+/// Flags to set rings up with, best first. The last is for kernels before 5.18.
+const ATTEMPTS: [&[SetupFlag]; 6] = {
+    use SetupFlag::{
+        Clamp, CoopTaskrun, CqSize, DeferTaskrun, NoSqarray, SingleIssuer, SubmitAll, TaskrunFlag,
+    };
+    [
+        // Completions are gathered until this thread asks for them, instead of interrupting it.
+        &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
+        &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
+        // Or they at least wait for this thread's next system call.
+        &[SingleIssuer, CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
+        &[CoopTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
+        &[SubmitAll, CqSize, Clamp],
+        &[CqSize, Clamp],
+    ]
+};
+
+/// The `IORING_SETUP_*` flag of the same name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SetupFlag {
+    SingleIssuer,
+    DeferTaskrun,
+    CoopTaskrun,
+    TaskrunFlag,
+    SubmitAll,
+    NoSqarray,
+    CqSize,
+    Clamp,
+}
+
+/// Where the thread sleeps while the ring works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sleep {
+    InRing,
+    InEpoll,
+}
+
+impl Sleep {
+    /// Work that is put off until this thread asks for it does not wake an epoll set that has the ring
+    /// in it (seen on 6.18): it would sleep on beside a ring with something to tell.
+    fn goes_with(self, flags: &[SetupFlag]) -> bool {
+        self == Self::InRing || !flags.contains(&SetupFlag::DeferTaskrun)
+    }
+}
+
+/// A ring that works, and what it can do.
+///
+/// # Errors
+/// When there is none to be had, with the step that failed.
+pub(super) fn open(sleep: Sleep) -> Result<(IoUring, RingFeatures), SetupError> {
+    let (mut ring, flags) = create(sleep)?;
+    if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
+        let error = io::Error::new(io::ErrorKind::Unsupported, "older than Linux 5.11");
+        return Err(SetupError::new("features", error));
+    }
+    let ops = probe::supported_ops(&ring).map_err(|error| SetupError::new("probe", error))?;
+    probe::round_trip(&mut ring).map_err(|error| SetupError::new("enter", error))?;
+    limit_workers(&ring);
+    let entries = ring.params().sq_entries();
+    Ok((ring, RingFeatures { entries, flags, ops }))
+}
+
+fn create(sleep: Sleep) -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
+    let mut last = io::Error::from(io::ErrorKind::Unsupported);
+    for flags in ATTEMPTS.into_iter().filter(|flags| sleep.goes_with(flags)) {
+        let mut entries = ENTRIES;
+        while entries >= ENTRIES_MIN {
+            last = match build(flags, entries) {
+                Ok(ring) => return Ok((ring, flags)),
+                Err(error) => error,
+            };
+            match last.raw_os_error() {
+                Some(libc::ENOMEM) => entries /= 2,
+                // Not a matter of flags.
+                Some(libc::EPERM | libc::ENOSYS) => return Err(SetupError::new("setup", last)),
+                _ => break,
+            }
+        }
+    }
+    Err(SetupError::new("setup", last))
+}
+
+fn build(flags: &[SetupFlag], entries: u32) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    // A forked child has no use for the parent's ring, and would only confuse it.
+    builder.dontfork();
+    for flag in flags {
+        flag.set(&mut builder, entries);
+    }
+    builder.build(entries)
+}
+
+impl SetupFlag {
+    fn set(self, builder: &mut Builder, entries: u32) {
+        match self {
+            Self::SingleIssuer => builder.setup_single_issuer(),
+            Self::DeferTaskrun => builder.setup_defer_taskrun(),
+            Self::CoopTaskrun => builder.setup_coop_taskrun(),
+            Self::TaskrunFlag => builder.setup_taskrun_flag(),
+            Self::SubmitAll => builder.setup_submit_all(),
+            Self::NoSqarray => builder.setup_no_sqarray(),
+            Self::CqSize => builder.setup_cqsize(entries * CQ_FACTOR),
+            Self::Clamp => builder.setup_clamp(),
+        };
+    }
+}
+
+/// Without a limit, the kernel starts as many threads for slow operations as the user may have
+/// processes. A kernel before 5.15 cannot be told; then its own limits stand.
+fn limit_workers(ring: &IoUring) {
+    let cpus = thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let workers = (2 * cpus).max(4);
+    let _ = ring.submitter().register_iowq_max_workers(&mut [workers, workers]);
+}
+
+/// Why there is no ring. Displays the likely cause too.
+#[derive(Debug)]
+pub(crate) struct SetupError {
+    step: &'static str,
+    error: io::Error,
+}
+
+impl SetupError {
+    fn new(step: &'static str, error: io::Error) -> Self {
+        Self { step, error }
+    }
+
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io_uring {}: {}", self.step, self.error)?;
+        match likely_cause(&self.error) {
+            Some(cause) => write!(f, " (likely cause: {cause})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// What an operator can look at. Only text depends on it, never a decision.
+fn likely_cause(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EPERM => match fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+            Ok(text) if text.trim() == "2" => Some("sysctl kernel.io_uring_disabled is 2"),
+            Ok(text) if text.trim() == "1" => {
+                Some("sysctl kernel.io_uring_disabled is 1, and this user is not in its group")
+            }
+            _ => Some("a seccomp filter or a security module"),
+        },
+        libc::ENOSYS => Some("a kernel without io_uring, or a seccomp filter"),
+        libc::ENOMEM => Some("the limit on locked memory, RLIMIT_MEMLOCK"),
+        _ => None,
+    }
+}

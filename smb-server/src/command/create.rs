@@ -1,0 +1,362 @@
+//! CREATE: opens or creates a file, a directory or a pipe. MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use futures_util::lock::Mutex as AsyncMutex;
+use ringway::Identity;
+
+use crate::protocol::Body;
+use crate::rpc;
+use crate::state::{Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, Share, Target};
+use crate::vfs::{self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::create::{
+    CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse, ImpersonationLevel,
+    OplockLevel,
+};
+use crate::wire::create_context::{CreateContext, CreateContextResponse};
+use crate::wire::fscc::attributes::FileAttributes;
+use crate::wire::status::NtStatus;
+
+use super::context::Context;
+use super::query_info::times;
+use super::Answer;
+
+/// Rights whose use changes something.
+const CHANGES: AccessMask = AccessMask::WRITE_DATA
+    .union(AccessMask::APPEND_DATA)
+    .union(AccessMask::WRITE_EA)
+    .union(AccessMask::DELETE_CHILD)
+    .union(AccessMask::WRITE_ATTRIBUTES)
+    .union(AccessMask::DELETE)
+    .union(AccessMask::WRITE_DAC)
+    .union(AccessMask::WRITE_OWNER);
+
+const WRITES: AccessMask = AccessMask::WRITE_DATA.union(AccessMask::APPEND_DATA);
+const READS: AccessMask = AccessMask::READ_DATA.union(AccessMask::EXECUTE);
+
+pub(super) async fn create(context: &mut Context, request: CreateRequest) -> Result<Answer, NtStatus> {
+    check(&request)?;
+    let contexts =
+        CreateContext::decode_all(&request.contexts).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+    let name = request.name.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+    let tree = Arc::clone(context.tree()?);
+    match &tree.target {
+        Target::Ipc => create_pipe(context, &request, &name),
+        Target::Disk { share, identity } => {
+            let file = Wanted::new(request, contexts, &name, share)?;
+            create_file(context, tree.id, share, identity.as_ref(), file).await
+        }
+    }
+}
+
+/// What can be refused without looking at the file.
+fn check(request: &CreateRequest) -> Result<(), NtStatus> {
+    if request.impersonation_level > ImpersonationLevel::DELEGATE {
+        return Err(NtStatus::BAD_IMPERSONATION_LEVEL);
+    }
+    let options = request.create_options;
+    let both = CreateOptions::DIRECTORY_FILE | CreateOptions::NON_DIRECTORY_FILE;
+    if request.create_disposition > CreateDisposition::OVERWRITE_IF || options.contains(both) {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if options.contains(CreateOptions::OPEN_BY_FILE_ID) {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    let truncates = !matches!(
+        request.create_disposition,
+        CreateDisposition::OPEN | CreateDisposition::CREATE | CreateDisposition::OPEN_IF
+    );
+    if truncates && options.contains(CreateOptions::DIRECTORY_FILE) {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    Ok(())
+}
+
+// ---- pipes
+
+fn create_pipe(context: &Context, request: &CreateRequest, name: &str) -> Result<Answer, NtStatus> {
+    let session = context.session()?;
+    let pipe = rpc::Pipe::open(name, Arc::clone(&context.server.rpc)).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let file_id = session.new_file_id().ok_or(NtStatus::TOO_MANY_OPENED_FILES)?;
+    session.insert(Arc::new(Open {
+        file_id,
+        tree_id: context.tree()?.id,
+        granted_access: granted(request.desired_access, FULL_ACCESS),
+        options: CreateOptions::empty(),
+        object: Object::Pipe(Mutex::new(pipe)),
+    }));
+    let response = CreateResponse {
+        create_action: CreateAction::OPENED,
+        file_attributes: FileAttributes::NORMAL,
+        file_id,
+        ..CreateResponse::default()
+    };
+    Ok(Body::Create(Box::new(response)).into())
+}
+
+// ---- files
+
+/// A CREATE of a file, understood.
+struct Wanted {
+    path: SharePath,
+    desired: AccessMask,
+    /// The most that may be granted.
+    maximal: AccessMask,
+    disposition: CreateDisposition,
+    contexts: Vec<CreateContext>,
+    request: CreateRequest,
+}
+
+impl Wanted {
+    fn new(
+        request: CreateRequest,
+        contexts: Vec<CreateContext>,
+        name: &str,
+        share: &Share,
+    ) -> Result<Self, NtStatus> {
+        let path = SharePath::parse(name)?;
+        let desired = generic_to_specific(request.desired_access);
+        let maximal = share.maximal_access();
+        if desired.is_empty() || desired.intersects(AccessMask::ACCESS_SYSTEM_SECURITY) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+        let mut disposition = request.create_disposition;
+        if share.read_only {
+            match disposition {
+                CreateDisposition::OPEN => {}
+                // What is there can be opened; what is not cannot be made.
+                CreateDisposition::OPEN_IF => disposition = CreateDisposition::OPEN,
+                _ => return Err(NtStatus::ACCESS_DENIED),
+            }
+            if desired.intersects(CHANGES) {
+                return Err(NtStatus::ACCESS_DENIED);
+            }
+        }
+        let on_close = request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
+        if on_close && !desired.intersects(AccessMask::DELETE | AccessMask::MAXIMUM_ALLOWED) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+        if contexts.iter().any(|context| matches!(context, CreateContext::Timewarp(_))) {
+            // There are no snapshots, so nothing can be in one.
+            return Err(NtStatus::OBJECT_NAME_NOT_FOUND);
+        }
+        Ok(Self { path, desired, maximal, disposition, contexts, request })
+    }
+
+    /// Whether an existing file loses its contents.
+    fn truncates(&self) -> bool {
+        matches!(
+            self.disposition,
+            CreateDisposition::SUPERSEDE | CreateDisposition::OVERWRITE | CreateDisposition::OVERWRITE_IF
+        )
+    }
+
+    /// The open as the file system does it. Contents are not lost there: first it must be known
+    /// that nobody else's share mode forbids it.
+    fn open(&self, access: AccessMask) -> vfs::Open {
+        let options = self.request.create_options;
+        let write = access.intersects(WRITES) || self.truncates();
+        let read = access.intersects(READS);
+        vfs::Open {
+            read,
+            write,
+            kind: match () {
+                () if options.contains(CreateOptions::DIRECTORY_FILE) => Kind::Directory,
+                () if options.contains(CreateOptions::NON_DIRECTORY_FILE) || self.truncates() => Kind::File,
+                () => Kind::Any,
+            },
+            disposition: match self.disposition {
+                CreateDisposition::OPEN | CreateDisposition::OVERWRITE => Disposition::Open,
+                CreateDisposition::CREATE => Disposition::Create,
+                _ => Disposition::OpenIf,
+            },
+            attributes: attributes(self.request.file_attributes),
+            allocation_size: self.allocation_size(),
+        }
+    }
+
+    fn allocation_size(&self) -> u64 {
+        let size = |context: &CreateContext| match context {
+            CreateContext::AllocationSize(size) => Some(*size),
+            _ => None,
+        };
+        self.contexts.iter().find_map(size).unwrap_or_default()
+    }
+}
+
+async fn create_file(
+    context: &Context,
+    tree_id: u32,
+    share: &Arc<Share>,
+    identity: Option<&Arc<Identity>>,
+    wanted: Wanted,
+) -> Result<Answer, NtStatus> {
+    let session = context.session()?;
+    let file_id = session.new_file_id().ok_or(NtStatus::TOO_MANY_OPENED_FILES)?;
+    let (opened, granted_access) = open(share, identity, &wanted).await?;
+    let key = opened.handle.id();
+    let opener = context.server.new_opener();
+    let share_access = wanted.request.share_access;
+    context.server.sharing.enter(key, opener, granted_access, share_access).map_err(conflict)?;
+    let finished = match finish(&opened, &wanted, granted_access).await {
+        Ok(finished) => finished,
+        Err(status) => {
+            context.server.sharing.leave(key, opener);
+            return Err(status);
+        }
+    };
+    let object = Object::File(FileOpen {
+        handle: opened.handle,
+        share: Arc::clone(share),
+        identity: identity.cloned(),
+        opener,
+        dirty: AtomicBool::new(false),
+        position: AtomicU64::new(0),
+        enumeration: AsyncMutex::new(None),
+    });
+    let options = wanted.request.create_options;
+    session.insert(Arc::new(Open { file_id, tree_id, granted_access, options, object }));
+    Ok(Body::Create(Box::new(CreateResponse { file_id, ..finished })).into())
+}
+
+/// Opens the file with what the client asked for, or, where it asked for the maximum, with as much
+/// as the file system gives.
+async fn open(
+    share: &Share,
+    identity: Option<&Arc<Identity>>,
+    wanted: &Wanted,
+) -> Result<(Opened, AccessMask), NtStatus> {
+    let access = granted(wanted.desired, wanted.maximal);
+    let result = share.volume.open(identity, &wanted.path, &wanted.open(access)).await;
+    let least = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED) | READ_ACCESS;
+    match result {
+        Err(vfs::Error::AccessDenied | vfs::Error::ReadOnly)
+            if wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED) && least != access =>
+        {
+            Ok((share.volume.open(identity, &wanted.path, &wanted.open(least)).await?, least))
+        }
+        result => Ok((result?, access)),
+    }
+}
+
+/// What remains to be done with an opened file: empty it if that was asked for, and describe it.
+async fn finish(opened: &Opened, wanted: &Wanted, access: AccessMask) -> Result<CreateResponse, NtStatus> {
+    let mut action = create_action(opened.action);
+    let metadata = opened.handle.metadata().await?;
+    if opened.action == Action::Opened {
+        check_read_only(&metadata, wanted, access)?;
+        if wanted.truncates() {
+            overwrite(opened, wanted, &metadata).await?;
+            action = match wanted.disposition {
+                CreateDisposition::SUPERSEDE => CreateAction::SUPERSEDED,
+                _ => CreateAction::OVERWRITTEN,
+            };
+        }
+    }
+    let metadata = match action {
+        CreateAction::OPENED => metadata,
+        _ => opened.handle.metadata().await?,
+    };
+    Ok(response(&metadata, opened, wanted, action))
+}
+
+/// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
+fn check_read_only(metadata: &Metadata, wanted: &Wanted, access: AccessMask) -> Result<(), NtStatus> {
+    if metadata.is_directory || !metadata.attributes.contains(Attributes::READONLY) {
+        return Ok(());
+    }
+    if wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE) {
+        return Err(NtStatus::CANNOT_DELETE);
+    }
+    let asked = access.intersects(WRITES) && !wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
+    if asked || wanted.truncates() { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
+}
+
+async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Result<(), NtStatus> {
+    opened.handle.set_len(0).await?;
+    let size = wanted.allocation_size();
+    if size != 0 {
+        opened.handle.allocate(size).await?;
+    }
+    // MS-FSA 2.1.5.1.2.1: the new attributes replace the old ones.
+    let new = attributes(wanted.request.file_attributes) | Attributes::ARCHIVE;
+    if new != metadata.attributes {
+        let change = Change { attributes: Some(new), ..Change::default() };
+        opened.handle.change(&change).await?;
+    }
+    Ok(())
+}
+
+fn response(metadata: &Metadata, opened: &Opened, wanted: &Wanted, action: CreateAction) -> CreateResponse {
+    let times = times(metadata);
+    let key = opened.handle.id();
+    let answers = wanted.contexts.iter().filter_map(|context| match context {
+        CreateContext::QueryMaximalAccess { .. } => Some(CreateContextResponse::MaximalAccess {
+            query_status: NtStatus::SUCCESS,
+            maximal_access: wanted.maximal,
+        }),
+        CreateContext::QueryOnDiskId => {
+            Some(CreateContextResponse::OnDiskId { disk_file_id: key.ino, volume_id: key.dev })
+        }
+        _ => None,
+    });
+    let answers: Vec<_> = answers.collect();
+    CreateResponse {
+        oplock_level: OplockLevel::NONE,
+        create_action: action,
+        creation_time: times.creation_time,
+        last_access_time: times.last_access_time,
+        last_write_time: times.last_write_time,
+        change_time: times.change_time,
+        allocation_size: metadata.allocation_size,
+        end_of_file: metadata.size,
+        file_attributes: times.file_attributes,
+        contexts: CreateContextResponse::encode_all(&answers),
+        ..CreateResponse::default()
+    }
+}
+
+fn create_action(action: Action) -> CreateAction {
+    match action {
+        Action::Opened => CreateAction::OPENED,
+        Action::Created => CreateAction::CREATED,
+    }
+}
+
+fn conflict(conflict: Conflict) -> NtStatus {
+    match conflict {
+        Conflict::Sharing => NtStatus::SHARING_VIOLATION,
+        Conflict::DeletePending => NtStatus::DELETE_PENDING,
+    }
+}
+
+/// The attributes that a file system keeps, out of those of a request.
+pub(super) fn attributes(attributes: FileAttributes) -> Attributes {
+    let kept = FileAttributes::READONLY | FileAttributes::HIDDEN | FileAttributes::SYSTEM | FileAttributes::ARCHIVE;
+    Attributes::from_bits_truncate((attributes & kept).bits())
+}
+
+/// MS-SMB2 2.2.13.1: what the generic rights stand for on a file.
+fn generic_to_specific(access: AccessMask) -> AccessMask {
+    const GENERIC: [(AccessMask, u32); 4] = [
+        (AccessMask::GENERIC_ALL, 0x001f_01ff),
+        (AccessMask::GENERIC_READ, 0x0012_0089),
+        (AccessMask::GENERIC_WRITE, 0x0012_0116),
+        (AccessMask::GENERIC_EXECUTE, 0x0012_00a0),
+    ];
+    GENERIC.into_iter().fold(access, |access, (generic, specific)| match access.contains(generic) {
+        true => access.difference(generic) | AccessMask::from_bits_retain(specific),
+        false => access,
+    })
+}
+
+/// What `desired` comes to where at most `maximal` can be had.
+fn granted(desired: AccessMask, maximal: AccessMask) -> AccessMask {
+    let desired = generic_to_specific(desired);
+    match desired.contains(AccessMask::MAXIMUM_ALLOWED) {
+        true => desired.difference(AccessMask::MAXIMUM_ALLOWED) | maximal,
+        false => desired,
+    }
+}

@@ -1,0 +1,129 @@
+//! QUERY_INFO about the volume that a file lies on. MS-FSA 2.1.5.13.
+
+use crate::state::FileOpen;
+use crate::vfs::SpaceInfo;
+use crate::wire::filetime::FileTime;
+use crate::wire::fscc::fs_info::{
+    DeviceType, FsAttributeInfo, FsAttributes, FsDeviceInfo, FsFullSizeInfo, FsSectorSizeInfo,
+    FsSizeInfo, FsVolumeInfo,
+};
+use crate::wire::fscc::info_class::FsInfoClass;
+use crate::wire::status::NtStatus;
+use crate::wire::utf16::Utf16;
+
+use super::query_info::Info;
+
+/// What clients reckon in, whatever the disk has.
+const BYTES_PER_SECTOR: u32 = 512;
+
+/// FILE_DEVICE_IS_MOUNTED, MS-FSCC 2.5.10.
+const IS_MOUNTED: u32 = 0x20;
+
+/// SSINFO_FLAGS: aligned to physical sectors, and the partition too, MS-FSCC 2.5.7.
+const ALIGNED: u32 = 0x3;
+
+pub(super) async fn fs_info(file: &FileOpen, class: FsInfoClass) -> Result<Info, NtStatus> {
+    Ok(match class {
+        FsInfoClass::VOLUME => {
+            let info = volume(file);
+            Info::with_tail(FsVolumeInfo::FIXED, |w| info.encode(w))
+        }
+        FsInfoClass::SIZE => {
+            let info = size(&file.share.volume.statfs().await?);
+            Info::whole(|w| info.encode(w))
+        }
+        FsInfoClass::FULL_SIZE => {
+            let info = full_size(&file.share.volume.statfs().await?);
+            Info::whole(|w| info.encode(w))
+        }
+        FsInfoClass::DEVICE => {
+            let info = FsDeviceInfo { device_type: DeviceType::DISK, characteristics: IS_MOUNTED };
+            Info::whole(|w| info.encode(w))
+        }
+        FsInfoClass::ATTRIBUTE => {
+            let info = attribute(file.share.read_only);
+            Info::with_tail(FsAttributeInfo::FIXED, |w| info.encode(w))
+        }
+        FsInfoClass::SECTOR_SIZE => {
+            let info = sector_size(&file.share.volume.statfs().await?);
+            Info::whole(|w| info.encode(w))
+        }
+        _ => return Err(NtStatus::INVALID_INFO_CLASS),
+    })
+}
+
+fn volume(file: &FileOpen) -> FsVolumeInfo {
+    let dev = file.handle.id().dev;
+    FsVolumeInfo {
+        volume_creation_time: FileTime::default(),
+        // 32 of the device number's 64 bits, both halves mixed in.
+        volume_serial_number: (dev ^ (dev >> 32)) as u32,
+        supports_objects: false,
+        volume_label: Utf16::from_str(&file.share.name),
+    }
+}
+
+/// The file system's blocks as the protocol's allocation units.
+struct Units {
+    total: u64,
+    available: u64,
+    free: u64,
+    sectors: u32,
+}
+
+fn units(space: &SpaceInfo) -> Units {
+    let sectors = (space.block_size / u64::from(BYTES_PER_SECTOR)).clamp(1, u64::from(u32::MAX));
+    let unit = sectors * u64::from(BYTES_PER_SECTOR);
+    Units {
+        total: space.total_bytes / unit,
+        available: space.available_bytes / unit,
+        free: space.free_bytes / unit,
+        sectors: u32::try_from(sectors).unwrap_or(u32::MAX),
+    }
+}
+
+fn size(space: &SpaceInfo) -> FsSizeInfo {
+    let units = units(space);
+    FsSizeInfo {
+        total_allocation_units: units.total,
+        available_allocation_units: units.available,
+        sectors_per_allocation_unit: units.sectors,
+        bytes_per_sector: BYTES_PER_SECTOR,
+    }
+}
+
+fn full_size(space: &SpaceInfo) -> FsFullSizeInfo {
+    let units = units(space);
+    FsFullSizeInfo {
+        total_allocation_units: units.total,
+        caller_available_allocation_units: units.available,
+        actual_available_allocation_units: units.free,
+        sectors_per_allocation_unit: units.sectors,
+        bytes_per_sector: BYTES_PER_SECTOR,
+    }
+}
+
+fn attribute(read_only: bool) -> FsAttributeInfo {
+    let mut attributes =
+        FsAttributes::CASE_PRESERVED_NAMES | FsAttributes::UNICODE_ON_DISK | FsAttributes::SUPPORTS_SPARSE_FILES;
+    attributes.set(FsAttributes::READ_ONLY_VOLUME, read_only);
+    FsAttributeInfo {
+        attributes,
+        maximum_component_name_length: 255,
+        // Programs ask for this name rather than for the attributes; the attributes stay honest.
+        file_system_name: Utf16::from_str("NTFS"),
+    }
+}
+
+fn sector_size(space: &SpaceInfo) -> FsSectorSizeInfo {
+    let physical = u32::try_from(space.block_size.clamp(512, 4096)).unwrap_or(4096);
+    FsSectorSizeInfo {
+        logical_bytes_per_sector: BYTES_PER_SECTOR,
+        physical_bytes_per_sector_for_atomicity: physical,
+        physical_bytes_per_sector_for_performance: physical,
+        effective_physical_bytes_per_sector_for_atomicity: physical,
+        flags: ALIGNED,
+        byte_offset_for_sector_alignment: 0,
+        byte_offset_for_partition_alignment: 0,
+    }
+}

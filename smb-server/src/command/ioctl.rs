@@ -1,0 +1,65 @@
+//! IOCTL: transactions on named pipes. MS-SMB2 3.3.5.15. The controls of files come with what they
+//! control; one that is not there is refused as unknown.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::protocol::{Body, Reply};
+use crate::rpc::Pipe;
+use crate::state::Object;
+use crate::wire::file_id::FileId;
+use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
+use crate::wire::status::NtStatus;
+
+use super::context::Context;
+use super::Answer;
+
+pub(super) fn ioctl(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
+    if !request.flags.contains(IoctlFlags::IS_FSCTL) {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    match request.ctl_code {
+        CtlCode::FSCTL_PIPE_TRANSCEIVE => transceive(context, request),
+        // MS-SMB2 3.3.5.15.2: the answer of a server without DFS.
+        CtlCode::FSCTL_DFS_GET_REFERRALS | CtlCode::FSCTL_DFS_GET_REFERRALS_EX => {
+            Err(NtStatus::FS_DRIVER_REQUIRED)
+        }
+        _ => {
+            if request.file_id != FileId::ANY {
+                context.open(request.file_id)?;
+            }
+            Err(NtStatus::INVALID_DEVICE_REQUEST)
+        }
+    }
+}
+
+/// MS-SMB2 3.3.5.15.10: writes to the pipe and reads what it answers.
+fn transceive(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
+    let open = context.open(request.file_id)?;
+    let Object::Pipe(pipe) = &open.object else { return Err(NtStatus::INVALID_DEVICE_REQUEST) };
+    write_pipe(pipe, &request.input)?;
+    let (output, more) = read_pipe(pipe, request.max_output_response)?;
+    let response = IoctlResponse {
+        ctl_code: request.ctl_code,
+        file_id: open.file_id,
+        output,
+        ..IoctlResponse::default()
+    };
+    let status = if more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+    Ok(Answer::Reply(Reply { status, body: Body::Ioctl(response) }))
+}
+
+/// Puts bytes into a pipe.
+pub(super) fn write_pipe(pipe: &Mutex<Pipe>, bytes: &[u8]) -> Result<(), NtStatus> {
+    let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+    pipe.write(bytes).map_err(|error| {
+        tracing::info!(%error, "pipe");
+        NtStatus::PIPE_DISCONNECTED
+    })
+}
+
+/// Takes at most `max` bytes of a message out of a pipe, and says whether more of it is left.
+pub(super) fn read_pipe(pipe: &Mutex<Pipe>, max: u32) -> Result<(Vec<u8>, bool), NtStatus> {
+    let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = pipe.read(max as usize);
+    if read.data.is_empty() { Err(NtStatus::PIPE_EMPTY) } else { Ok((read.data, read.more)) }
+}

@@ -1,0 +1,251 @@
+//! QUERY_INFO: what a file or its volume is like. MS-SMB2 3.3.5.20, MS-FSA 2.1.5.12 and 2.1.5.13.
+
+use std::sync::atomic::Ordering;
+
+use crate::protocol::{Body, Reply};
+use crate::state::{FileOpen, Open, Server};
+use crate::vfs::Metadata;
+use crate::wire::access_mask::AccessMask;
+use crate::wire::codec::Writer;
+use crate::wire::create::CreateOptions;
+use crate::wire::filetime::FileTime;
+use crate::wire::fscc::attributes::FileAttributes;
+use crate::wire::fscc::file_info::{
+    FileAccessInfo, FileAlignmentInfo, FileAllInfo, FileAttributeTagInfo, FileBasicInfo,
+    FileCompressionInfo, FileEaInfo, FileIdInfo, FileInternalInfo, FileModeInfo, FileNameInfo,
+    FileNetworkOpenInfo, FilePositionInfo, FileStandardInfo, FileStreamInfo,
+};
+use crate::wire::fscc::info_class::{FileInfoClass, FsInfoClass};
+use crate::wire::query_info::{InfoType, QueryInfoRequest, QueryInfoResponse};
+use crate::wire::status::NtStatus;
+use crate::wire::utf16::Utf16;
+
+use super::context::{Context, file_of};
+use super::{Answer, fs_info};
+
+pub(super) async fn query_info(context: &mut Context, request: &QueryInfoRequest) -> Result<Answer, NtStatus> {
+    let open = context.open(request.file_id)?;
+    let file = file_of(&open)?;
+    let limit = request.output_buffer_length as usize;
+    let info = match request.info_type {
+        InfoType::FILE => file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?,
+        InfoType::FILESYSTEM => fs_info::fs_info(file, FsInfoClass(request.info_class)).await?,
+        // Access control lists and quotas are not offered yet.
+        InfoType::SECURITY | InfoType::QUOTA => return Err(NtStatus::NOT_SUPPORTED),
+        _ => return Err(NtStatus::INVALID_PARAMETER),
+    };
+    info.within(limit)
+}
+
+/// An answer and the least room it needs.
+pub(super) struct Info {
+    pub(super) bytes: Vec<u8>,
+    /// With less room than this the request fails; with less than everything it is cut off.
+    pub(super) fixed: usize,
+}
+
+impl Info {
+    /// An answer that must fit whole.
+    pub(super) fn whole(encode: impl FnOnce(&mut Writer<'_>)) -> Self {
+        let bytes = encoded(encode);
+        Self { fixed: bytes.len(), bytes }
+    }
+
+    /// An answer with a variable end after `fixed` bytes.
+    pub(super) fn with_tail(fixed: usize, encode: impl FnOnce(&mut Writer<'_>)) -> Self {
+        Self { bytes: encoded(encode), fixed }
+    }
+
+    /// MS-FSA 2.1.5.12: too little for the fixed part is an error, too little for the rest a warning.
+    fn within(mut self, limit: usize) -> Result<Answer, NtStatus> {
+        if limit < self.fixed {
+            return Err(NtStatus::INFO_LENGTH_MISMATCH);
+        }
+        let status = if limit < self.bytes.len() { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+        self.bytes.truncate(limit);
+        let body = Body::QueryInfo(QueryInfoResponse { output: self.bytes });
+        Ok(Answer::Reply(Reply { status, body }))
+    }
+}
+
+fn encoded(encode: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut Writer::new(&mut bytes));
+    bytes
+}
+
+async fn file_info(
+    server: &Server,
+    open: &Open,
+    file: &FileOpen,
+    class: FileInfoClass,
+) -> Result<Info, NtStatus> {
+    let needs_attributes = matches!(
+        class,
+        FileInfoClass::BASIC | FileInfoClass::ALL | FileInfoClass::NETWORK_OPEN | FileInfoClass::ATTRIBUTE_TAG
+    );
+    if needs_attributes && !open.may(AccessMask::READ_ATTRIBUTES) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let metadata = file.handle.metadata().await?;
+    let about = About { server, open, file, metadata };
+    Ok(match class {
+        FileInfoClass::BASIC => Info::whole(|w| times(&about.metadata).encode(w)),
+        FileInfoClass::STANDARD => Info::whole(|w| about.standard().encode(w)),
+        FileInfoClass::INTERNAL => Info::whole(|w| about.internal().encode(w)),
+        FileInfoClass::EA => Info::whole(|w| FileEaInfo::default().encode(w)),
+        FileInfoClass::ACCESS => Info::whole(|w| about.access().encode(w)),
+        FileInfoClass::POSITION => Info::whole(|w| about.position().encode(w)),
+        FileInfoClass::MODE => Info::whole(|w| about.mode().encode(w)),
+        FileInfoClass::ALIGNMENT => Info::whole(|w| FileAlignmentInfo::default().encode(w)),
+        FileInfoClass::ALL => Info::with_tail(FileAllInfo::FIXED, |w| about.all().encode(w)),
+        FileInfoClass::NAME => Info::with_tail(FileNameInfo::FIXED, |w| about.name(r"\").encode(w)),
+        FileInfoClass::NORMALIZED_NAME => Info::with_tail(FileNameInfo::FIXED, |w| about.name("").encode(w)),
+        FileInfoClass::STREAM => about.streams(),
+        FileInfoClass::COMPRESSION => Info::whole(|w| about.compression().encode(w)),
+        FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
+        FileInfoClass::ATTRIBUTE_TAG => Info::whole(|w| about.attribute_tag().encode(w)),
+        FileInfoClass::ID => Info::whole(|w| about.id().encode(w)),
+        FileInfoClass::ALTERNATE_NAME => {
+            let name = about.alternate_name().ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+            Info::with_tail(FileNameInfo::FIXED, |w| name.encode(w))
+        }
+        _ => return Err(NtStatus::INVALID_INFO_CLASS),
+    })
+}
+
+/// A file, in the terms of MS-FSCC.
+struct About<'a> {
+    server: &'a Server,
+    open: &'a Open,
+    file: &'a FileOpen,
+    metadata: Metadata,
+}
+
+impl About<'_> {
+    fn standard(&self) -> FileStandardInfo {
+        let delete_pending = self.server.sharing.is_delete_pending(self.file.handle.id());
+        // MS-FSA 2.1.5.12.30: a name that is about to go is not counted.
+        let number_of_links = self.metadata.links.saturating_sub(u32::from(delete_pending));
+        FileStandardInfo {
+            allocation_size: self.metadata.allocation_size,
+            end_of_file: self.metadata.size,
+            number_of_links,
+            delete_pending,
+            directory: self.metadata.is_directory,
+        }
+    }
+
+    fn internal(&self) -> FileInternalInfo {
+        FileInternalInfo { index_number: self.file.handle.id().ino }
+    }
+
+    fn access(&self) -> FileAccessInfo {
+        FileAccessInfo { access_flags: self.open.granted_access }
+    }
+
+    fn position(&self) -> FilePositionInfo {
+        FilePositionInfo { current_byte_offset: self.file.position.load(Ordering::Relaxed) }
+    }
+
+    fn mode(&self) -> FileModeInfo {
+        /// The create options that are also modes, MS-FSCC 2.4.26.
+        const MODES: CreateOptions = CreateOptions::WRITE_THROUGH
+            .union(CreateOptions::SEQUENTIAL_ONLY)
+            .union(CreateOptions::NO_INTERMEDIATE_BUFFERING)
+            .union(CreateOptions::SYNCHRONOUS_IO_ALERT)
+            .union(CreateOptions::SYNCHRONOUS_IO_NONALERT)
+            .union(CreateOptions::DELETE_ON_CLOSE);
+        FileModeInfo { mode: (self.open.options & MODES).bits() }
+    }
+
+    fn name(&self, root: &str) -> FileNameInfo {
+        FileNameInfo { name: Utf16::from_str(&format!("{root}{}", self.file.handle.path())) }
+    }
+
+    /// No short names are made up, but a name that is short already is its own.
+    fn alternate_name(&self) -> Option<FileNameInfo> {
+        let path = self.file.handle.path();
+        let name = path.rsplit('\\').next().filter(|name| is_8_3(name))?;
+        Some(FileNameInfo { name: Utf16::from_str(name) })
+    }
+
+    fn all(&self) -> FileAllInfo {
+        FileAllInfo {
+            basic: times(&self.metadata),
+            standard: self.standard(),
+            internal: self.internal(),
+            ea: FileEaInfo::default(),
+            access: self.access(),
+            position: self.position(),
+            mode: self.mode(),
+            alignment: FileAlignmentInfo::default(),
+            name: self.name(r"\").name,
+        }
+    }
+
+    /// Named streams are not offered yet; every file has the unnamed one, a directory has none.
+    fn streams(&self) -> Info {
+        let unnamed = FileStreamInfo {
+            size: self.metadata.size,
+            allocation_size: self.metadata.allocation_size,
+            name: Utf16::from_str("::$DATA"),
+        };
+        let streams = if self.metadata.is_directory { Vec::new() } else { vec![unnamed] };
+        let (bytes, _) = FileStreamInfo::encode_all(&streams, usize::MAX);
+        Info { fixed: FileStreamInfo::FIXED.min(bytes.len()), bytes }
+    }
+
+    fn compression(&self) -> FileCompressionInfo {
+        FileCompressionInfo { compressed_file_size: self.metadata.size, ..FileCompressionInfo::default() }
+    }
+
+    fn network_open(&self) -> FileNetworkOpenInfo {
+        let times = times(&self.metadata);
+        FileNetworkOpenInfo {
+            creation_time: times.creation_time,
+            last_access_time: times.last_access_time,
+            last_write_time: times.last_write_time,
+            change_time: times.change_time,
+            allocation_size: self.metadata.allocation_size,
+            end_of_file: self.metadata.size,
+            file_attributes: times.file_attributes,
+        }
+    }
+
+    fn attribute_tag(&self) -> FileAttributeTagInfo {
+        FileAttributeTagInfo { file_attributes: times(&self.metadata).file_attributes, reparse_tag: 0 }
+    }
+
+    fn id(&self) -> FileIdInfo {
+        let key = self.file.handle.id();
+        FileIdInfo { volume_serial_number: key.dev, file_id: u128::from(key.ino).to_le_bytes() }
+    }
+}
+
+/// MS-FSCC 2.1.5.2.1: up to eight characters, and up to three behind a dot.
+fn is_8_3(name: &str) -> bool {
+    let (base, extension) = name.split_once('.').unwrap_or((name, "x"));
+    let plain = |part: &str, max| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'()-@^_`{}~".contains(c);
+        (1..=max).contains(&part.len()) && part.chars().all(allowed)
+    };
+    plain(base, 8) && plain(extension, 3)
+}
+
+/// Times and attributes in the form of the wire.
+pub(super) fn times(metadata: &Metadata) -> FileBasicInfo {
+    let filetime = |(seconds, nanoseconds)| FileTime::from_unix(seconds, nanoseconds);
+    let mut attributes = FileAttributes::from_bits_retain(metadata.attributes.bits());
+    attributes.set(FileAttributes::DIRECTORY, metadata.is_directory);
+    if attributes.is_empty() {
+        attributes = FileAttributes::NORMAL;
+    }
+    FileBasicInfo {
+        creation_time: filetime(metadata.created),
+        last_access_time: filetime(metadata.accessed),
+        last_write_time: filetime(metadata.modified),
+        change_time: filetime(metadata.changed),
+        file_attributes: attributes,
+    }
+}

@@ -1,0 +1,180 @@
+//! SET_INFO: changes a file. MS-SMB2 3.3.5.21, MS-FSA 2.1.5.15.
+
+use std::sync::atomic::Ordering;
+
+use crate::protocol::Body;
+use crate::state::{FileOpen, Open};
+use crate::vfs::{self, Attributes, Change, SharePath};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::codec::{Malformed, Reader};
+use crate::wire::filetime::FileTime;
+use crate::wire::fscc::attributes::FileAttributes;
+use crate::wire::fscc::file_info::{FileBasicInfo, FilePositionInfo};
+use crate::wire::fscc::info_class::FileInfoClass;
+use crate::wire::fscc::set_info::{
+    DispositionFlags, FileAllocationInfo, FileDispositionInfo, FileDispositionInfoEx,
+    FileEndOfFileInfo, FileRenameInfo, RenameFlags,
+};
+use crate::wire::query_info::InfoType;
+use crate::wire::set_info::SetInfoRequest;
+use crate::wire::status::NtStatus;
+
+use super::context::{Context, file_of, is_read_only};
+use super::create::attributes;
+use super::read::OFFSET_MAX;
+use super::Answer;
+
+pub(super) async fn set_info(context: &mut Context, request: &SetInfoRequest) -> Result<Answer, NtStatus> {
+    let open = context.open(request.file_id)?;
+    let file = file_of(&open)?;
+    if is_read_only(context.tree()?) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    if request.info_type != InfoType::FILE {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    let buffer = request.buffer.as_slice();
+    match FileInfoClass(request.info_class) {
+        FileInfoClass::BASIC => basic(&open, file, parse(buffer, FileBasicInfo::decode)?).await?,
+        FileInfoClass::RENAME => rename(context, &open, file, parse(buffer, FileRenameInfo::decode)?).await?,
+        FileInfoClass::RENAME_EX => rename(context, &open, file, parse(buffer, FileRenameInfo::decode_ex)?).await?,
+        FileInfoClass::DISPOSITION => {
+            let delete = parse(buffer, FileDispositionInfo::decode)?.delete_pending;
+            disposition(context, &open, file, delete).await?;
+        }
+        FileInfoClass::DISPOSITION_EX => {
+            let flags = parse(buffer, FileDispositionInfoEx::decode)?.flags;
+            disposition(context, &open, file, flags.contains(DispositionFlags::DELETE)).await?;
+        }
+        FileInfoClass::END_OF_FILE => {
+            end_of_file(&open, file, parse(buffer, FileEndOfFileInfo::decode)?.end_of_file).await?;
+        }
+        FileInfoClass::ALLOCATION => {
+            allocation(&open, file, parse(buffer, FileAllocationInfo::decode)?.allocation_size).await?;
+        }
+        FileInfoClass::POSITION => {
+            let position = parse(buffer, FilePositionInfo::decode)?.current_byte_offset;
+            file.position.store(position, Ordering::Relaxed);
+        }
+        FileInfoClass::MODE => {}
+        FileInfoClass::LINK | FileInfoClass::FULL_EA => return Err(NtStatus::NOT_SUPPORTED),
+        _ => return Err(NtStatus::INVALID_INFO_CLASS),
+    }
+    Ok(Body::SetInfo.into())
+}
+
+/// MS-SMB2 3.3.5.21.1: a buffer that is too short fails the request, not the connection.
+fn parse<T>(
+    buffer: &[u8],
+    decode: impl FnOnce(&mut Reader<'_>) -> Result<T, Malformed>,
+) -> Result<T, NtStatus> {
+    decode(&mut Reader::new(buffer, "information")).map_err(|_| NtStatus::INFO_LENGTH_MISMATCH)
+}
+
+fn require(open: &Open, access: AccessMask) -> Result<(), NtStatus> {
+    if open.may(access) { Ok(()) } else { Err(NtStatus::ACCESS_DENIED) }
+}
+
+async fn basic(open: &Open, file: &FileOpen, info: FileBasicInfo) -> Result<(), NtStatus> {
+    require(open, AccessMask::WRITE_ATTRIBUTES)?;
+    let directory = file.handle.is_directory();
+    if info.file_attributes.contains(FileAttributes::DIRECTORY) && !directory {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    // MS-FSCC 2.4.7: no attributes at all means to leave them; NORMAL alone, to have none.
+    let change = Change {
+        attributes: (!info.file_attributes.is_empty()).then(|| attributes(info.file_attributes)),
+        accessed: time(info.last_access_time)?,
+        modified: time(info.last_write_time)?,
+    };
+    // These two belong to the file system; they are checked and not kept.
+    time(info.creation_time)?;
+    time(info.change_time)?;
+    Ok(file.handle.change(&change).await?)
+}
+
+/// MS-FSCC 2.4.7: 0 leaves a time; -1 and -2 say whether this handle's use changes it, which the
+/// file system beneath does as it does.
+fn time(time: FileTime) -> Result<Option<(i64, u32)>, NtStatus> {
+    match time {
+        FileTime::OMIT | FileTime::FREEZE | FileTime::THAW => Ok(None),
+        time if time.0 > OFFSET_MAX => Err(NtStatus::INVALID_PARAMETER),
+        time => Ok(Some(time.to_unix())),
+    }
+}
+
+async fn rename(context: &Context, open: &Open, file: &FileOpen, info: FileRenameInfo) -> Result<(), NtStatus> {
+    require(open, AccessMask::DELETE)?;
+    if info.root_directory != 0 {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let name = info.name.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+    // Some clients begin the new name at the root of the share.
+    let to = SharePath::parse(name.strip_prefix('\\').unwrap_or(&name))?;
+    let sharing = &context.server.sharing;
+    if sharing.denies_delete(file.handle.id(), file.opener) {
+        return Err(NtStatus::SHARING_VIOLATION);
+    }
+    let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
+    if let Some(target) = file.share.volume.look_up(file.identity.as_ref(), &to).await? {
+        // MS-FSA 2.1.5.15.11: an open file is not replaced.
+        if replace && target != file.handle.id() && sharing.is_open(target) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+    }
+    Ok(file.handle.rename(&to, replace).await?)
+}
+
+async fn disposition(context: &Context, open: &Open, file: &FileOpen, delete: bool) -> Result<(), NtStatus> {
+    require(open, AccessMask::DELETE)?;
+    if delete {
+        check_deletable(file).await?;
+    }
+    context.server.sharing.set_delete_pending(file.handle.id(), delete);
+    Ok(())
+}
+
+/// MS-FSA 2.1.5.15.3: what would fail at the last close fails now.
+async fn check_deletable(file: &FileOpen) -> Result<(), NtStatus> {
+    if file.handle.path().is_empty() {
+        // The share's own folder.
+        return Err(NtStatus::CANNOT_DELETE);
+    }
+    let metadata = file.handle.metadata().await?;
+    if metadata.is_directory {
+        let mut entries = file.handle.read_dir()?;
+        let other = entries.next_matching(|name| name != "." && name != "..").await?;
+        return if other.is_some() { Err(NtStatus::DIRECTORY_NOT_EMPTY) } else { Ok(()) };
+    }
+    match metadata.attributes.contains(Attributes::READONLY) {
+        true => Err(NtStatus::CANNOT_DELETE),
+        false => Ok(()),
+    }
+}
+
+async fn end_of_file(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
+    resizable(open, file, size)?;
+    Ok(file.handle.set_len(size).await?)
+}
+
+/// MS-FSA 2.1.5.15.1: less than the file holds cuts it off; more is reserved and holds nothing.
+async fn allocation(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
+    resizable(open, file, size)?;
+    if size < file.handle.metadata().await?.size {
+        return Ok(file.handle.set_len(size).await?);
+    }
+    match file.handle.allocate(size).await {
+        // Reserving is a hint where the file system has no such thing.
+        Err(vfs::Error::NotSupported) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn resizable(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
+    require(open, AccessMask::WRITE_DATA)?;
+    if file.handle.is_directory() || size > OFFSET_MAX {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    file.dirty.store(true, Ordering::Relaxed);
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Drives one connection: messages from the transport into the protocol, its requests to the
+//! commands, its bytes back out. It knows the order of these and nothing about their contents.
+//!
+//! Three tasks share a [`Connection`]: one reads (and is `serve` itself), one writes, one keeps
+//! time; each chain of requests runs in a task of its own. All are on the connection's core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::{Either, select};
+use ringway::buf::IoBufExt;
+use ringway::net::TcpStream;
+use ringway::time::{sleep_until, timeout};
+
+use crate::command;
+use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
+use crate::signal::Signal;
+use crate::state::Server;
+use crate::transport::{MessageReader, ReadError};
+use crate::wire::filetime::FileTime;
+
+/// How many bytes of requests being carried out and responses waiting to be sent one connection may
+/// hold; beyond it nothing more is read. Eight of the largest transfers keep a fast link busy.
+const HELD_MAX: usize = 64 * 1024 * 1024;
+
+/// One connection, shared by its tasks.
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    server: Arc<Server>,
+    stream: Rc<TcpStream>,
+    machine: RefCell<protocol::Connection>,
+    sessions: RefCell<Vec<u64>>,
+    cancelled: RefCell<HashSet<ChainId>>,
+    /// Chains that are being carried out.
+    running: Cell<usize>,
+    /// Bytes that requests and responses hold, see [`HELD_MAX`].
+    held: Cell<usize>,
+    /// What the timer waits for now.
+    armed: Cell<Option<Instant>>,
+    /// The server stops: what is in flight is finished, nothing new is begun.
+    stopping: Cell<bool>,
+    /// Nothing will be sent but what is queued.
+    draining: Cell<bool>,
+    /// There is something to send.
+    outgoing: Signal,
+    /// There is an earlier deadline.
+    rearm: Signal,
+    /// A chain has ended or something was sent.
+    progress: Signal,
+    send_timeout: Duration,
+}
+
+/// Serves a connection until it ends, and leaves nothing of it behind.
+pub(crate) async fn serve(connection: Rc<Connection>) {
+    let writer = ringway::spawn(write(Rc::clone(&connection)));
+    let timer = ringway::spawn(keep_time(Rc::clone(&connection)));
+    connection.read().await;
+    timer.abort();
+    while connection.running.get() > 0 {
+        connection.progress.wait().await;
+    }
+    connection.draining.set(true);
+    connection.outgoing.notify();
+    let _ = writer.await;
+    connection.end_sessions().await;
+    // Fails when the client was faster.
+    let _ = connection.stream.shutdown(Shutdown::Both);
+    tracing::debug!(peer = %connection.peer, "closed");
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        server: Arc<Server>,
+        config: Arc<protocol::Config>,
+        send_timeout: Duration,
+    ) -> Self {
+        Self {
+            peer,
+            server,
+            stream: Rc::new(stream),
+            machine: RefCell::new(protocol::Connection::new(config, Instant::now())),
+            sessions: RefCell::default(),
+            cancelled: RefCell::default(),
+            running: Cell::new(0),
+            held: Cell::new(0),
+            armed: Cell::new(None),
+            stopping: Cell::new(false),
+            draining: Cell::new(false),
+            outgoing: Signal::default(),
+            rearm: Signal::default(),
+            progress: Signal::default(),
+            send_timeout,
+        }
+    }
+
+    /// Finishes what is in flight and then ends.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.progress.notify();
+        self.end_reading();
+    }
+
+    /// The reader sees the end of the stream.
+    fn end_reading(&self) {
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    // ---- in
+
+    async fn read(self: &Rc<Self>) {
+        let mut reader = MessageReader::new(Rc::clone(&self.stream));
+        loop {
+            while self.held.get() >= HELD_MAX && !self.stopping.get() {
+                self.progress.wait().await;
+            }
+            let message = match reader.next(|| self.machine.borrow().message_size_max()).await {
+                _ if self.stopping.get() => return,
+                Ok(Some(message)) => message,
+                Ok(None) => return,
+                Err(error) => return self.report_read_error(&error),
+            };
+            let result = self.machine.borrow_mut().handle_message(now(), message);
+            self.pump().await;
+            if let Err(reason) = result {
+                return self.report_disconnect(&reason);
+            }
+        }
+    }
+
+    /// Does what the machine asks for, after something was put in.
+    async fn pump(self: &Rc<Self>) {
+        loop {
+            let event = self.machine.borrow_mut().poll_event();
+            match event {
+                None => break,
+                Some(Event::Established(established)) => {
+                    self.sessions.borrow_mut().push(established.session_id);
+                    command::establish(&self.server, established).await;
+                }
+                Some(Event::Ended(session_id)) => command::end_session(&self.server, session_id).await,
+                Some(Event::Execute(chain)) => self.start(chain),
+                Some(Event::Cancel(chain)) => drop(self.cancelled.borrow_mut().insert(chain)),
+            }
+        }
+        self.outgoing.notify();
+        let next = self.machine.borrow().poll_timeout();
+        if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
+            self.rearm.notify();
+        }
+    }
+
+    /// Carries a chain out in a task of its own.
+    fn start(self: &Rc<Self>, chain: Chain) {
+        let running = Running::new(Rc::clone(self), &chain);
+        drop(ringway::spawn(async move {
+            let connection = Rc::clone(&running.connection);
+            let id = chain.id;
+            let cancelled = || connection.cancelled.borrow().contains(&id);
+            let replies = command::run_chain(&connection.server, chain, cancelled).await;
+            running.finish(replies);
+        }));
+    }
+
+    fn report_read_error(&self, error: &ReadError) {
+        match error {
+            ReadError::Io(error) => tracing::debug!(peer = %self.peer, %error, "connection lost"),
+            error => tracing::warn!(peer = %self.peer, %error, "closing the connection"),
+        }
+    }
+
+    fn report_disconnect(&self, reason: &Disconnect) {
+        tracing::warn!(peer = %self.peer, %reason, "closing the connection");
+    }
+
+    // ---- out
+
+    async fn send(&self, transmit: Transmit) -> std::io::Result<()> {
+        let Transmit { buffer, start } = transmit;
+        match timeout(self.send_timeout, self.stream.send_all(buffer.slice(start..))).await {
+            Ok((result, _)) => result,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+    }
+
+    fn release(&self, bytes: usize) {
+        self.held.set(self.held.get().saturating_sub(bytes));
+        self.progress.notify();
+    }
+
+    async fn end_sessions(&self) {
+        let sessions = self.sessions.take();
+        for session_id in sessions {
+            if self.stopping.get() {
+                command::sync_session(&self.server, session_id).await;
+            }
+            command::end_session(&self.server, session_id).await;
+        }
+    }
+}
+
+/// A chain in the hands of the commands. However it ends, it is answered and counted out: a command
+/// that panics leaves a client with an error, not without an answer.
+struct Running {
+    connection: Rc<Connection>,
+    chain: ChainId,
+    bytes: usize,
+    replies: Option<Vec<protocol::Reply>>,
+}
+
+impl Running {
+    fn new(connection: Rc<Connection>, chain: &Chain) -> Self {
+        let bytes = chain.cost();
+        connection.running.set(connection.running.get() + 1);
+        connection.hold(bytes);
+        Self { connection, chain: chain.id, bytes, replies: None }
+    }
+
+    fn finish(mut self, replies: Vec<protocol::Reply>) {
+        self.replies = Some(replies);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        let replies = self.replies.take().unwrap_or_default();
+        connection.machine.borrow_mut().handle_replies(Instant::now(), self.chain, replies);
+        connection.cancelled.borrow_mut().remove(&self.chain);
+        connection.running.set(connection.running.get() - 1);
+        connection.release(self.bytes);
+        connection.outgoing.notify();
+    }
+}
+
+async fn write(connection: Rc<Connection>) {
+    loop {
+        let transmit = connection.machine.borrow_mut().poll_transmit();
+        let Some(transmit) = transmit else {
+            if connection.draining.get() {
+                return;
+            }
+            connection.outgoing.wait().await;
+            continue;
+        };
+        let bytes = transmit.buffer.len();
+        connection.hold(bytes);
+        let result = connection.send(transmit).await;
+        connection.release(bytes);
+        if let Err(error) = result {
+            tracing::debug!(peer = %connection.peer, %error, "connection lost");
+            return connection.end_reading();
+        }
+    }
+}
+
+async fn keep_time(connection: Rc<Connection>) {
+    loop {
+        let next = connection.machine.borrow().poll_timeout();
+        connection.armed.set(next);
+        match next {
+            None => connection.rearm.wait().await,
+            Some(next) => {
+                let rearm = std::pin::pin!(connection.rearm.wait());
+                if let Either::Right(_) = select(sleep_until(next), rearm).await {
+                    continue;
+                }
+            }
+        }
+        let result = connection.machine.borrow_mut().handle_timeout(Instant::now());
+        connection.outgoing.notify();
+        if let Err(reason) = result {
+            connection.report_disconnect(&reason);
+            return connection.end_reading();
+        }
+    }
+}
+
+/// The clocks that the machine is told.
+fn now() -> Now {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+    Now { instant: Instant::now(), wall: FileTime::from_unix(seconds, since_1970.subsec_nanos()) }
+}

@@ -1,0 +1,99 @@
+//! NDR32, little-endian: alignment, referents and strings. C706 chapter 14.
+//!
+//! Reading is the wire codec's bounded reader plus what NDR adds; writing grows a vector, as replies are made of what
+//! the configuration holds.
+
+use crate::wire::codec::{Malformed, Reader};
+
+/// Where referent ids start and how far they are apart: any non-zero value would do, these are what clients know.
+const REFERENT_FIRST: u32 = 0x0002_0000;
+const REFERENT_STEP: u32 = 4;
+
+/// Reads parameters in the order of their declaration.
+pub(super) struct NdrReader<'a>(Reader<'a>);
+
+impl<'a> NdrReader<'a> {
+    pub(super) fn new(stub: &'a [u8]) -> Self {
+        Self(Reader::new(stub, "RPC parameters"))
+    }
+
+    /// An unsigned long, aligned to its size.
+    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.0.align(4)?;
+        self.0.u32()
+    }
+
+    /// Whether a pointer points at something.
+    pub(super) fn pointer(&mut self) -> Result<bool, Malformed> {
+        Ok(self.u32()? != 0)
+    }
+
+    /// `[string] wchar_t *`: a conformant and varying array that ends in NUL. C706 14.3.4.
+    pub(super) fn string(&mut self) -> Result<String, Malformed> {
+        let (max, offset, actual) = (self.u32()?, self.u32()?, self.u32()?);
+        if offset != 0 || actual > max {
+            return Err(self.0.malformed());
+        }
+        let bytes = usize::try_from(actual).ok().and_then(|count| count.checked_mul(2));
+        let bytes = self.0.take(bytes.ok_or_else(|| self.0.malformed())?)?;
+        let units: Vec<u16> =
+            bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+        let Some((0, text)) = units.split_last() else { return Err(self.0.malformed()) };
+        Ok(String::from_utf16_lossy(text))
+    }
+
+    /// `[unique, string] wchar_t *`.
+    pub(super) fn unique_string(&mut self) -> Result<Option<String>, Malformed> {
+        if self.pointer()? { self.string().map(Some) } else { Ok(None) }
+    }
+}
+
+/// Writes results in the order of their declaration.
+#[derive(Default)]
+pub(super) struct NdrWriter {
+    bytes: Vec<u8>,
+    referents: u32,
+}
+
+impl NdrWriter {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// An unsigned long, aligned to its size.
+    pub(super) fn u32(&mut self, value: u32) {
+        self.align();
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    /// The number of elements of an array. More than fit in 32 bits do not fit in memory either.
+    pub(super) fn count(&mut self, count: usize) {
+        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// A pointer to what is written after the structure that holds it.
+    pub(super) fn referent(&mut self) {
+        let id = REFERENT_FIRST.wrapping_add(self.referents.wrapping_mul(REFERENT_STEP));
+        self.referents = self.referents.wrapping_add(1);
+        self.u32(id);
+    }
+
+    /// A pointer to nothing.
+    pub(super) fn null(&mut self) {
+        self.u32(0);
+    }
+
+    /// What a string pointer points at, NUL included.
+    pub(super) fn string(&mut self, text: &str) {
+        let units = text.encode_utf16().chain([0]);
+        let count = units.clone().count();
+        self.count(count);
+        self.u32(0);
+        self.count(count);
+        self.bytes.extend(units.flat_map(u16::to_le_bytes));
+    }
+
+    fn align(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+}

@@ -1,0 +1,363 @@
+//! The server as a whole: listeners, cores, limits, and an orderly end.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ringway::cores::Cores;
+use ringway::net::{TcpListener, TcpStream};
+use ringway::{Builder, Features, JoinHandle, ShutdownReport};
+
+use crate::auth::{AcceptorConfig, UserStore};
+use crate::config::{Config, Limits};
+use crate::connection::{self, Connection};
+use crate::crypto::random;
+use crate::protocol;
+use crate::rpc;
+use crate::state::{self, Accounts, Share};
+use crate::wire::guid::Guid;
+
+/// How long to wait when a connection could not be accepted for lack of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running server. Dropping it stops it without ceremony; see [`Server::shutdown`].
+#[derive(Debug)]
+pub struct Server {
+    cores: Arc<Cores>,
+    shared: Arc<Shared>,
+    local_addrs: Vec<SocketAddr>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A share's folder.
+    #[error("cannot share '{path}': {source}")]
+    Share {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An address to listen on.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The runtime.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Who a user of a share works as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorksAs {
+    /// The SMB user.
+    pub user: String,
+    /// The share.
+    pub share: String,
+    /// The unix user id that its files get.
+    pub uid: u32,
+    /// Why it is that one, for the administrator.
+    pub because: String,
+}
+
+/// What the cores share.
+#[derive(Debug)]
+struct Shared {
+    server: Arc<state::Server>,
+    protocol: Arc<protocol::Config>,
+    limits: Limits,
+    gate: Mutex<Gate>,
+    /// Connections on each core.
+    load: Vec<AtomicUsize>,
+}
+
+/// Counts connections in.
+#[derive(Debug, Default)]
+struct Gate {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+thread_local! {
+    /// What runs on this core, so that it can be told to stop.
+    static CORE: RefCell<Core> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Core {
+    listeners: Vec<JoinHandle<()>>,
+    connections: Vec<Rc<Connection>>,
+}
+
+impl Server {
+    /// Opens the shares, listens, and serves on threads of its own from then on.
+    ///
+    /// # Errors
+    /// Nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let shares = open_shares(&config)?;
+        let shared = Arc::new(Shared::new(&config, shares)?);
+        let builder = Builder::new().backend(config.backend);
+        let cores = Cores::start(config.threads.get(), &builder).map_err(StartError::Runtime)?;
+        let cores = Arc::new(cores);
+        let mut server = Self { cores, shared, local_addrs: Vec::new() };
+        for addr in config.listen {
+            let bound = server.listen(addr).map_err(|source| StartError::Listen { addr, source })?;
+            server.local_addrs.push(bound);
+        }
+        Ok(server)
+    }
+
+    /// What the runtime found on this machine and chose.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        self.cores.features()
+    }
+
+    /// The addresses that clients can connect to, in the order of the configuration.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// As whom each user works in each share.
+    #[must_use]
+    pub fn identities(&self) -> Vec<WorksAs> {
+        let server = &self.shared.server;
+        let users = self.shared.protocol.users.names();
+        let pairs = users.flat_map(|user| server.shares().iter().map(move |share| (user, share)));
+        let works_as = |(user, share): (&str, &Arc<Share>)| {
+            let (uid, because) = server.accounts().explain(user, share.owner);
+            WorksAs { user: user.to_owned(), share: share.name.clone(), uid, because }
+        };
+        pairs.map(works_as).collect()
+    }
+
+    /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,
+    /// and ends every thread. After `grace` what is left is cut off.
+    pub fn shutdown(self, grace: Duration) -> ShutdownReport {
+        let deadline = Instant::now() + grace;
+        let (done, finished) = mpsc::channel();
+        for core in 0..self.cores.len() {
+            let done = done.clone();
+            // A core that takes no more work has ended already.
+            let _ = self.cores.spawn_on(core, move || stop_core(done));
+        }
+        drop(done);
+        for _ in 0..self.cores.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if finished.recv_timeout(left).is_err() {
+                break;
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match Arc::try_unwrap(self.cores) {
+            Ok(cores) => cores.shutdown(left),
+            Err(_) => ShutdownReport::default(),
+        }
+    }
+
+    /// Listens on the first core, which hands connections to the others.
+    fn listen(&self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let (bound_to, bound) = mpsc::sync_channel(1);
+        let shared = Arc::clone(&self.shared);
+        // Weak, or the cores would keep themselves alive.
+        let cores = Arc::downgrade(&self.cores);
+        let start = move || async move {
+            let listener = TcpListener::bind(addr).and_then(|it| Ok((it.local_addr()?, it)));
+            let result = listener.map(|(addr, listener)| {
+                let task = ringway::spawn(accept(listener, cores, shared));
+                CORE.with_borrow_mut(|core| core.listeners.push(task));
+                addr
+            });
+            let _ = bound_to.send(result);
+        };
+        self.cores.spawn_on(0, start).map_err(|_| io::Error::other("the runtime has ended"))?;
+        bound.recv().map_err(|_| io::Error::other("the runtime has ended"))?
+    }
+}
+
+impl Shared {
+    fn new(config: &Config, shares: Vec<Arc<Share>>) -> Result<Self, StartError> {
+        let name = host_name();
+        let rpc = rpc_info(&name, &shares);
+        let accounts = Accounts::look_up(config.users.iter().map(|user| &*user.name));
+        let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc)));
+        let protocol = Arc::new(protocol_config(config, &name)?);
+        let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
+        Ok(Self { server, protocol, limits: config.limits.clone(), gate: Mutex::default(), load })
+    }
+
+    /// Counts a connection in, or says why not.
+    fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Ticket, &'static str> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.total >= self.limits.connections_max {
+            return Err("too many connections");
+        }
+        let of_peer = gate.by_address.entry(peer).or_default();
+        if *of_peer >= self.limits.connections_per_address_max {
+            return Err("too many connections from this address");
+        }
+        *of_peer += 1;
+        gate.total += 1;
+        let least = self.load.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+        let core = least.map_or(0, |(core, _)| core);
+        self.load[core].fetch_add(1, Ordering::Relaxed);
+        Ok(Ticket { shared: Arc::clone(self), peer, core })
+    }
+}
+
+/// A connection's place among the counted ones.
+struct Ticket {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+    core: usize,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.total -= 1;
+        if let Some(of_peer) = gate.by_address.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                gate.by_address.remove(&self.peer);
+            }
+        }
+        self.shared.load[self.core].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn open_shares(config: &Config) -> Result<Vec<Arc<Share>>, StartError> {
+    let open = |share: &crate::config::ShareConfig| {
+        Share::open(&share.name, &share.path, share.read_only)
+            .map(Arc::new)
+            .map_err(|source| StartError::Share { path: share.path.display().to_string(), source })
+    };
+    config.shares.iter().map(open).collect()
+}
+
+fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, StartError> {
+    let mut users = UserStore::new();
+    for user in &config.users {
+        users.add(&user.name, user.password.expose());
+    }
+    let netbios_name: String = host.chars().take(15).collect::<String>().to_uppercase();
+    let acceptor = AcceptorConfig {
+        netbios_domain: netbios_name.clone(),
+        netbios_name,
+        dns_name: host.to_owned(),
+        dns_domain: String::new(),
+    };
+    let limits = &config.limits;
+    Ok(protocol::Config {
+        server_guid: Guid(random::bytes()?),
+        require_signing: config.require_signing,
+        require_encryption: config.require_encryption,
+        io_size_max: limits.io_size_max,
+        credits_max: limits.credits_max,
+        sessions_max: limits.sessions_per_connection_max,
+        unauthenticated_timeout: limits.unauthenticated_timeout,
+        session_ids: protocol::SessionIds::starting_at(u32::from_le_bytes(random::bytes()?)),
+        acceptor: Arc::new(acceptor),
+        users: Arc::new(users),
+    })
+}
+
+/// What the RPC services tell: the shares, and the named pipes that every server has.
+fn rpc_info(host: &str, shares: &[Arc<Share>]) -> rpc::ServerInfo {
+    let info = |name: &str, kind| rpc::ShareInfo {
+        name: name.to_owned(),
+        comment: String::new(),
+        kind,
+        path: String::new(),
+    };
+    let mut listed: Vec<_> = shares.iter().map(|share| info(&share.name, rpc::ShareType::Disk)).collect();
+    listed.push(info("IPC$", rpc::ShareType::Ipc));
+    rpc::ServerInfo { name: host.to_uppercase(), comment: "usmbd".to_owned(), shares: listed }
+}
+
+/// The host's name without its domain.
+fn host_name() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    match name.split('.').next() {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => "USMBD".to_owned(),
+    }
+}
+
+async fn accept(listener: TcpListener, cores: std::sync::Weak<Cores>, shared: Arc<Shared>) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accept");
+                ringway::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(cores) = cores.upgrade() else { return };
+        match shared.enter(peer.ip()) {
+            Ok(ticket) => hand_over(&cores, stream, peer, ticket),
+            Err(reason) => tracing::warn!(%peer, reason, "connection refused"),
+        }
+    }
+}
+
+/// Gives a connection to the core that its ticket names.
+fn hand_over(cores: &Cores, stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
+    let result = stream.set_nodelay(true).and_then(|()| stream.into_std());
+    let stream = match result {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%peer, %error, "connection lost"),
+    };
+    let core = ticket.core;
+    let start = move || async move {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => run(stream, peer, ticket).await,
+            Err(error) => tracing::warn!(%peer, %error, "connection lost"),
+        }
+    };
+    if cores.spawn_on(core, start).is_err() {
+        tracing::debug!(%peer, "refused: stopping");
+    }
+}
+
+async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
+    tracing::debug!(%peer, core = ticket.core, "connected");
+    let Shared { server, protocol, limits, .. } = &*ticket.shared;
+    let connection =
+        Connection::new(stream, peer, Arc::clone(server), Arc::clone(protocol), limits.send_timeout);
+    let connection = Rc::new(connection);
+    CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
+    connection::serve(Rc::clone(&connection)).await;
+    CORE.with_borrow_mut(|core| core.connections.retain(|other| !Rc::ptr_eq(other, &connection)));
+}
+
+/// Ends what runs on this core; `done` is dropped, or told, when nothing is left.
+async fn stop_core(done: mpsc::Sender<()>) {
+    let listeners = CORE.with_borrow_mut(|core| std::mem::take(&mut core.listeners));
+    listeners.iter().for_each(JoinHandle::abort);
+    let connections = CORE.with_borrow(|core| core.connections.clone());
+    connections.iter().for_each(|connection| connection.stop());
+    drop(connections);
+    while CORE.with_borrow(|core| !core.connections.is_empty()) {
+        ringway::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _ = done.send(());
+}

@@ -1,0 +1,122 @@
+//! Messages over TCP: each behind a prefix of four bytes that says its length. MS-SMB2 2.1.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway::buf::IoBufExt;
+use ringway::net::TcpStream;
+use ringway::time::timeout;
+
+use crate::wire::codec::Malformed;
+use crate::wire::frame::{Frame, PREFIX};
+
+/// How much is asked of the socket at once where no longer message is known to come: enough for
+/// several ordinary requests, little enough to keep for every connection.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// How long the rest of a message may take once its beginning is there. A client that sends half a
+/// message and stops would otherwise hold the memory for all of it.
+const REST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Takes messages off a connection.
+#[derive(Debug)]
+pub struct MessageReader {
+    stream: Rc<TcpStream>,
+    /// What has been received and not been taken: `buffer[start..]`.
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+/// Why there are no more messages.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The stream is not made of messages.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The connection ended inside a message.
+    #[error("the connection ended inside a message")]
+    Truncated,
+    /// The rest of a message did not come in time.
+    #[error("the rest of a message did not come within {} s", REST_TIMEOUT.as_secs())]
+    TimedOut,
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl MessageReader {
+    /// A reader at the beginning of a connection.
+    #[must_use]
+    pub fn new(stream: Rc<TcpStream>) -> Self {
+        Self { stream, buffer: Vec::with_capacity(READ_AHEAD), start: 0 }
+    }
+
+    /// Waits for the next message and gives it without its prefix; `None` when the client has
+    /// closed. `limit` tells how long the message may be, asked when its length is known and before
+    /// memory is taken for it. Not cancel safe: a dropped call may have taken bytes off the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the stream is of no use after it.
+    pub async fn next(&mut self, limit: impl Fn() -> usize) -> Result<Option<Vec<u8>>, ReadError> {
+        loop {
+            // The first byte may take as long as it likes; what follows it may not.
+            if self.pending() == 0 && self.receive().await? == 0 {
+                return Ok(None);
+            }
+            let rest = timeout(REST_TIMEOUT, self.frame(&limit)).await.map_err(|_| ReadError::TimedOut)??;
+            if rest.is_some() {
+                return Ok(rest);
+            }
+        }
+    }
+
+    /// One frame; `None` for a keep-alive.
+    async fn frame(&mut self, limit: impl Fn() -> usize) -> Result<Option<Vec<u8>>, ReadError> {
+        while self.pending() < PREFIX {
+            if self.receive().await? == 0 {
+                return Err(ReadError::Truncated);
+            }
+        }
+        let prefix = self.buffer[self.start..].first_chunk().copied().unwrap_or_default();
+        self.start += PREFIX;
+        match Frame::decode(prefix, limit())? {
+            Frame::Message { length } => self.message(length).await.map(Some),
+            Frame::KeepAlive => Ok(None),
+            // A NetBIOS name service is not offered, so nobody has a reason to call us by a name.
+            Frame::SessionRequest { .. } => Err(Malformed::new("NetBIOS session request").into()),
+        }
+    }
+
+    async fn message(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
+        let mut message = Vec::with_capacity(length);
+        let here = self.pending().min(length);
+        message.extend_from_slice(&self.buffer[self.start..self.start + here]);
+        self.start += here;
+        if here == length {
+            return Ok(message);
+        }
+        let (result, slice) = self.stream.recv_exact(message.slice(here..length)).await;
+        match result {
+            Ok(()) => Ok(slice.into_inner()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Truncated),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Receives into the free part of the buffer; 0 at the end of the stream.
+    async fn receive(&mut self) -> io::Result<usize> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.drain(..self.start);
+        self.start = 0;
+        buffer.reserve(READ_AHEAD - buffer.len().min(READ_AHEAD - 1));
+        let (at, end) = (buffer.len(), buffer.capacity());
+        let (result, slice) = self.stream.recv(buffer.slice(at..end)).await;
+        self.buffer = slice.into_inner();
+        result
+    }
+}

@@ -1,0 +1,94 @@
+//! What is known about a file.
+
+use ringway::fs::{Statx, StatxFlags, StatxTimestamp};
+
+use super::Attributes;
+
+/// A point in time: seconds since 1970 and nanoseconds.
+pub type Time = (i64, u32);
+
+/// Names a file while it exists: file system and inode.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FileKey {
+    /// The file system's device number.
+    pub dev: u64,
+    /// The inode number.
+    pub ino: u64,
+}
+
+/// What is known about a file or directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// Which it is.
+    pub key: FileKey,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// Bytes of content; 0 for a directory.
+    pub size: u64,
+    /// Bytes on disk; 0 for a directory.
+    pub allocation_size: u64,
+    /// How many names it has.
+    pub links: u32,
+    /// When it was made; its last change of content where the file system does not tell.
+    pub created: Time,
+    /// Last read.
+    pub accessed: Time,
+    /// Last written.
+    pub modified: Time,
+    /// Last change of content or attributes.
+    pub changed: Time,
+    /// Without DIRECTORY, which `is_directory` says.
+    pub attributes: Attributes,
+}
+
+/// Everything that [`Metadata`] is made of.
+pub(super) const MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+/// The kind of a file, as far as it is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FileKind {
+    Regular,
+    Directory,
+    Symlink,
+    Other,
+}
+
+pub(super) fn kind(stat: &Statx) -> FileKind {
+    match u32::from(stat.stx_mode) & libc::S_IFMT {
+        libc::S_IFREG => FileKind::Regular,
+        libc::S_IFDIR => FileKind::Directory,
+        libc::S_IFLNK => FileKind::Symlink,
+        _ => FileKind::Other,
+    }
+}
+
+impl FileKey {
+    pub(super) fn of(stat: &Statx) -> Self {
+        Self { dev: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor), ino: stat.stx_ino }
+    }
+}
+
+impl Metadata {
+    pub(super) fn new(stat: &Statx, attributes: Attributes) -> Self {
+        let is_directory = kind(stat) == FileKind::Directory;
+        let has_btime = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let modified = time(&stat.stx_mtime);
+        Self {
+            key: FileKey::of(stat),
+            is_directory,
+            size: if is_directory { 0 } else { stat.stx_size },
+            // stx_blocks counts 512 bytes whatever the file system's blocks are.
+            allocation_size: if is_directory { 0 } else { stat.stx_blocks.saturating_mul(512) },
+            links: stat.stx_nlink,
+            created: if has_btime { time(&stat.stx_btime) } else { modified },
+            accessed: time(&stat.stx_atime),
+            modified,
+            changed: time(&stat.stx_ctime),
+            attributes,
+        }
+    }
+}
+
+fn time(time: &StatxTimestamp) -> Time {
+    (time.tv_sec, time.tv_nsec)
+}

@@ -1,0 +1,25 @@
+//! Files as SMB sees them: names matched without regard to case, attributes of the DOS kind,
+//! listings. It knows no wire types and no NTSTATUS.
+//!
+//! Start from [`Volume`], one share's tree, and [`Handle`], a file or directory in it. A path comes
+//! in as a [`SharePath`]; nothing ever leaves the tree, since every step is an `openat2` that
+//! resolves beneath the share's root. Operations run as the [`Identity`](ringway::Identity) they
+//! are given, so the kernel's permission checks are the server's.
+
+mod attributes;
+mod error;
+mod handle;
+mod listing;
+mod metadata;
+pub mod name;
+mod path;
+mod resolve;
+mod volume;
+
+pub use attributes::Attributes;
+pub use error::Error;
+pub use handle::{Change, Handle};
+pub use listing::{DirEntry, DirStream};
+pub use metadata::{FileKey, Metadata, Time};
+pub use path::SharePath;
+pub use volume::{Action, Disposition, Kind, Open, Opened, SpaceInfo, Volume};

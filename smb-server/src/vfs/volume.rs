@@ -1,0 +1,282 @@
+//! One share's tree: opening and creating in it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ringway::Identity;
+use ringway::fs::{Dir, File, OFlags};
+
+use super::handle::Handle;
+use super::metadata::{FileKey, FileKind, MASK, kind};
+use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, beneath, place};
+use super::{Attributes, Error, SharePath};
+
+/// How often an open starts over because somebody made or removed the file meanwhile. One race is
+/// likely, a few are possible, this many are an attack.
+const RACES_MAX: usize = 16;
+
+/// A share's tree.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    root: Dir,
+}
+
+/// How to open. MS-FSA 2.1.5.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Open {
+    /// Contents are to be read.
+    pub read: bool,
+    /// Contents are to be written.
+    pub write: bool,
+    /// What it has to be.
+    pub kind: Kind,
+    /// What to do if it exists and if it does not.
+    pub disposition: Disposition,
+    /// Of a file that this creates.
+    pub attributes: Attributes,
+    /// Bytes to reserve for a file that this creates; a hint.
+    pub allocation_size: u64,
+}
+
+/// What an open accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Whatever is there; what is created is a file.
+    Any,
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// What an open does. Contents are never lost here: who overwrites opens first, and empties the
+/// file when nobody's share mode forbids it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// It must exist.
+    Open,
+    /// It must not exist.
+    Create,
+    /// Either.
+    OpenIf,
+}
+
+/// What an open did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// It was there.
+    Opened,
+    /// It is new.
+    Created,
+}
+
+/// An open that succeeded.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub handle: Arc<Handle>,
+    /// Where it came from.
+    pub action: Action,
+}
+
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpaceInfo {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What nobody uses.
+    pub free_bytes: u64,
+    /// What an ordinary user can get of it.
+    pub available_bytes: u64,
+    /// The unit of allocation.
+    pub block_size: u64,
+}
+
+impl Volume {
+    /// Opens a share's folder. Blocks; for the start.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_root(path: &Path) -> io::Result<Self> {
+        Ok(Self { root: Dir::open_ambient(path)? })
+    }
+
+    /// Room on the file system that holds the root.
+    ///
+    /// # Errors
+    /// Those of `fstatfs`.
+    pub async fn statfs(&self) -> Result<SpaceInfo, Error> {
+        let stat = self.root.as_file().statfs().await?;
+        let unit = u64::try_from(stat.f_frsize).ok().filter(|unit| *unit != 0);
+        let block_size = unit.or_else(|| u64::try_from(stat.f_bsize).ok()).unwrap_or(4096);
+        Ok(SpaceInfo {
+            total_bytes: stat.f_blocks.saturating_mul(block_size),
+            free_bytes: stat.f_bfree.saturating_mul(block_size),
+            available_bytes: stat.f_bavail.saturating_mul(block_size),
+            block_size,
+        })
+    }
+
+    /// The root as `who` sees it.
+    fn root_for(&self, who: Option<&Arc<Identity>>) -> Dir {
+        self.root.with_identity(who.cloned())
+    }
+
+    /// Which file a path means, if it exists.
+    ///
+    /// # Errors
+    /// [`Error::PathNotFound`] if the folder it would be in does not exist.
+    pub async fn look_up(&self, who: Option<&Arc<Identity>>, path: &SharePath) -> Result<Option<FileKey>, Error> {
+        let root = self.root_for(who);
+        let Some((parents, last)) = path.split_last() else {
+            return Ok(Some(FileKey::of(&root.as_file().statx(MASK).await?)));
+        };
+        let place = place(&root, parents, last).await?;
+        if !place.exists {
+            return Ok(None);
+        }
+        let file = open_place(&root, &place, OFlags::PATH).await?;
+        Ok(Some(FileKey::of(&file.statx(MASK).await?)))
+    }
+
+    /// Opens or creates as `who`.
+    ///
+    /// # Errors
+    /// [`Error`], with nothing opened; a file that was created and could not be given its attributes
+    /// stays.
+    pub async fn open(&self, who: Option<&Arc<Identity>>, path: &SharePath, how: &Open) -> Result<Opened, Error> {
+        let root = self.root_for(who);
+        let Some((parents, last)) = path.split_last() else { return self.open_itself(root, how).await };
+        if how.disposition != Disposition::Create
+            && let Some(file) = open_exact(&root, path, how).await?
+        {
+            return opened(root, path.clone(), file, how).await;
+        }
+        for _ in 0..RACES_MAX {
+            let place = place(&root, parents, last).await?;
+            let result = match (place.exists, how.disposition) {
+                (true, Disposition::Create) => return Err(Error::Exists),
+                (true, _) => open_found(&root, &place, how).await,
+                (false, Disposition::Open) => return Err(Error::NotFound),
+                (false, _) => create(&root, &place, how).await,
+            };
+            match result {
+                // Somebody else made it, or removed it, since we looked.
+                Err(Error::Exists | Error::NotFound) => {}
+                result => return result,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    async fn open_itself(&self, root: Dir, how: &Open) -> Result<Opened, Error> {
+        match (how.disposition, how.kind) {
+            (Disposition::Create, _) => return Err(Error::Exists),
+            (_, Kind::File) => return Err(Error::IsDirectory),
+            _ => {}
+        }
+        // Opened anew, so that permission to list it is checked for this user.
+        let file = open_any(&root, Path::new("."), how).await?;
+        opened(root, SharePath::default(), file, how).await
+    }
+}
+
+// ---- what is there
+
+/// Opens a path just as the client wrote it; `None` if there is no such thing.
+async fn open_exact(root: &Dir, path: &SharePath, how: &Open) -> Result<Option<File>, Error> {
+    match open_any(root, &path.to_unix(), how).await {
+        Ok(file) => Ok(Some(file)),
+        // A component may exist in another case, or be a file: the slow way tells.
+        Err(Error::NotFound | Error::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn open_found(root: &Dir, place: &Place, how: &Open) -> Result<Opened, Error> {
+    let path = place_path(place);
+    let file = open_any(root, &path.to_unix(), how).await?;
+    opened(root.clone(), path, file, how).await
+}
+
+async fn open_place(root: &Dir, place: &Place, flags: OFlags) -> Result<File, Error> {
+    root.open_at(place_path(place).to_unix(), &beneath(flags)).await.map_err(Error::of_open)
+}
+
+fn place_path(place: &Place) -> SharePath {
+    let mut components = place.parents.clone();
+    components.push(place.name.clone());
+    SharePath::from_components(components)
+}
+
+/// Opens an existing file or directory. `O_NONBLOCK` keeps a FIFO, or somebody's lease on the file,
+/// from making us wait.
+async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
+    let mode = match (how.read, how.write) {
+        (_, false) => OFlags::RDONLY,
+        (false, true) => OFlags::WRONLY,
+        (true, true) => OFlags::RDWR,
+    };
+    let directory = if how.kind == Kind::Directory { OFlags::DIRECTORY } else { OFlags::empty() };
+    let open = async |flags| root.open_at(path, &beneath(flags)).await.map_err(Error::of_open);
+    match open(mode | directory | OFlags::NONBLOCK).await {
+        // A directory's "contents" are written by creating in it, which needs no open for writing.
+        Err(Error::IsDirectory) if how.kind != Kind::File => open(OFlags::RDONLY | OFlags::DIRECTORY).await,
+        // Who does not want the contents can do with less than permission to read them.
+        Err(Error::AccessDenied) if !how.read && !how.write => open(OFlags::PATH | directory).await,
+        // A FIFO without a reader: no file for us, as it would be with one.
+        Err(Error::Io(error)) if error.raw_os_error() == Some(libc::ENXIO) => Err(Error::AccessDenied),
+        result => result,
+    }
+}
+
+/// Makes sure that it is what was asked for.
+async fn opened(root: Dir, path: SharePath, file: File, how: &Open) -> Result<Opened, Error> {
+    let stat = file.statx(MASK).await?;
+    match (kind(&stat), how.kind) {
+        (FileKind::Directory, Kind::File) => return Err(Error::IsDirectory),
+        (FileKind::Regular, Kind::Directory) => return Err(Error::NotADirectory),
+        (FileKind::Directory | FileKind::Regular, _) => {}
+        // FIFOs, sockets and devices are not files to share.
+        _ => return Err(Error::AccessDenied),
+    }
+    let handle = Arc::new(Handle::new(root, path, file, &stat));
+    Ok(Opened { handle, action: Action::Opened })
+}
+
+// ---- what is new
+
+/// Creates what `place` lacks. [`Error::Exists`] if somebody else was faster.
+async fn create(root: &Dir, place: &Place, how: &Open) -> Result<Opened, Error> {
+    let file = match how.kind {
+        Kind::Directory => create_directory(place).await?,
+        Kind::Any | Kind::File => create_file(place, how).await?,
+    };
+    let stat = file.statx(MASK).await?;
+    let wanted = how.attributes | Attributes::default_for(&stat, "");
+    if wanted != Attributes::default_for(&stat, &place.name) {
+        wanted.write(&file, &stat).await?;
+    }
+    let handle = Arc::new(Handle::new(root.clone(), place_path(place), file, &stat));
+    if how.allocation_size != 0 && !handle.is_directory() {
+        match handle.allocate(how.allocation_size).await {
+            Ok(()) | Err(Error::NotSupported) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Opened { handle, action: Action::Created })
+}
+
+async fn create_directory(place: &Place) -> Result<File, Error> {
+    place.parent.mkdir_at(&place.name, DIRECTORY_MODE).await?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    place.parent.open_at(&place.name, &beneath(flags)).await.map_err(Error::of_open)
+}
+
+async fn create_file(place: &Place, how: &Open) -> Result<File, Error> {
+    // Opened for both: who creates a file may have to give it attributes and room.
+    let mode = if how.read || !how.write { OFlags::RDWR } else { OFlags::WRONLY };
+    let flags = mode | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    place.parent.open_at(&place.name, &beneath(flags).mode(FILE_MODE)).await.map_err(Error::of_open)
+}
