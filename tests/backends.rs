@@ -37,13 +37,15 @@ fn trials(backend: &'static str, needs: &'static [Need]) -> Vec<Trial> {
     ]
 }
 
+/// A forced backend is named as it is, the automatic choice as what it chose.
 fn banner(server: &Server, backend: &str) -> Outcome {
-    let lines = server.log.lines();
-    let wanted = if backend == "auto" { "backend" } else { backend };
-    if lines.iter().any(|line| line.contains(wanted)) {
-        return Ok(());
+    let wanted = if backend == "auto" { "(chosen by probing)" } else { backend };
+    let said = |line: &String| line.starts_with("I/O: ") && line.contains(wanted);
+    if server.log.lines().iter().any(said) {
+        Ok(())
+    } else {
+        Err(format!("no line `I/O: … {wanted}`").into())
     }
-    Err(format!("{wanted} is not in {lines:?}").into())
 }
 
 fn large(server: &Server) -> Outcome {

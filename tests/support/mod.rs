@@ -8,8 +8,10 @@ pub(crate) mod capture;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod content;
+pub(crate) mod mutate;
 pub(crate) mod need;
 pub(crate) mod server;
+pub(crate) mod session;
 pub(crate) mod tap;
 
 use std::process::ExitCode;
