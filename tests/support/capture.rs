@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 /// The messages that the client sent in one recorded session, without their frame headers.
 pub(crate) fn client_messages(name: &str) -> Result<Vec<Vec<u8>>, Failed> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("smb-server/tests/captures");
-    let path = folder.join(name).with_extension("txt");
+    let path = folder.join(format!("{name}.txt"));
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let lines = text.lines().filter_map(|line| line.strip_prefix("C "));
     lines
