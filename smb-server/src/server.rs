@@ -367,13 +367,8 @@ async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     tracing::debug!(%peer, core = ticket.core, "connected");
     let Shared { server, protocol, limits, .. } = &*ticket.shared;
     let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
-    let connection = Connection::new(
-        stream,
-        peer,
-        Arc::clone(server),
-        Arc::clone(protocol),
-        timeouts,
-    );
+    let connection =
+        Connection::new(stream, peer, Arc::clone(server), Arc::clone(protocol), timeouts);
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
     connection::serve(Rc::clone(&connection)).await;
