@@ -6,6 +6,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use libtest_mimic::Trial;
+use support::restrict::Restriction;
 use support::content::{same_file, same_tree, tree, write_file};
 use support::{Client, Need, Outcome, Serve, Server};
 
@@ -13,7 +14,9 @@ fn main() -> ExitCode {
     let io_uring: &[Need] = &[Need::Smbclient, Need::IoUring];
     let epoll: &[Need] = &[Need::Smbclient];
     let backends = [("uring", io_uring), ("hybrid", io_uring), ("epoll", epoll), ("auto", epoll)];
-    support::run(backends.into_iter().flat_map(|(backend, needs)| trials(backend, needs)).collect())
+    let mut all: Vec<_> = backends.into_iter().flat_map(|(backend, needs)| trials(backend, needs)).collect();
+    all.extend(without_a_ring());
+    support::run(all)
 }
 
 fn trials(backend: &'static str, needs: &'static [Need]) -> Vec<Trial> {
@@ -34,6 +37,27 @@ fn trials(backend: &'static str, needs: &'static [Need]) -> Vec<Trial> {
             Client::new(server).list()?.success()?.says("readonly")?;
             Ok(())
         }),
+    ]
+}
+
+/// Where the kernel gives no ring, the server says so and works all the same.
+fn without_a_ring() -> Vec<Trial> {
+    let needs: &[Need] = &[Need::Smbclient, Need::IoUring, Need::Root];
+    let trial = |name, restriction, reason: &'static str| {
+        let serve = Serve::new().backend("auto").restricted(restriction);
+        support::served(name, needs, serve, move |server| {
+            let said = |line: &String| {
+                line.starts_with("I/O: epoll (chosen by probing)") && line.contains(reason)
+            };
+            if !server.log.lines().iter().any(said) {
+                return Err(format!("no line `I/O: epoll … {reason}`").into());
+            }
+            large(server)
+        })
+    };
+    vec![
+        trial("a ring that seccomp forbids is done without", Restriction::Seccomp, "seccomp"),
+        trial("a ring that memlock forbids is done without", Restriction::Memlock, "RLIMIT_MEMLOCK"),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::restrict::{NOBODY, Restriction};
 use super::{Outcome, child, need};
 
 /// The user that every server of these tests knows, and the share that every one of them has.
@@ -31,6 +32,7 @@ pub(crate) struct Serve {
     backend: Option<&'static str>,
     arguments: Vec<String>,
     share_owner: Option<u32>,
+    restriction: Option<Restriction>,
 }
 
 impl Serve {
@@ -54,6 +56,12 @@ impl Serve {
         self
     }
 
+    /// Starts the server under a limit that leaves it without a ring, its folders its own.
+    pub(crate) fn restricted(mut self, restriction: Restriction) -> Self {
+        self.restriction = Some(restriction);
+        self.share_owner(NOBODY)
+    }
+
     /// io_uring where the kernel has it, so that a machine without it still tests everything above the backend.
     pub(crate) fn backend_name(&self) -> &'static str {
         self.backend.unwrap_or_else(|| if need::has_io_uring() { "uring" } else { "epoll" })
@@ -66,7 +74,12 @@ impl Serve {
         if self.share_owner.is_some() {
             chown(root.path().join("share"), self.share_owner, self.share_owner)?;
         }
+        // Whoever the server runs as has to get to its folders.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
         let mut command = self.command("127.0.0.1:0", root.path())?;
+        if let Some(restriction) = self.restriction {
+            restriction.apply(&mut command);
+        }
         let mut child =
             command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
         let log = Log::default();

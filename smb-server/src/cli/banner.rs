@@ -49,7 +49,7 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
             password.expose()
         )?;
     }
-    writeln!(out, "backend: {}", facts.features)?;
+    writeln!(out, "I/O: {}", facts.features)?;
     if let (Some(share), Some(user), Some(address)) =
         (config.shares.first(), config.users.first(), facts.addresses.first())
     {
@@ -143,7 +143,7 @@ mod tests {
             "  data -> / (read-only)\n",
             "listening on 127.0.0.1:4450\n",
             "  ann on data: unix account ann (uid 1000)\n",
-            "backend: epoll, because no ring\n",
+            "I/O: epoll, because no ring\n",
             " smbclient //127.0.0.1/data -p 4450 -U ann\n",
             " sudo mount -t cifs //127.0.0.1/data /mnt -o port=4450,username=ann,vers=3.1.1\n",
             " open 'smb://ann@127.0.0.1:4450/data'\n",
