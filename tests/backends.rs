@@ -6,15 +6,16 @@ use std::fs;
 use std::process::ExitCode;
 
 use libtest_mimic::Trial;
-use support::restrict::Restriction;
 use support::content::{same_file, same_tree, tree, write_file};
+use support::restrict::Restriction;
 use support::{Client, Need, Outcome, Serve, Server};
 
 fn main() -> ExitCode {
     let io_uring: &[Need] = &[Need::Smbclient, Need::IoUring];
     let epoll: &[Need] = &[Need::Smbclient];
     let backends = [("uring", io_uring), ("hybrid", io_uring), ("epoll", epoll), ("auto", epoll)];
-    let mut all: Vec<_> = backends.into_iter().flat_map(|(backend, needs)| trials(backend, needs)).collect();
+    let mut all: Vec<_> =
+        backends.into_iter().flat_map(|(backend, needs)| trials(backend, needs)).collect();
     all.extend(without_a_ring());
     support::run(all)
 }
@@ -57,7 +58,11 @@ fn without_a_ring() -> Vec<Trial> {
     };
     vec![
         trial("a ring that seccomp forbids is done without", Restriction::Seccomp, "seccomp"),
-        trial("a ring that memlock forbids is done without", Restriction::Memlock, "RLIMIT_MEMLOCK"),
+        trial(
+            "a ring that memlock forbids is done without",
+            Restriction::Memlock,
+            "RLIMIT_MEMLOCK",
+        ),
     ]
 }
 
