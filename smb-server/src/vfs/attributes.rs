@@ -32,6 +32,9 @@ const XATTR: &CStr = c"user.DOSATTRIB";
 /// Longer than any value that is understood.
 const XATTR_LEN_MAX: usize = 64;
 
+/// The permission whose absence is READONLY.
+pub(super) const OWNER_WRITE: u32 = 0o200;
+
 /// The permission bits that READONLY takes away.
 const WRITE_BITS: u32 = 0o222;
 
@@ -52,24 +55,32 @@ impl Attributes {
     }
 
     pub(super) fn with_mode(mut self, stat: &Statx) -> Self {
-        let read_only = kind(stat) == FileKind::Regular && u32::from(stat.stx_mode) & 0o200 == 0;
+        let read_only =
+            kind(stat) == FileKind::Regular && u32::from(stat.stx_mode) & OWNER_WRITE == 0;
         self.set(Self::READONLY, read_only);
         self
     }
 
     /// Stores them in an open file. A file system without extended attributes keeps READONLY only.
+    ///
+    /// Taking READONLY away gives the permission to write back to the owner alone: who else had it is
+    /// not known any more.
     pub(super) async fn write(self, file: &File, stat: &Statx) -> io::Result<()> {
-        let mode = u32::from(stat.stx_mode) & 0o7777;
-        let wanted = match (kind(stat), self.contains(Self::READONLY)) {
-            // On a directory it means nothing to Windows, and would close it on unix.
-            (FileKind::Directory, _) => mode,
-            (_, true) => mode & !WRITE_BITS,
-            (_, false) if mode & 0o200 == 0 => mode | 0o200,
-            (_, false) => mode,
-        };
-        if wanted != mode {
-            file.chmod(wanted).await?;
+        if kind(stat) == FileKind::Directory {
+            // READONLY means nothing to Windows here, and would close the directory on unix.
+            return self.write_xattr(file).await;
         }
+        let mode = u32::from(stat.stx_mode) & 0o7777;
+        // The kernel lets nobody but root change extended attributes of what he may not write, not
+        // even the owner: so these come before READONLY, and after the end of an earlier one.
+        if mode & OWNER_WRITE == 0 {
+            file.chmod(mode | OWNER_WRITE).await?;
+        }
+        self.write_xattr(file).await?;
+        if self.contains(Self::READONLY) { file.chmod(mode & !WRITE_BITS).await } else { Ok(()) }
+    }
+
+    async fn write_xattr(self, file: &File) -> io::Result<()> {
         let value = format!("{:#x}", self.difference(Self::READONLY).bits()).into_bytes();
         match file.set_xattr(XATTR, value).await {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
@@ -78,12 +89,29 @@ impl Attributes {
     }
 }
 
-/// The textual form. Samba's binary form begins with the same text, as a string behind its length.
+/// The textual form. Samba's later forms begin with the same text, or an empty one, behind it a NUL
+/// and a structure; where the text is empty, the number is in the structure.
 fn parse(value: &[u8]) -> Option<Attributes> {
     let text = value.split(|byte| *byte == 0).next()?;
-    let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
+    let bits = if text.is_empty() {
+        parse_structure(value)?
+    } else {
+        let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
+        u32::from_str_radix(digits, 16).ok()?
+    };
     let kept = Attributes::all().difference(Attributes::READONLY);
-    Some(Attributes::from_bits_truncate(u32::from_str_radix(digits, 16).ok()?) & kept)
+    Some(Attributes::from_bits_truncate(bits) & kept)
+}
+
+/// Little-endian, after the empty text and one byte of padding: the version (2 bytes), the same again,
+/// 2 of padding, which members are valid (4), the attributes (4). So in versions 3, 4 and 5.
+fn parse_structure(value: &[u8]) -> Option<u32> {
+    const ATTRIBUTES_VALID: u32 = 1;
+    let u16_at = |at| Some(u16::from_le_bytes(*value.get(at..)?.first_chunk()?));
+    let u32_at = |at| Some(u32::from_le_bytes(*value.get(at..)?.first_chunk()?));
+    let version = u16_at(2)?;
+    let known = (3..=5).contains(&version) && u16_at(4)? == version;
+    if known && u32_at(8)? & ATTRIBUTES_VALID != 0 { u32_at(12) } else { None }
 }
 
 #[cfg(test)]
@@ -97,5 +125,22 @@ mod tests {
         for other in [&b""[..], b"22", b"0x", b"0xzz", b"\0\0\x04\0", b"\xff\xfe"] {
             assert_eq!(parse(other), None, "{other:?}");
         }
+    }
+
+    /// Values as Samba servers have left them on disk: version 3 with the text, version 4 without.
+    #[test]
+    fn sambas_later_forms_are_read() {
+        let version_3 =
+            b"0x20\0\0\x03\0\x03\0\0\0\x11\0\0\0\x20\0\0\0\x0a\x39\x99\xcd\xb6\xa6\xcc\x01";
+        assert_eq!(parse(version_3), Some(Attributes::ARCHIVE));
+        let version_4 = b"\0\0\x04\0\x04\0\0\0\x51\0\0\0\x26\0\0\0\x90\xd6\x5e\x1f\x9b\x2b\xd5\x01";
+        let expected = Attributes::HIDDEN | Attributes::SYSTEM | Attributes::ARCHIVE;
+        assert_eq!(parse(version_4), Some(expected));
+        for cut in 0..16 {
+            assert_eq!(parse(&version_4[..cut]), None, "{cut}");
+        }
+        let unknown = b"\0\0\x09\0\x09\0\0\0\x01\0\0\0\x02\0\0\0";
+        let invalid = b"\0\0\x05\0\x05\0\0\0\x10\0\0\0\x02\0\0\0";
+        assert_eq!((parse(unknown), parse(invalid)), (None, None));
     }
 }
