@@ -35,6 +35,16 @@ pub struct Change {
     pub modified: Option<Time>,
 }
 
+/// What has a name already.
+enum Occupant {
+    None,
+    /// The very entry that is to be renamed, perhaps in another case.
+    Itself,
+    /// Another hard link to the same file.
+    SameFile,
+    Other,
+}
+
 impl Handle {
     pub(super) fn new(tree: Tree, path: SharePath, file: File, stat: &Statx) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
@@ -142,18 +152,22 @@ impl Handle {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
         let target = place(&self.tree, parents, last).await?;
-        let itself = target.exists && key_of(&target).await? == self.key;
-        if target.exists && !itself {
-            self.check_replaceable(&target, replace).await?;
-        }
-        let flags = if target.exists { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        if !itself {
-            rename(&from, &target.parent, &target.name, flags).await?;
-        }
-        // What is left is the case: the new name is the one that the client wrote.
-        let current = if itself { &from } else { &target };
-        if current.name != last {
-            rename(current, &target.parent, last, RenameFlags::NOREPLACE).await?;
+        match self.occupant(&from, &target).await? {
+            Occupant::None => {
+                rename(&from, &target.parent, &target.name, RenameFlags::NOREPLACE).await?;
+            }
+            Occupant::Itself => correct_case(&from, last).await?,
+            Occupant::SameFile => {
+                self.check_replaceable(&target, replace).await?;
+                // For two names of one file rename(2) does nothing.
+                from.parent.unlink_at(&from.name, false).await?;
+                correct_case(&target, last).await?;
+            }
+            Occupant::Other => {
+                self.check_replaceable(&target, replace).await?;
+                rename(&from, &target.parent, &target.name, RenameFlags::empty()).await?;
+                correct_case(&target, last).await?;
+            }
         }
         let mut components = target.parents;
         components.push(last.to_owned());
@@ -162,16 +176,33 @@ impl Handle {
         Ok(())
     }
 
+    /// What has the name that this is to get.
+    async fn occupant(&self, from: &Place, target: &Place) -> Result<Occupant, Error> {
+        if !target.exists {
+            return Ok(Occupant::None);
+        }
+        if key_of(target).await? != self.key {
+            return Ok(Occupant::Other);
+        }
+        let same_directory = key(&from.parent).await? == key(&target.parent).await?;
+        if same_directory && super::name::equal(&from.name, &target.name) {
+            return Ok(Occupant::Itself);
+        }
+        // One of the two may be a symbolic link to the other, which must not take its place.
+        let names = [entry_key(from).await?, entry_key(target).await?];
+        if names == [self.key; 2] { Ok(Occupant::SameFile) } else { Err(Error::AccessDenied) }
+    }
+
     async fn check_replaceable(&self, target: &Place, replace: bool) -> Result<(), Error> {
         if !replace {
             return Err(Error::Exists);
         }
         let stat = target.parent.statx_at(&target.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
-        // MS-FSA 2.1.5.15.11: a directory is not replaced.
-        match kind(&stat) {
-            FileKind::Directory => Err(Error::AccessDenied),
-            _ => Ok(()),
-        }
+        // MS-FSA 2.1.5.15.11: a directory is not replaced, and neither is a read-only file.
+        let read_only = kind(&stat) == FileKind::Regular
+            && u32::from(stat.stx_mode) & super::attributes::OWNER_WRITE == 0;
+        let directory = kind(&stat) == FileKind::Directory || self.is_directory;
+        if directory || read_only { Err(Error::AccessDenied) } else { Ok(()) }
     }
 
     /// Removes the name that this handle has.
@@ -180,7 +211,10 @@ impl Handle {
     /// [`Error::NotFound`] if another file has it by now; [`Error::NotEmpty`].
     pub async fn remove(&self) -> Result<(), Error> {
         let place = self.place().await?;
-        Ok(place.parent.unlink_at(&place.name, self.is_directory).await?)
+        let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
+        // Opened through a link, it is the link that goes, as it is the link that has the name.
+        let directory = kind(&stat) == FileKind::Directory;
+        Ok(place.parent.unlink_at(&place.name, directory).await?)
     }
 
     /// Where it is, if it still is there.
@@ -197,6 +231,24 @@ impl Handle {
 async fn key_of(place: &Place) -> Result<FileKey, Error> {
     let stat = place.parent.statx_at(&place.name, AtFlags::empty(), StatxFlags::INO).await?;
     Ok(FileKey::of(&stat))
+}
+
+/// Which file a place's name is, be it a link.
+async fn entry_key(place: &Place) -> Result<FileKey, Error> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    Ok(FileKey::of(&place.parent.statx_at(&place.name, flags, StatxFlags::INO).await?))
+}
+
+async fn key(dir: &Dir) -> Result<FileKey, Error> {
+    Ok(FileKey::of(&dir.as_file().statx(StatxFlags::INO).await?))
+}
+
+/// Gives an entry its own name in the case that the client wrote.
+async fn correct_case(place: &Place, name: &str) -> Result<(), Error> {
+    if place.name == name {
+        return Ok(());
+    }
+    rename(place, &place.parent, name, RenameFlags::NOREPLACE).await
 }
 
 async fn rename(from: &Place, to_dir: &Dir, to: &str, flags: RenameFlags) -> Result<(), Error> {

@@ -15,6 +15,8 @@ mod metadata;
 pub mod name;
 mod path;
 mod resolve;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 pub use attributes::Attributes;

@@ -22,10 +22,16 @@ pub fn folded(name: &str) -> String {
 fn fold(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
+        // Windows folds no foreign letter (dotless ı, long ſ) into ASCII.
+        (Some(up), None) if up.is_ascii() != c.is_ascii() => c,
         (Some(up), None) if up.len_utf16() == 1 && c.len_utf16() == 1 => up,
         _ => c,
     }
 }
+
+/// The longest pattern that is tried, in UTF-16 units. A name has 255 at most; this leaves room for
+/// every one of them between wildcards, and bounds what a client can make us do for each entry.
+const PATTERN_LEN_MAX: usize = 512;
 
 /// A search pattern, MS-FSA 2.1.4.4.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +50,7 @@ const DOS_DOT: u16 = b'"' as u16;
 const DOT: u16 = b'.' as u16;
 
 impl Pattern {
-    /// Reads a pattern; every string is one.
+    /// Reads a pattern; every string is one. What is longer than 512 units matches nothing.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self { units: units(pattern) }
@@ -55,6 +61,9 @@ impl Pattern {
     pub fn matches(&self, name: &str) -> bool {
         if self.units == [STAR] {
             return true;
+        }
+        if self.units.len() > PATTERN_LEN_MAX {
+            return false;
         }
         let name = units(name);
         let last_dot = name.iter().rposition(|unit| *unit == DOT);
@@ -127,8 +136,15 @@ mod tests {
         {
             assert!(equal(a, b), "{a} {b}");
         }
-        for (a, b) in [("a", "b"), ("strasse", "straße"), ("ﬁ", "FI"), ("a", "ab"), ("𐐨", "𐐀")]
-        {
+        for (a, b) in [
+            ("a", "b"),
+            ("strasse", "straße"),
+            ("ﬁ", "FI"),
+            ("a", "ab"),
+            ("𐐨", "𐐀"),
+            ("ı", "I"),
+            ("ſ", "S"),
+        ] {
             assert!(!equal(a, b), "{a} {b}");
         }
     }
@@ -171,10 +187,54 @@ mod tests {
         }
     }
 
+    /// What Windows' FsRtlIsNameInExpression answers, as ReactOS' kernel tests recorded it.
+    #[test]
+    fn windows_and_we_agree() {
+        for (pattern, name, expected) in [
+            ("ntdll.dll", "..", false),
+            ("nt??krnl.???", "ntoskrnl.exe", true),
+            ("he*o", "helo", true),
+            ("he*o", "hella", false),
+            (".", "NTDLL.DLL", false),
+            ("F0_*.*", "F0_001", false),
+            ("*", "..", true),
+            (".*", " .txt", false),
+            (".*", ".txt", true),
+            ("\"ntoskrnl.exe", "ntoskrnl.exe", false),
+            ("ntoskrnl\"exe", "ntoskrnl.exe", true),
+            ("ntoskrn\".exe", "ntoskrnl.exe", false),
+            ("ntoskrn\"\"exe", "ntoskrnl.exe", false),
+            ("ntoskrnl.exe\"", "ntoskrnl.exe", true),
+            ("ntoskrnl.exe\"", "ntoskrnl.exe.", true),
+            ("a.**.c.d", "a.b.c.d", true),
+            ("a.b.??.d", "a.b.c.d", false),
+            ("a.b.*??.d", "a.b.c.d", false),
+            ("a.b.*?*.d", "a.b.c.d", true),
+            ("?*?", "a", false),
+            ("?*?", "aa", true),
+            ("*.*.*.*", "127.0.0.1", true),
+            ("*a*ab*abc", "aabaabcdadabdabc", true),
+            ("ab<exe", "abcd.exe", true),
+            ("ab<exe", "ab.exe", true),
+            ("ab<exe", "abcdexe", true),
+            ("ab<exe", "acd.exe", false),
+            ("a.b<exe", "a.bcd.exe", true),
+            ("a<b.exe", "a.bcd.exe", false),
+            ("abc.exe", "abc.exe.", false),
+            ("a>c.exe", "abc.exe", true),
+            ("a>c.exe", "ac.exe", false),
+            ("a>>>exe", "abc.exe", false),
+            ("<.EXE", "test.exe", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern:?} {name:?}");
+        }
+    }
+
     #[test]
     fn a_hostile_pattern_takes_no_time() {
         let pattern = Pattern::new(&"*a".repeat(100));
         assert!(!pattern.matches(&"a".repeat(99)));
         assert!(pattern.matches(&"a".repeat(255)));
+        assert!(!Pattern::new(&"*".repeat(32_767)).matches("a"));
     }
 }

@@ -18,6 +18,7 @@ const FORBIDDEN: &str = "\\/:*?\"<>|";
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SharePath {
     components: Vec<String>,
+    directory: bool,
 }
 
 impl SharePath {
@@ -30,14 +31,20 @@ impl SharePath {
         if name.starts_with('\\') {
             return Err(Error::Invalid);
         }
-        // The unnamed stream is the file itself, MS-FSCC 2.1.4.
-        let name = strip_unnamed_stream(name);
-        let name = name.strip_suffix('\\').unwrap_or(name);
         if name.is_empty() {
             return Ok(Self::default());
         }
+        let (name, directory) = match name.strip_suffix('\\') {
+            Some(name) => (name, true),
+            // The unnamed stream is the file itself, MS-FSCC 2.1.4.
+            None => (strip_unnamed_stream(name), false),
+        };
         let components: Vec<String> = name.split('\\').map(component).collect::<Result<_, _>>()?;
-        if components.len() > DEPTH_MAX { Err(Error::NameInvalid) } else { Ok(Self { components }) }
+        if components.len() > DEPTH_MAX {
+            Err(Error::NameInvalid)
+        } else {
+            Ok(Self { components, directory })
+        }
     }
 
     /// The components.
@@ -55,7 +62,12 @@ impl SharePath {
 
     /// From components that exist.
     pub(super) fn from_components(components: Vec<String>) -> Self {
-        Self { components }
+        Self { components, directory: false }
+    }
+
+    /// Whether it ended with a separator, as only a directory's name does.
+    pub(super) fn names_directory(&self) -> bool {
+        self.directory
     }
 
     /// As the kernel takes it, relative to the root.
@@ -117,6 +129,8 @@ mod tests {
         assert!(SharePath::parse("").unwrap().components().is_empty());
         assert_eq!(SharePath::parse("a\\").unwrap().components(), ["a"]);
         assert_eq!(SharePath::parse("a::$data").unwrap().components(), ["a"]);
+        assert!(SharePath::parse("a\\").unwrap().names_directory());
+        assert!(!SharePath::parse("a").unwrap().names_directory());
     }
 
     #[test]
@@ -125,7 +139,21 @@ mod tests {
         assert!(matches!(SharePath::parse(".."), Err(Error::PathSyntax)));
         assert!(matches!(SharePath::parse(r"a\..\b"), Err(Error::PathSyntax)));
         assert!(matches!(SharePath::parse("a:stream"), Err(Error::NotSupported)));
-        for name in [".", r"a\\b", "a/b", "a*", "a?", "a<", "a>", "a\"", "a|", "a\0", "a\x1f"] {
+        for name in [
+            "::$DATA",
+            "a\\::$DATA",
+            ".",
+            r"a\\b",
+            "a/b",
+            "a*",
+            "a?",
+            "a<",
+            "a>",
+            "a\"",
+            "a|",
+            "a\0",
+            "a\x1f",
+        ] {
             assert!(matches!(SharePath::parse(name), Err(Error::NameInvalid)), "{name:?}");
         }
     }

@@ -129,7 +129,10 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     let version = Version::of(&dir.as_file().statx(MASK).await?);
     let mut answer = tree.index.look_up(version, wanted, Instant::now());
     if answer == Answer::Unknown {
-        let names = names_in(dir).await?;
+        // Who may not list the directory finds exact names only. That says nothing about others.
+        let Some(names) = names_in(dir).await? else {
+            return Ok(Found { name: None, version: None });
+        };
         let first = names.iter().filter(|name| super::name::equal(name, wanted)).min().cloned();
         tree.index.insert(version, names.into_iter(), Instant::now());
         answer = first.map_or(Answer::Absent, Answer::Present);
@@ -141,13 +144,14 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     Ok(Found { name, version: Some(version) })
 }
 
-async fn names_in(dir: &Dir) -> Result<Vec<String>, Error> {
+/// The names in `dir`; `None` if this user may not list it.
+async fn names_in(dir: &Dir) -> Result<Option<Vec<String>>, Error> {
     let mut names = Vec::new();
     let mut scan = Scan::new(dir);
     while scan.next_batch().await? {
         names.extend(scan.entries().map(|entry| entry.name.to_owned()));
     }
-    Ok(names)
+    Ok(if scan.denied { None } else { Some(names) })
 }
 
 /// Reads a directory a batch at a time, on a descriptor of its own.
@@ -158,6 +162,8 @@ pub(super) struct Scan {
     batch: Vec<u8>,
     /// Names that a client could not be shown.
     pub(super) unpresentable: u64,
+    /// The user may go through the directory and not list it; so there were no names.
+    denied: bool,
 }
 
 /// A name in a directory, presentable to clients.
@@ -169,7 +175,7 @@ pub(super) struct Entry<'a> {
 
 impl Scan {
     pub(super) fn new(dir: &Dir) -> Self {
-        Self { dir: dir.clone(), file: None, batch: Vec::new(), unpresentable: 0 }
+        Self { dir: dir.clone(), file: None, batch: Vec::new(), unpresentable: 0, denied: false }
     }
 
     /// Reads on; `false` at the end.
@@ -181,7 +187,10 @@ impl Scan {
                 let how = beneath(OFlags::RDONLY | OFlags::DIRECTORY);
                 let opened = match self.dir.open_at(".", &how).await {
                     // What may be gone through and not be listed has nothing to show.
-                    Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Ok(false),
+                    Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                        self.denied = true;
+                        return Ok(false);
+                    }
                     result => result.map_err(Error::of_open)?,
                 };
                 self.file.insert(opened)

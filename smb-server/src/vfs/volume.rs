@@ -93,6 +93,20 @@ pub struct SpaceInfo {
     pub block_size: u64,
 }
 
+impl Open {
+    /// Applies what the name says about the kind. MS-FSA 2.1.5.1: one that ends with a separator is a
+    /// directory's.
+    fn for_name(mut self, path: &SharePath) -> Result<Self, Error> {
+        if path.names_directory() {
+            if self.kind == Kind::File {
+                return Err(Error::NameInvalid);
+            }
+            self.kind = Kind::Directory;
+        }
+        Ok(self)
+    }
+}
+
 impl Volume {
     /// Opens a share's folder. Blocks; for the start.
     ///
@@ -151,8 +165,8 @@ impl Volume {
     /// Opens or creates as `who`.
     ///
     /// # Errors
-    /// [`Error`], with nothing opened; a file that was created and could not be given its attributes
-    /// stays.
+    /// [`Error`], with nothing opened and nothing created. [`Error::Busy`] if others make and remove
+    /// the file as fast as we look, or if it is a link to nothing that was to be created.
     pub async fn open(
         &self,
         who: Option<&Arc<Identity>>,
@@ -160,6 +174,7 @@ impl Volume {
         how: &Open,
     ) -> Result<Opened, Error> {
         let tree = self.tree_for(who);
+        let how = &how.for_name(path)?;
         let Some((parents, last)) = path.split_last() else {
             return self.open_itself(tree, how).await;
         };
@@ -172,12 +187,14 @@ impl Volume {
             let place = place(&tree, parents, last).await?;
             let result = match (place.exists, how.disposition) {
                 (true, Disposition::Create) => return Err(Error::Exists),
-                (true, _) => open_found(&tree, &place, how).await,
+                (true, Disposition::Open) => return open_found(&tree, &place, how).await,
+                (true, Disposition::OpenIf) => open_found(&tree, &place, how).await,
                 (false, Disposition::Open) => return Err(Error::NotFound),
                 (false, _) => create(&tree, &place, how).await,
             };
             match result {
-                // Somebody else made it, or removed it, since we looked.
+                // Somebody else made it, or removed it, since we looked. Or it is a link to nothing:
+                // that is no file, and none can be made in its place.
                 Err(Error::Exists | Error::NotFound) => {}
                 result => return result,
             }
@@ -272,20 +289,35 @@ async fn create(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error>
         Kind::Directory => create_directory(place).await?,
         Kind::Any | Kind::File => create_file(place, how).await?,
     };
-    place.note_created(tree).await;
+    match finish_new(tree, place, file, how).await {
+        Ok(handle) => {
+            place.note_created(tree).await;
+            Ok(Opened { handle: Arc::new(handle), action: Action::Created })
+        }
+        Err(error) => {
+            // What cannot be had as asked for shall not stay behind. If it does, the first error still
+            // is the one to tell.
+            let _ = place.parent.unlink_at(&place.name, how.kind == Kind::Directory).await;
+            Err(error)
+        }
+    }
+}
+
+/// Gives a new file the attributes and the room that were asked for.
+async fn finish_new(tree: &Tree, place: &Place, file: File, how: &Open) -> Result<Handle, Error> {
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
         wanted.write(&file, &stat).await?;
     }
-    let handle = Arc::new(Handle::new(tree.clone(), place_path(place), file, &stat));
+    let handle = Handle::new(tree.clone(), place_path(place), file, &stat);
     if how.allocation_size != 0 && !handle.is_directory() {
         match handle.allocate(how.allocation_size).await {
             Ok(()) | Err(Error::NotSupported) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Opened { handle, action: Action::Created })
+    Ok(handle)
 }
 
 async fn create_directory(place: &Place) -> Result<File, Error> {

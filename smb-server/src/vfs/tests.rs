@@ -1,0 +1,681 @@
+//! Behaviour on real files, on each backend.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use ringway::{Backend, Builder, Identity};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A directory with a share in it, `share`, and room beside it for what must not be reached.
+struct Bench {
+    dir: TempDir,
+    volume: Volume,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("share");
+        fs::create_dir(&root).unwrap();
+        for open in [dir.path(), &root] {
+            fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let volume = Volume::open_root(&root).unwrap();
+        Self { dir, volume }
+    }
+
+    fn on_disk(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("share").join(name)
+    }
+
+    fn write(&self, name: &str, data: &str) {
+        fs::write(self.on_disk(name), data).unwrap();
+    }
+
+    fn content(&self, name: &str) -> String {
+        fs::read_to_string(self.on_disk(name)).unwrap()
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.on_disk(directory)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    async fn open(&self, name: &str, how: Open) -> Result<Opened, Error> {
+        self.volume.open(None, &path(name), &how).await
+    }
+
+    /// Opens what exists, with the right to remove it.
+    async fn existing(&self, name: &str) -> Arc<Handle> {
+        self.open(name, ATTRIBUTES).await.unwrap().handle
+    }
+
+    async fn attributes(&self, name: &str) -> Attributes {
+        let handle = self.open(name, ATTRIBUTES).await.unwrap().handle;
+        handle.metadata().await.unwrap().attributes
+    }
+
+    async fn list(&self, name: &str) -> Vec<DirEntry> {
+        let how = Open { read: true, kind: Kind::Directory, ..ATTRIBUTES };
+        let handle = self.open(name, how).await.unwrap().handle;
+        all(&mut handle.read_dir().unwrap()).await
+    }
+}
+
+/// Opens what exists, for what is told of it.
+const ATTRIBUTES: Open = Open {
+    read: false,
+    write: false,
+    kind: Kind::Any,
+    disposition: Disposition::Open,
+    attributes: Attributes::empty(),
+    allocation_size: 0,
+};
+
+fn path(name: &str) -> SharePath {
+    SharePath::parse(name).unwrap()
+}
+
+fn writing(disposition: Disposition) -> Open {
+    Open { read: true, write: true, disposition, ..ATTRIBUTES }
+}
+
+async fn all(stream: &mut DirStream) -> Vec<DirEntry> {
+    let mut entries = Vec::new();
+    while let Some(entry) = stream.next_matching(|_| true).await.unwrap() {
+        entries.push(entry);
+    }
+    entries
+}
+
+fn names(entries: &[DirEntry]) -> Vec<&str> {
+    let mut names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+macro_rules! assert_error {
+    ($result:expr, $error:pat) => {
+        match $result {
+            Err($error) => {}
+            other => panic!("expected {}, got {other:?}", stringify!($error)),
+        }
+    };
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: takes root");
+    }
+    root
+}
+
+/// Runs a test on one backend; says so and does not, where the kernel gives no ring.
+fn on<F: Future<Output = ()>>(backend: Backend, test: fn(Bench) -> F) {
+    match Builder::new().backend(backend).build() {
+        Ok(runtime) => runtime.block_on(test(Bench::new())),
+        Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+macro_rules! on_each_backend {
+    ($($name:ident),* $(,)?) => {
+        mod uring { $(#[test] fn $name() { super::on(ringway::Backend::Uring, super::$name); })* }
+        mod hybrid { $(#[test] fn $name() { super::on(ringway::Backend::Hybrid, super::$name); })* }
+        mod epoll { $(#[test] fn $name() { super::on(ringway::Backend::Epoll, super::$name); })* }
+    };
+}
+
+on_each_backend! {
+    each_disposition_does_what_it_says,
+    kinds_are_told_apart,
+    names_are_found_in_any_case_and_keep_theirs,
+    an_exact_name_wins_over_one_in_another_case,
+    a_missing_parent_is_told_from_a_missing_name,
+    links_out_of_the_share_are_refused,
+    links_inside_the_share_are_followed,
+    a_link_to_nothing_is_not_found_and_not_created_through,
+    special_files_are_refused_without_waiting,
+    opens_race_to_create_and_one_wins,
+    a_rename_moves_and_tells_the_new_path,
+    a_rename_may_change_only_the_case,
+    a_rename_replaces_only_files_and_only_if_told,
+    a_directory_is_renamed_with_what_is_in_it,
+    removal_takes_the_name_only_while_it_is_this_file,
+    removal_refuses_a_directory_with_entries_and_the_root,
+    removal_takes_the_link_and_not_its_target,
+    five_thousand_entries_are_listed_once_each,
+    a_listing_leaves_out_what_cannot_be_opened_or_spelled,
+    attributes_are_kept_and_listed,
+    times_are_kept_to_100_ns,
+    an_identity_is_held_to_its_permissions,
+    who_cannot_list_a_directory_does_not_hide_its_names_from_others,
+    a_link_and_its_target_do_not_replace_each_other,
+    a_full_file_system_is_no_space,
+    space_is_that_of_the_file_system,
+    a_handle_works_on_another_thread,
+}
+
+async fn each_disposition_does_what_it_says(bench: Bench) {
+    let open = async |name: &str, disposition| bench.open(name, writing(disposition)).await;
+    assert_error!(open("file", Disposition::Open).await, Error::NotFound);
+    assert!(bench.names("").is_empty());
+    for disposition in [Disposition::Create, Disposition::OpenIf] {
+        let opened = open("file", disposition).await.unwrap();
+        assert_eq!(opened.action, Action::Created);
+        opened.handle.file().write_all_at(b"data".to_vec(), 0).await.0.unwrap();
+        assert_eq!(bench.content("file"), "data");
+        assert_error!(open("file", Disposition::Create).await, Error::Exists);
+        assert_error!(open("FILE", Disposition::Create).await, Error::Exists);
+        for name in ["file", "FILE"] {
+            for disposition in [Disposition::Open, Disposition::OpenIf] {
+                assert_eq!(open(name, disposition).await.unwrap().action, Action::Opened);
+            }
+        }
+        assert_eq!(bench.content("file"), "data");
+        fs::remove_file(bench.on_disk("file")).unwrap();
+    }
+    let directory = Open { kind: Kind::Directory, ..writing(Disposition::Create) };
+    let opened = bench.open("dir", directory).await.unwrap();
+    assert_eq!((opened.action, opened.handle.is_directory()), (Action::Created, true));
+    assert_error!(bench.open("Dir", directory).await, Error::Exists);
+}
+
+async fn kinds_are_told_apart(bench: Bench) {
+    bench.write("file", "");
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    let kind = |kind| Open { read: true, kind, ..ATTRIBUTES };
+    assert_error!(bench.open("file", kind(Kind::Directory)).await, Error::NotADirectory);
+    assert_error!(bench.open("dir", kind(Kind::File)).await, Error::IsDirectory);
+    assert!(bench.open("dir", kind(Kind::Any)).await.unwrap().handle.is_directory());
+    assert!(!bench.open("file", kind(Kind::Any)).await.unwrap().handle.is_directory());
+    assert!(bench.open("", kind(Kind::Any)).await.unwrap().handle.is_directory());
+    // A name that ends as a directory's does.
+    assert!(bench.open("dir\\", kind(Kind::Any)).await.unwrap().handle.is_directory());
+    assert_error!(bench.open("file\\", kind(Kind::Any)).await, Error::NotADirectory);
+    assert_error!(bench.open("dir\\", kind(Kind::File)).await, Error::NameInvalid);
+    // To write to a directory is to add entries.
+    assert!(bench.open("dir", writing(Disposition::Open)).await.unwrap().handle.is_directory());
+}
+
+async fn names_are_found_in_any_case_and_keep_theirs(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("Été/Deep")).unwrap();
+    bench.write("Été/Deep/ReadMe.txt", "here");
+    let handle = bench.existing("éTÉ\\DEEP\\README.TXT").await;
+    assert_eq!(handle.path(), "Été\\Deep\\ReadMe.txt");
+    assert_eq!(bench.existing("éTÉ").await.path(), "Été");
+    // A new file gets its own case, in the directory as it is.
+    let opened = bench.open("ÉTÉ\\deep\\NEW", writing(Disposition::OpenIf)).await.unwrap();
+    assert_eq!((opened.action, opened.handle.path().as_str()), (Action::Created, "Été\\Deep\\NEW"));
+    let opened = bench.open("été\\deep\\new", writing(Disposition::OpenIf)).await.unwrap();
+    assert_eq!(opened.action, Action::Opened);
+    assert_eq!(bench.names("Été/Deep"), ["NEW", "ReadMe.txt"]);
+}
+
+async fn an_exact_name_wins_over_one_in_another_case(bench: Bench) {
+    for name in ["abc", "ABC", "aBc"] {
+        bench.write(name, name);
+        assert_eq!(bench.existing(name).await.path(), name);
+    }
+    // Otherwise the first in byte order, capitals before small letters.
+    assert_eq!(bench.existing("AbC").await.path(), "ABC");
+}
+
+async fn a_missing_parent_is_told_from_a_missing_name(bench: Bench) {
+    bench.write("file", "");
+    for how in [ATTRIBUTES, writing(Disposition::Create), writing(Disposition::OpenIf)] {
+        for name in ["no\\file", "no\\such\\file", "file\\below", "FILE\\below\\that"] {
+            assert_error!(bench.open(name, how).await, Error::PathNotFound);
+        }
+    }
+    let directory = Open { kind: Kind::Directory, ..writing(Disposition::Create) };
+    assert_error!(bench.open("file\\below", directory).await, Error::PathNotFound);
+    assert_error!(bench.open("no", ATTRIBUTES).await, Error::NotFound);
+}
+
+async fn links_out_of_the_share_are_refused(bench: Bench) {
+    let outside = bench.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    symlink("../outside/secret", bench.on_disk("Relative")).unwrap();
+    symlink(outside.join("secret"), bench.on_disk("Absolute")).unwrap();
+    symlink("../outside", bench.on_disk("Up")).unwrap();
+    symlink("/proc/self/root", bench.on_disk("Magic")).unwrap();
+    let hows = [
+        ATTRIBUTES,
+        Open { read: true, ..ATTRIBUTES },
+        writing(Disposition::OpenIf),
+        writing(Disposition::OpenIf),
+    ];
+    for how in hows {
+        for name in
+            ["Relative", "relative", "Absolute", "Up", "Up\\secret", "up\\SECRET", "Magic\\etc"]
+        {
+            assert_error!(bench.open(name, how).await, Error::Escapes);
+        }
+    }
+    for name in ["Up\\new", "up\\new"] {
+        assert_error!(bench.open(name, writing(Disposition::Create)).await, Error::Escapes);
+    }
+    let to = path("Up\\stolen");
+    bench.write("mine", "");
+    let moved = bench.existing("mine").await.rename(&to, true).await;
+    assert_error!(moved, Error::Escapes);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
+}
+
+async fn links_inside_the_share_are_followed(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("a/b")).unwrap();
+    fs::create_dir(bench.on_disk("c")).unwrap();
+    bench.write("c/File", "c");
+    // Out of its own directory, but not out of the share.
+    symlink("../../c", bench.on_disk("a/b/to-c")).unwrap();
+    symlink("../c/File", bench.on_disk("a/to-file")).unwrap();
+    let direct = bench.existing("c\\File").await;
+    for name in ["a\\b\\to-c\\File", "A\\B\\TO-C\\FILE", "a\\to-file", "a\\TO-FILE"] {
+        assert_eq!(bench.existing(name).await.id(), direct.id(), "{name}");
+    }
+    let created = bench.open("a\\b\\TO-C\\new", writing(Disposition::Create)).await.unwrap();
+    assert_eq!(created.action, Action::Created);
+    assert_eq!(bench.names("c"), ["File", "new"]);
+}
+
+async fn a_link_to_nothing_is_not_found_and_not_created_through(bench: Bench) {
+    symlink("nothing", bench.on_disk("link")).unwrap();
+    assert_error!(bench.open("link", ATTRIBUTES).await, Error::NotFound);
+    assert_error!(bench.open("link", writing(Disposition::Create)).await, Error::Exists);
+    assert_error!(bench.open("link", writing(Disposition::OpenIf)).await, Error::Busy);
+    assert_eq!(bench.names(""), ["link"]);
+}
+
+async fn special_files_are_refused_without_waiting(bench: Bench) {
+    let fifo = CString::new(bench.on_disk("fifo").to_str().unwrap()).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(bench.on_disk("socket")).unwrap();
+    let hows = [
+        ATTRIBUTES,
+        Open { read: true, ..ATTRIBUTES },
+        Open { write: true, ..ATTRIBUTES },
+        writing(Disposition::OpenIf),
+    ];
+    for how in hows {
+        for name in ["fifo", "socket"] {
+            let open = bench.open(name, how);
+            let opened = ringway::time::timeout(std::time::Duration::from_secs(5), open).await;
+            assert_error!(opened.expect("the open waits"), Error::AccessDenied);
+        }
+    }
+}
+
+async fn opens_race_to_create_and_one_wins(bench: Bench) {
+    for round in 0..20 {
+        let (a, b) = (format!("file{round}"), format!("both{round}"));
+        let how = writing(Disposition::Create);
+        let (one, two) = futures_util::future::join(bench.open(&a, how), bench.open(&a, how)).await;
+        assert_eq!(one.is_ok() as u8 + two.is_ok() as u8, 1);
+        assert_error!(one.and(two), Error::Exists);
+        let how = writing(Disposition::OpenIf);
+        let (one, two) = futures_util::future::join(bench.open(&b, how), bench.open(&b, how)).await;
+        let actions = [one.unwrap().action, two.unwrap().action];
+        assert!(actions.contains(&Action::Created) && actions.contains(&Action::Opened));
+    }
+}
+
+async fn a_rename_moves_and_tells_the_new_path(bench: Bench) {
+    fs::create_dir(bench.on_disk("Dir")).unwrap();
+    bench.write("file", "data");
+    let handle = bench.existing("FILE").await;
+    handle.rename(&path("dir\\New"), false).await.unwrap();
+    assert_eq!(handle.path(), "Dir\\New");
+    assert_eq!(bench.content("Dir/New"), "data");
+    assert_eq!(bench.names(""), ["Dir"]);
+    let to = path("no\\where");
+    assert_error!(handle.rename(&to, false).await, Error::PathNotFound);
+}
+
+async fn a_rename_may_change_only_the_case(bench: Bench) {
+    bench.write("readme", "data");
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    for replace in [false, true] {
+        for name in ["README", "ReadMe", "ReadMe", "readme"] {
+            let handle = bench.existing("readme").await;
+            handle.rename(&path(name), replace).await.unwrap();
+            assert_eq!(
+                (handle.path().as_str(), bench.names("")),
+                (
+                    name,
+                    vec![
+                        if name < "dir" { name } else { "dir" }.to_owned(),
+                        if name < "dir" { "dir" } else { name }.to_owned(),
+                    ]
+                )
+            );
+        }
+    }
+    let handle = bench.existing("dir").await;
+    handle.rename(&path("DIR"), false).await.unwrap();
+    assert_eq!(bench.names(""), ["DIR", "readme"]);
+}
+
+async fn a_rename_replaces_only_files_and_only_if_told(bench: Bench) {
+    bench.write("from", "from");
+    bench.write("To", "to");
+    bench.write("fixed", "fixed");
+    fs::set_permissions(bench.on_disk("fixed"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    fs::hard_link(bench.on_disk("from"), bench.on_disk("twin")).unwrap();
+    let handle = bench.existing("from").await;
+    for name in ["to", "dir", "fixed", "twin"] {
+        assert_error!(handle.rename(&path(name), false).await, Error::Exists);
+    }
+    for name in ["dir", "FIXED"] {
+        assert_error!(handle.rename(&path(name), true).await, Error::AccessDenied);
+    }
+    let over_file = bench.existing("dir").await.rename(&path("to"), true).await;
+    assert_error!(over_file, Error::AccessDenied);
+    assert_eq!(bench.names(""), ["To", "dir", "fixed", "from", "twin"]);
+
+    handle.rename(&path("TO"), true).await.unwrap();
+    assert_eq!((handle.path().as_str(), bench.content("TO").as_str()), ("TO", "from"));
+    // Onto another name of the same file: one of the two goes.
+    handle.rename(&path("twin"), true).await.unwrap();
+    assert_eq!(bench.names(""), ["dir", "fixed", "twin"]);
+    assert_eq!(bench.content("twin"), "from");
+}
+
+async fn a_directory_is_renamed_with_what_is_in_it(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("a/inner")).unwrap();
+    bench.write("a/file", "data");
+    let handle = bench.existing("a").await;
+    let below = path("a\\inner\\a");
+    assert_error!(handle.rename(&below, false).await, Error::Invalid);
+    handle.rename(&path("b"), false).await.unwrap();
+    assert_eq!(bench.content("b/file"), "data");
+    assert_eq!(bench.names(""), ["b"]);
+}
+
+async fn removal_takes_the_name_only_while_it_is_this_file(bench: Bench) {
+    bench.write("Mine", "old");
+    let handle = bench.existing("mine").await;
+    fs::remove_file(bench.on_disk("Mine")).unwrap();
+    assert_error!(handle.remove().await, Error::NotFound);
+    bench.write("Mine", "another");
+    assert_error!(handle.remove().await, Error::NotFound);
+    assert_eq!(bench.content("Mine"), "another");
+    let other = bench.existing("mine").await;
+    other.remove().await.unwrap();
+    assert!(bench.names("").is_empty());
+    // It is still there for those who have it open.
+    let metadata = other.metadata().await.unwrap();
+    assert_eq!((metadata.links, metadata.size), (0, 7));
+}
+
+async fn removal_refuses_a_directory_with_entries_and_the_root(bench: Bench) {
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    bench.write("dir/file", "");
+    let handle = bench.existing("dir").await;
+    assert_error!(handle.remove().await, Error::NotEmpty);
+    fs::remove_file(bench.on_disk("dir/file")).unwrap();
+    handle.remove().await.unwrap();
+    assert!(bench.names("").is_empty());
+    let root = bench.existing("").await;
+    assert_error!(root.remove().await, Error::AccessDenied);
+    assert_error!(root.rename(&path("x"), false).await, Error::AccessDenied);
+}
+
+async fn removal_takes_the_link_and_not_its_target(bench: Bench) {
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    bench.write("dir/file", "data");
+    symlink("dir", bench.on_disk("to-dir")).unwrap();
+    symlink("dir/file", bench.on_disk("to-file")).unwrap();
+    for link in ["to-dir", "to-file"] {
+        bench.existing(link).await.remove().await.unwrap();
+    }
+    assert_eq!(bench.names(""), ["dir"]);
+    assert_eq!(bench.content("dir/file"), "data");
+}
+
+async fn five_thousand_entries_are_listed_once_each(bench: Bench) {
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    let mut expected: Vec<String> =
+        (0..5000).map(|i| format!("a file with a longer name, number {i}")).collect();
+    for (i, name) in expected.iter().enumerate() {
+        let data = "x".repeat(i % 7);
+        bench.write(&format!("dir/{name}"), &data);
+    }
+    let entries = bench.list("dir").await;
+    assert_eq!((entries[0].name.as_str(), entries[1].name.as_str()), (".", ".."));
+    expected.extend([".".to_owned(), "..".to_owned()]);
+    expected.sort();
+    assert_eq!(names(&entries), expected);
+    for entry in &entries[2..] {
+        let number: usize = entry.name.rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!(entry.metadata.size, number as u64 % 7);
+        assert!(!entry.metadata.is_directory);
+    }
+    // Above the root there is nothing to be known.
+    let root = bench.list("").await;
+    assert_eq!(root[0].metadata.key, root[1].metadata.key);
+    assert_eq!(root[0].metadata.key, bench.existing("").await.id());
+    assert_eq!(entries[1].metadata.key, bench.existing("").await.id());
+}
+
+async fn a_listing_leaves_out_what_cannot_be_opened_or_spelled(bench: Bench) {
+    use std::os::unix::ffi::OsStrExt;
+    fs::create_dir(bench.on_disk("Dir")).unwrap();
+    bench.write("file", "12345");
+    symlink("file", bench.on_disk("good")).unwrap();
+    symlink("Dir", bench.on_disk("good-dir")).unwrap();
+    symlink("nothing", bench.on_disk("dangling")).unwrap();
+    symlink("/etc/passwd", bench.on_disk("outward")).unwrap();
+    symlink("loop", bench.on_disk("loop")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(bench.on_disk("socket")).unwrap();
+    bench.write("a:b", "");
+    bench.write("back\\slash", "");
+    fs::write(bench.on_disk("").join(std::ffi::OsStr::from_bytes(b"latin\xe9")), "").unwrap();
+    let how = Open { read: true, ..ATTRIBUTES };
+    let mut stream = bench.open("", how).await.unwrap().handle.read_dir().unwrap();
+    let entries = all(&mut stream).await;
+    assert_eq!(names(&entries), [".", "..", "Dir", "file", "good", "good-dir"]);
+    assert_eq!(stream.unpresentable(), 3);
+    let good = entries.iter().find(|entry| entry.name == "good").unwrap();
+    assert_eq!(good.metadata.size, 5);
+    assert!(entries.iter().find(|entry| entry.name == "good-dir").unwrap().metadata.is_directory);
+}
+
+async fn attributes_are_kept_and_listed(bench: Bench) {
+    bench.write("file", "");
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    assert_eq!(bench.attributes("file").await, Attributes::ARCHIVE);
+    assert_eq!(bench.attributes("dir").await, Attributes::empty());
+    let wanted = Attributes::HIDDEN | Attributes::SYSTEM;
+    for (name, set) in [
+        ("file", wanted),
+        ("file", Attributes::READONLY | wanted),
+        ("file", Attributes::READONLY),
+        ("file", Attributes::empty()),
+        ("dir", wanted),
+        ("dir", Attributes::empty()),
+    ] {
+        let handle = bench.existing(name).await;
+        let change = Change { attributes: Some(set), ..Change::default() };
+        handle.change(&change).await.unwrap();
+        assert_eq!(bench.attributes(name).await, set, "{name}");
+        let listed = bench.list("").await;
+        let entry = listed.iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(entry.metadata, handle.metadata().await.unwrap(), "{name} {set:?}");
+    }
+    // READONLY is the mode, as local users see it; a folder's is nothing to them.
+    let mode = |name: &str| fs::metadata(bench.on_disk(name)).unwrap().mode() & 0o777;
+    let set = Attributes::READONLY | Attributes::HIDDEN;
+    let read_only = Change { attributes: Some(set), ..Change::default() };
+    bench.existing("file").await.change(&read_only).await.unwrap();
+    bench.existing("dir").await.change(&read_only).await.unwrap();
+    assert_eq!((mode("file"), mode("dir")), (0o444, 0o755));
+    // The value is the one that Samba reads.
+    let mut value = [0; 16];
+    let len = rustix::fs::getxattr(bench.on_disk("dir"), "user.DOSATTRIB", &mut value).unwrap();
+    assert_eq!(&value[..len], b"0x2");
+}
+
+async fn times_are_kept_to_100_ns(bench: Bench) {
+    bench.write("file", "");
+    let handle = bench.existing("file").await;
+    let before = handle.metadata().await.unwrap();
+    assert_eq!(before.created, {
+        let born = fs::metadata(bench.on_disk("file")).unwrap().created().unwrap();
+        let born = born.duration_since(std::time::UNIX_EPOCH).unwrap();
+        (born.as_secs() as i64, born.subsec_nanos())
+    });
+    let modified = (1_234_567_890, 123_456_700);
+    let accessed = (-86_400, 999_999_900);
+    let change = Change { modified: Some(modified), ..Change::default() };
+    handle.change(&change).await.unwrap();
+    let after = handle.metadata().await.unwrap();
+    assert_eq!((after.modified, after.accessed), (modified, before.accessed));
+    let change = Change { accessed: Some(accessed), ..Change::default() };
+    handle.change(&change).await.unwrap();
+    let after = handle.metadata().await.unwrap();
+    assert_eq!((after.modified, after.accessed), (modified, accessed));
+    assert_eq!(after.created, before.created);
+}
+
+async fn an_identity_is_held_to_its_permissions(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let nobody = Arc::new(Identity { uid: 65534, gid: 65534, groups: Box::new([]) });
+    let open =
+        async |name: &str, how: Open| bench.volume.open(Some(&nobody), &path(name), &how).await;
+    bench.write("private", "root's");
+    fs::set_permissions(bench.on_disk("private"), fs::Permissions::from_mode(0o600)).unwrap();
+    let read = Open { read: true, ..ATTRIBUTES };
+    assert_error!(open("private", read).await, Error::AccessDenied);
+    assert_error!(open("private", writing(Disposition::OpenIf)).await, Error::AccessDenied);
+    assert_error!(open("new", writing(Disposition::Create)).await, Error::AccessDenied);
+    // What it is may be known, as `ls` would tell; nothing more.
+    let handle = open("PRIVATE", ATTRIBUTES).await.unwrap().handle;
+    assert_eq!(handle.metadata().await.unwrap().size, 6);
+    let hide = Change { attributes: Some(Attributes::HIDDEN), ..Change::default() };
+    assert_error!(handle.change(&hide).await, Error::AccessDenied);
+    assert_error!(handle.remove().await, Error::AccessDenied);
+    assert_eq!(bench.content("private"), "root's");
+
+    fs::create_dir(bench.on_disk("open")).unwrap();
+    fs::set_permissions(bench.on_disk("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let how = Open {
+        attributes: Attributes::READONLY | Attributes::HIDDEN,
+        ..writing(Disposition::Create)
+    };
+    let handle = open("open\\mine", how).await.unwrap().handle;
+    let metadata = fs::metadata(bench.on_disk("open/mine")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
+    let set = Change { attributes: Some(Attributes::SYSTEM | Attributes::READONLY), ..hide };
+    handle.change(&set).await.unwrap();
+    let expected = Attributes::SYSTEM | Attributes::READONLY;
+    assert_eq!(handle.metadata().await.unwrap().attributes, expected);
+    handle.remove().await.unwrap();
+    assert!(bench.names("open").is_empty());
+    let how = Open { kind: Kind::Directory, ..writing(Disposition::Create) };
+    open("open\\dir", how).await.unwrap();
+    assert_eq!(fs::metadata(bench.on_disk("open/dir")).unwrap().uid(), 65534);
+}
+
+async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    bench.write("dir/File", "");
+    fs::set_permissions(bench.on_disk("dir"), fs::Permissions::from_mode(0o711)).unwrap();
+    let nobody = Arc::new(Identity { uid: 65534, gid: 65534, groups: Box::new([]) });
+    let open = async |who, name: &str| bench.volume.open(who, &path(name), &ATTRIBUTES).await;
+    open(Some(&nobody), "dir\\File").await.unwrap();
+    assert_error!(open(Some(&nobody), "dir\\FILE").await, Error::NotFound);
+    assert_eq!(open(None, "dir\\FILE").await.unwrap().handle.path(), "dir\\File");
+}
+
+async fn a_link_and_its_target_do_not_replace_each_other(bench: Bench) {
+    bench.write("file", "data");
+    symlink("file", bench.on_disk("link")).unwrap();
+    for (from, to) in [("link", "file"), ("file", "link")] {
+        let renamed = bench.existing(from).await.rename(&path(to), true).await;
+        assert_error!(renamed, Error::AccessDenied);
+    }
+    assert_eq!(bench.names(""), ["file", "link"]);
+    assert_eq!((bench.content("file"), bench.content("link")), ("data".into(), "data".into()));
+}
+
+/// A tmpfs that goes with its guard.
+struct Tmpfs<'a>(&'a Path);
+
+impl<'a> Tmpfs<'a> {
+    fn mount(at: &'a Path, size: &str) -> std::io::Result<Self> {
+        let options = format!("size={size}");
+        let mut mount = std::process::Command::new("mount");
+        let mount = mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output()?;
+        let refused = || std::io::Error::other(String::from_utf8_lossy(&mount.stderr).into_owned());
+        if mount.status.success() { Ok(Self(at)) } else { Err(refused()) }
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+async fn a_full_file_system_is_no_space(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let small = bench.on_disk("small");
+    fs::create_dir(&small).unwrap();
+    let _mounted = match Tmpfs::mount(&small, "1m") {
+        Ok(mounted) => mounted,
+        Err(error) => return eprintln!("SKIPPED: no tmpfs: {error}"),
+    };
+    let handle = bench.open("small\\file", writing(Disposition::Create)).await.unwrap().handle;
+    let (result, _) = handle.file().write_all_at(vec![1; 2 << 20], 0).await;
+    assert_error!(result.map_err(Error::from), Error::NoSpace);
+    handle.set_len(0).await.unwrap();
+    assert_error!(handle.allocate(2 << 20).await, Error::NoSpace);
+    // What could not be had as asked for does not stay behind.
+    let how = Open { allocation_size: 2 << 20, ..writing(Disposition::Create) };
+    assert_error!(bench.open("small\\large", how).await, Error::NoSpace);
+    assert_eq!(bench.names("small"), ["file"]);
+}
+
+async fn space_is_that_of_the_file_system(bench: Bench) {
+    let space = bench.volume.statfs().await.unwrap();
+    let stat = rustix::fs::statvfs(bench.dir.path()).unwrap();
+    assert_eq!(space.block_size, stat.f_frsize);
+    assert_eq!(space.total_bytes, stat.f_blocks * stat.f_frsize);
+    assert!(space.available_bytes <= space.free_bytes && space.free_bytes <= space.total_bytes);
+}
+
+async fn a_handle_works_on_another_thread(bench: Bench) {
+    bench.write("file", "data");
+    let handle = bench.existing("file").await;
+    let elsewhere = handle.clone();
+    let size = std::thread::spawn(move || {
+        let runtime = Builder::new().backend(Backend::Epoll).build().unwrap();
+        runtime.block_on(async { elsewhere.metadata().await.unwrap().size })
+    });
+    assert_eq!(size.join().unwrap(), 4);
+    let file = fs::File::open(bench.on_disk("file")).unwrap();
+    file.read_exact_at(&mut [0; 4], 0).unwrap();
+    assert_eq!(handle.metadata().await.unwrap().size, 4);
+}
