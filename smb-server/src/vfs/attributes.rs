@@ -6,6 +6,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 use bitflags::bitflags;
 use ringway::fs::{File, Statx};
@@ -52,6 +53,21 @@ impl Attributes {
         let (result, value) = file.get_xattr(XATTR, Vec::with_capacity(XATTR_LEN_MAX)).await;
         let stored = result.ok().and_then(|_| parse(&value));
         Self::with_mode(stored.unwrap_or_else(|| Self::default_for(stat, name)), stat)
+    }
+
+    /// What is stored for `name` in `directory`, without opening it and without following a link.
+    ///
+    /// Blocks. It goes by way of `/proc`, as only the newest kernels have `getxattrat`; and it is done
+    /// as the process, which tells no more than that a file is hidden.
+    pub(super) fn stored_at(directory: &File, name: &str) -> Option<Self> {
+        if name == ".." {
+            // It may be above the share.
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
+        let mut value = [0; XATTR_LEN_MAX];
+        let len = rustix::fs::lgetxattr(path, XATTR, &mut value).ok()?;
+        parse(value.get(..len)?)
     }
 
     pub(super) fn with_mode(mut self, stat: &Statx) -> Self {

@@ -1,12 +1,23 @@
 //! The entries of a directory, with what is known about each.
+//!
+//! Names come from the kernel by the thousand; what is known about them is asked in portions, as a
+//! client takes them: one `statx` each, several at a time, then one trip to the blocking pool for the
+//! stored attributes of all. No file is opened for it, so a listing disturbs nobody's lease.
 
 use std::collections::VecDeque;
 
+use futures_util::{StreamExt, stream};
 use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
 
 use super::metadata::{FileKind, MASK, Metadata, kind};
 use super::resolve::{Scan, beneath};
 use super::{Attributes, Error, SharePath};
+
+/// How many entries are looked at in one portion: about what fits in a reply of 8 KiB.
+const PORTION: usize = 64;
+
+/// How many of them at once: enough for a disk to have a choice, few enough for its other users.
+const AT_ONCE: usize = 16;
 
 /// An entry of a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +37,8 @@ pub struct DirStream {
     scan: Scan,
     /// Names that have been read and not been given.
     names: VecDeque<(String, FileType)>,
+    /// Entries that have been looked at and not been given.
+    ready: VecDeque<DirEntry>,
     ended: bool,
 }
 
@@ -39,6 +52,7 @@ impl DirStream {
             dir,
             path,
             names: VecDeque::from(dots),
+            ready: VecDeque::new(),
             ended: false,
         }
     }
@@ -50,9 +64,11 @@ impl DirStream {
         self.scan.unpresentable
     }
 
-    /// The next entry whose name is `wanted`; what is not is not looked at. An entry that has gone
-    /// since its name was read, or is a link that leads nowhere or out of the share, or is neither
-    /// file nor directory, is left out.
+    /// The next entry whose name is `wanted`; what is not is not looked at. Ask for the same names
+    /// each time: some entries are looked at ahead. An entry that has gone since its name was read, or
+    /// is a link that leads nowhere or out of the share, or is neither file nor directory, is left out.
+    ///
+    /// Not cancel safe: a dropped call loses entries.
     ///
     /// # Errors
     /// The directory cannot be read on.
@@ -61,13 +77,13 @@ impl DirStream {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Option<DirEntry>, Error> {
         loop {
-            while let Some((name, file_type)) = self.names.pop_front() {
-                if !wanted(&name) {
-                    continue;
-                }
-                if let Some(metadata) = self.look_at(&name, file_type).await {
-                    return Ok(Some(DirEntry { name, metadata }));
-                }
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            let portion = self.take_names(&wanted);
+            if !portion.is_empty() {
+                self.look_at_all(portion).await;
+                continue;
             }
             if self.ended {
                 return Ok(None);
@@ -78,7 +94,27 @@ impl DirStream {
         }
     }
 
-    async fn look_at(&self, name: &str, file_type: FileType) -> Option<Metadata> {
+    fn take_names(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<(String, FileType)> {
+        let names = std::iter::from_fn(|| self.names.pop_front());
+        names.filter(|(name, _)| wanted(name)).take(PORTION).collect()
+    }
+
+    async fn look_at_all(&mut self, names: Vec<(String, FileType)>) {
+        let this = &*self;
+        let found: Vec<(String, Statx)> = stream::iter(names)
+            .map(|(name, file_type)| async move {
+                let stat = this.look_at(&name, file_type).await?;
+                Some((name, stat))
+            })
+            .buffered(AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        let entries = with_attributes(self.dir.as_file().clone(), found).await;
+        self.ready.extend(entries);
+    }
+
+    async fn look_at(&self, name: &str, file_type: FileType) -> Option<Statx> {
         if name == ".." {
             return self.parent().await;
         }
@@ -89,36 +125,40 @@ impl DirStream {
         match kind(&stat) {
             FileKind::Symlink => self.look_through_link(name).await,
             FileKind::Other => None,
-            _ => Some(Metadata::new(&stat, self.attributes(name, &stat).await)),
+            FileKind::Regular | FileKind::Directory => Some(stat),
         }
     }
 
     /// The directory's own directory; the root is its own, since nothing above it is shown.
-    async fn parent(&self) -> Option<Metadata> {
+    async fn parent(&self) -> Option<Statx> {
         let stat = match self.path.components().len() {
             0 | 1 => self.root.as_file().statx(MASK).await,
             _ => self.dir.statx_at("..", AtFlags::empty(), MASK).await,
         };
-        let stat = stat.ok()?;
-        Some(Metadata::new(&stat, Attributes::default_for(&stat, "..")))
+        stat.ok()
     }
 
     /// What a link leads to, if that lies in the share.
-    async fn look_through_link(&self, name: &str) -> Option<Metadata> {
+    async fn look_through_link(&self, name: &str) -> Option<Statx> {
         let path = self.path.to_unix().join(name);
         let file = self.root.open_at(path, &beneath(OFlags::PATH)).await.ok()?;
         let stat = file.statx(MASK).await.ok()?;
-        let served = matches!(kind(&stat), FileKind::Regular | FileKind::Directory);
-        served.then(|| Metadata::new(&stat, Attributes::default_for(&stat, name).with_mode(&stat)))
+        matches!(kind(&stat), FileKind::Regular | FileKind::Directory).then_some(stat)
     }
+}
 
-    /// Reading an extended attribute takes a descriptor. Who may not open the file sees it with
-    /// those attributes that it has without.
-    async fn attributes(&self, name: &str, stat: &Statx) -> Attributes {
-        let how = beneath(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
-        match self.dir.open_at(name, &how).await {
-            Ok(file) => Attributes::read(&file, stat, name).await,
-            Err(_) => Attributes::default_for(stat, name).with_mode(stat),
-        }
-    }
+/// Adds the attributes stored for each. What a link leads to, and everything if the pool cannot be had,
+/// has those that it has without.
+async fn with_attributes(dir: File, found: Vec<(String, Statx)>) -> Vec<DirEntry> {
+    let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    let stored = ringway::spawn_blocking(move || {
+        names.iter().map(|name| Attributes::stored_at(&dir, name)).collect::<Vec<_>>()
+    });
+    let stored = stored.await.unwrap_or_default().into_iter().chain(std::iter::repeat(None));
+    let entry = |((name, stat), stored): ((String, Statx), Option<Attributes>)| {
+        let attributes = stored.unwrap_or_else(|| Attributes::default_for(&stat, &name));
+        let metadata = Metadata::new(&stat, attributes.with_mode(&stat));
+        DirEntry { name, metadata }
+    };
+    found.into_iter().zip(stored).map(entry).collect()
 }
