@@ -146,6 +146,7 @@ on_each_backend! {
     links_inside_the_share_are_followed,
     a_link_to_nothing_is_not_found_and_not_created_through,
     special_files_are_refused_without_waiting,
+    an_open_file_waits_for_the_disk_as_files_do,
     opens_race_to_create_and_one_wins,
     a_rename_moves_and_tells_the_new_path,
     a_rename_may_change_only_the_case,
@@ -316,6 +317,15 @@ async fn special_files_are_refused_without_waiting(bench: Bench) {
             let opened = ringway::time::timeout(std::time::Duration::from_secs(5), open).await;
             assert_error!(opened.expect("the open waits"), Error::AccessDenied);
         }
+    }
+}
+
+async fn an_open_file_waits_for_the_disk_as_files_do(bench: Bench) {
+    let created = bench.open("file", writing(Disposition::Create)).await.unwrap().handle;
+    let opened = bench.open("file", writing(Disposition::Open)).await.unwrap().handle;
+    for handle in [created, opened] {
+        let flags = rustix::fs::fcntl_getfl(handle.file()).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
     }
 }
 

@@ -243,7 +243,7 @@ fn place_path(place: &Place) -> SharePath {
 }
 
 /// Opens an existing file or directory. `O_NONBLOCK` keeps a FIFO, or somebody's lease on the file,
-/// from making us wait.
+/// from making us wait; `O_NOCTTY` keeps a terminal from becoming ours.
 async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
     let mode = match (how.read, how.write) {
         (_, false) => OFlags::RDONLY,
@@ -252,7 +252,14 @@ async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
     };
     let directory = if how.kind == Kind::Directory { OFlags::DIRECTORY } else { OFlags::empty() };
     let open = async |flags| root.open_at(path, &beneath(flags)).await.map_err(Error::of_open);
-    match open(mode | directory | OFlags::NONBLOCK).await {
+    match open(mode | directory | OFlags::NONBLOCK | OFlags::NOCTTY).await {
+        Ok(file) => {
+            // It has done its work. Left on, a ring of Linux before 5.11 answers EAGAIN where a read of
+            // a file has to wait for the disk.
+            let flags = rustix::fs::fcntl_getfl(&file).map_err(io::Error::from)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(io::Error::from)?;
+            Ok(file)
+        }
         // A directory's "contents" are written by creating in it, which needs no open for writing.
         Err(Error::IsDirectory) if how.kind != Kind::File => {
             open(OFlags::RDONLY | OFlags::DIRECTORY).await
@@ -329,6 +336,6 @@ async fn create_directory(place: &Place) -> Result<File, Error> {
 async fn create_file(place: &Place, how: &Open) -> Result<File, Error> {
     // Opened for both: who creates a file may have to give it attributes and room.
     let mode = if how.read || !how.write { OFlags::RDWR } else { OFlags::WRONLY };
-    let flags = mode | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = mode | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     place.parent.open_at(&place.name, &beneath(flags).mode(FILE_MODE)).await.map_err(Error::of_open)
 }
