@@ -38,7 +38,7 @@ impl OpenHow {
 
     /// As the kernel has it. `openat2` refuses a mode where nothing is created.
     pub(crate) fn to_raw(self) -> libc::open_how {
-        let creates = self.flags.intersects(OFlags::CREATE | OFlags::TMPFILE);
+        let creates = self.flags.contains(OFlags::CREATE) || self.flags.contains(OFlags::TMPFILE);
         // SAFETY: three integers, for which zero is a value.
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
         how.flags = u64::from((self.flags | OFlags::CLOEXEC).bits());
