@@ -211,17 +211,23 @@ impl Connection {
     ) -> Result<(), Disconnect> {
         let start = if sealed_for.is_some() { TransformHeader::SIZE } else { 0 };
         let parts = intake::split(&message, start)?;
-        if let [part] = parts.as_slice() {
-            match part.header.command {
-                Command::NEGOTIATE => return self.handle_negotiate(now, part, &message),
-                Command::CANCEL => return self.handle_cancel(part, &mut message, sealed_for),
-                _ => {}
-            }
+        if let [part] = parts.as_slice()
+            && part.header.command == Command::NEGOTIATE
+        {
+            return self.handle_negotiate(now, part, &message);
         }
         let is_multi_credit = match &self.phase {
             Phase::Negotiated(negotiated) => negotiated.is_multi_credit(),
             _ => return Err(Disconnect::Violation("a request before NEGOTIATE")),
         };
+        if parts.iter().any(|part| part.header.command == Command::NEGOTIATE) {
+            return Err(Disconnect::Violation("a second NEGOTIATE, in a compound"));
+        }
+        if let [part] = parts.as_slice()
+            && part.header.command == Command::CANCEL
+        {
+            return self.handle_cancel(part, &mut message, sealed_for);
+        }
         let mut slots: Vec<Slot> = Vec::with_capacity(parts.len());
         let mut refusals: Vec<Option<NtStatus>> = Vec::with_capacity(parts.len());
         for part in &parts {
