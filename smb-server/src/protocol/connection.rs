@@ -357,10 +357,14 @@ impl Connection {
         if sealed_for.is_some() {
             return Ok(None);
         }
-        if slot.signed {
-            return Ok((!channel.signer.verify(message)).then_some(NtStatus::ACCESS_DENIED));
+        if !slot.signed {
+            return self.admit_unprotected(slot, channel);
         }
-        self.admit_unprotected(slot, channel)
+        // A signature is no substitute for encryption.
+        let setup = slot.command == Command::SESSION_SETUP;
+        let refused =
+            !channel.signer.verify(message) || (channel.encryption_required && !setup);
+        Ok(refused.then_some(NtStatus::ACCESS_DENIED))
     }
 
     fn admit_unprotected(
