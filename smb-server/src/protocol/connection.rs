@@ -239,7 +239,7 @@ impl Connection {
             slots.push(slot);
         }
         let message = Bytes::from(message);
-        if let ([part], [slot]) = (parts.as_slice(), slots.as_slice())
+        if let ([part], [slot], [None]) = (parts.as_slice(), slots.as_slice(), refusals.as_slice())
             && slot.command == Command::SESSION_SETUP
         {
             return self.handle_session_setup(
