@@ -300,16 +300,22 @@ impl Connection {
         );
         slot.session_id = outcome.session_id;
         // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed.
-        slot.signed = outcome.reply.status == NtStatus::SUCCESS;
+        slot.signed |= outcome.reply.status == NtStatus::SUCCESS;
+        let mut ended = None;
         match outcome.change {
             Change::Nothing => {}
-            Change::Ended => self.events.push_back(Event::Ended(slot.session_id)),
+            Change::Ended => {
+                ended = Some(slot.session_id);
+                self.events.push_back(Event::Ended(slot.session_id));
+            }
             Change::Established(established) => {
-                self.sessionless_since = None;
                 self.events.push_back(Event::Established(established));
             }
         }
         self.respond(now.instant, vec![slot], vec![outcome.reply]);
+        if let Some(session_id) = ended {
+            self.sessions.remove(session_id);
+        }
         self.note_sessions(now.instant);
         Ok(())
     }

@@ -50,7 +50,8 @@ pub(super) struct Outcomes {
 pub(super) enum Change {
     Nothing,
     Established(Established),
-    /// A session that stood has ended, since its user could not prove to be there.
+    /// A session that stood has ended, since its user could not prove to be there. It is to be
+    /// removed once the refusal is sent, which is still protected with its keys.
     Ended,
 }
 
@@ -100,7 +101,7 @@ impl Sessions {
             Err(status) => {
                 self.exchanges.remove(&session_id);
                 // MS-SMB2 3.3.5.5: a failed re-authentication ends the session.
-                let ended = self.channels.remove(&session_id).is_some();
+                let ended = self.channels.contains_key(&session_id);
                 (Reply::error(status), if ended { Change::Ended } else { Change::Nothing })
             }
         };
