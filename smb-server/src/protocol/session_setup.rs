@@ -60,8 +60,11 @@ impl Sessions {
         self.channels.get(&session_id)
     }
 
-    pub(super) fn remove(&mut self, session_id: u64) -> bool {
-        self.channels.remove(&session_id).is_some()
+    /// Ends a session, and with it a re-authentication that is under way: otherwise its last step
+    /// would bring the session back.
+    pub(super) fn remove(&mut self, session_id: u64) {
+        self.exchanges.remove(&session_id);
+        self.channels.remove(&session_id);
     }
 
     pub(super) fn is_empty(&self) -> bool {
