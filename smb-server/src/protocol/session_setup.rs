@@ -126,17 +126,19 @@ impl Sessions {
         if self.exchanges.contains_key(&session_id) {
             return Ok(session_id);
         }
-        let known = session_id == 0 || self.channels.contains_key(&session_id);
+        let is_new = session_id == 0;
+        let known = is_new || self.channels.contains_key(&session_id);
         if !known {
             return Err(NtStatus::USER_SESSION_DELETED);
         }
-        let full = self.exchanges.len() >= EXCHANGES_MAX
-            || self.exchanges.len().saturating_add(self.channels.len()) >= config.sessions_max;
+        let sessions = self.exchanges.len().saturating_add(self.channels.len());
+        let full =
+            self.exchanges.len() >= EXCHANGES_MAX || (is_new && sessions >= config.sessions_max);
         if full {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
         let challenge = crypto::random::bytes().map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        let id = if session_id == 0 { config.session_ids.next() } else { session_id };
+        let id = if is_new { config.session_ids.next() } else { session_id };
         let exchange = Exchange {
             acceptor: Acceptor::new(Arc::clone(&config.acceptor), challenge),
             preauth: negotiated.preauth.clone(),
