@@ -350,11 +350,11 @@ impl Connection {
         message: &mut [u8],
         sealed_for: Option<u64>,
     ) -> Result<Option<NtStatus>, Disconnect> {
-        if first && slot.related {
-            return Ok(Some(NtStatus::INVALID_PARAMETER));
-        }
         if sealed_for.is_some_and(|session_id| session_id != slot.session_id) {
             return Err(Disconnect::Seal("it was sealed for another session"));
+        }
+        if first && slot.related {
+            return Ok(Some(NtStatus::INVALID_PARAMETER));
         }
         let Some(channel) = self.sessions.get(slot.session_id) else {
             let free = matches!(slot.command, Command::SESSION_SETUP | Command::ECHO);
@@ -496,12 +496,12 @@ impl Connection {
     // ---- responses
 
     fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
-        let session_id = slots.first().map_or(0, |slot| slot.session_id);
         let command = slots.first().map(|slot| slot.command);
-        let sealed = slots.iter().any(|slot| self.must_seal(slot));
+        let seal_for =
+            slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
         let ends: Vec<u64> = logoffs(&slots, &replies).collect();
-        let responses = self.responses(slots, replies, sealed);
-        self.send(responses, command, sealed.then_some(session_id));
+        let responses = self.responses(slots, replies, seal_for.is_some());
+        self.send(responses, command, seal_for);
         for session_id in ends {
             self.sessions.remove(session_id);
         }
@@ -545,6 +545,10 @@ impl Connection {
     }
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
+        if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
+            tracing::debug!(seal_for, "the session is gone: its response can only be sent in the clear, so it is not");
+            return;
+        }
         let signers: Vec<Option<u64>> = responses
             .iter()
             .map(|response| response.sign.then_some(response.slot.session_id))
