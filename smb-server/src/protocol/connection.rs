@@ -368,8 +368,7 @@ impl Connection {
         }
         // A signature is no substitute for encryption.
         let setup = slot.command == Command::SESSION_SETUP;
-        let refused =
-            !channel.signer.verify(message) || (channel.encryption_required && !setup);
+        let refused = !channel.signer.verify(message) || (channel.encryption_required && !setup);
         Ok(refused.then_some(NtStatus::ACCESS_DENIED))
     }
 
@@ -497,8 +496,7 @@ impl Connection {
 
     fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
         let command = slots.first().map(|slot| slot.command);
-        let seal_for =
-            slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
+        let seal_for = slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
         let ends: Vec<u64> = logoffs(&slots, &replies).collect();
         let responses = self.responses(slots, replies, seal_for.is_some());
         self.send(responses, command, seal_for);
@@ -546,7 +544,10 @@ impl Connection {
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
         if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
-            tracing::debug!(seal_for, "the session is gone: its response can only be sent in the clear, so it is not");
+            tracing::debug!(
+                seal_for,
+                "the session is gone: its response can only be sent in the clear, so it is not"
+            );
             return;
         }
         let signers: Vec<Option<u64>> = responses
