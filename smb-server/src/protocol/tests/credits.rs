@@ -30,7 +30,7 @@ fn a_connection_begins_with_one_credit_and_negotiate_gives_the_next() {
 
 #[test]
 fn the_window_grows_as_asked_for_up_to_its_maximum() {
-    let config = Config { credits_max: 100, ..config() };
+    let config = Config { credits_max: 300, ..config() };
     let mut pair = Pair::negotiated(config, &offer(&[LATEST]));
     pair.log_on(&super::pair::LogOn::default());
     pair.established().expect("a session");
@@ -39,7 +39,7 @@ fn the_window_grows_as_asked_for_up_to_its_maximum() {
     assert_eq!(response.header.credits, 10);
     assert_eq!(pair.client.credits, before + 9);
     pair.ask(Guard::Signed, Ask::echo().credits(u16::MAX));
-    assert_eq!(pair.client.credits, 100);
+    assert_eq!(pair.client.credits, 300);
     // At the maximum a request gets back what it spent.
     let response = pair.ask(Guard::Signed, Ask::echo().credits(50));
     assert_eq!(response.header.credits, 1);

@@ -9,7 +9,6 @@ use crate::protocol::{
     Request, SessionIds, Work,
 };
 use crate::wire::close::CloseResponse;
-use crate::wire::create::CreateResponse;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::guid::Guid;
@@ -326,7 +325,7 @@ fn perform_one(work: Work) -> Reply {
         Request::Logoff => Body::Logoff,
         Request::TreeConnect(_) => Body::TreeConnect(7, TreeConnectResponse::default()),
         Request::TreeDisconnect => Body::TreeDisconnect,
-        Request::Create(_) => Body::Create(Box::new(CreateResponse::default())),
+        Request::Create(_) => Body::Create(Box::default()),
         Request::Close(_) => Body::Close(CloseResponse::default()),
         Request::Flush(_) => Body::Flush,
         Request::Read(read) => Body::Read(payload(read.length as usize)),
@@ -341,7 +340,9 @@ fn perform_one(work: Work) -> Reply {
 
 /// What a READ of `length` bytes finds.
 pub(crate) fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at % 251) as u8).collect()
+    let mut content = (0..=250).collect::<Vec<u8>>().repeat(length.div_ceil(251));
+    content.truncate(length);
+    content
 }
 
 /// The same, as a command hands it over.
