@@ -382,8 +382,8 @@ impl Connection {
             // MS-SMB2 3.3.5.7: 3.1.1 clients always protect it; one that does not is not our client.
             return Err(Disconnect::Violation("an unprotected TREE_CONNECT in 3.1.1"));
         }
-        let required = channel.signing_required || channel.encryption_required;
-        Ok((required && !setup).then_some(NtStatus::ACCESS_DENIED))
+        let required = channel.signing_required || (channel.encryption_required && !setup);
+        Ok(required.then_some(NtStatus::ACCESS_DENIED))
     }
 
     /// Decodes what was admitted, answers what concerns the connection, hands out the rest.
