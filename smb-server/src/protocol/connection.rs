@@ -211,17 +211,23 @@ impl Connection {
     ) -> Result<(), Disconnect> {
         let start = if sealed_for.is_some() { TransformHeader::SIZE } else { 0 };
         let parts = intake::split(&message, start)?;
-        if let [part] = parts.as_slice() {
-            match part.header.command {
-                Command::NEGOTIATE => return self.handle_negotiate(now, part, &message),
-                Command::CANCEL => return self.handle_cancel(part, &mut message, sealed_for),
-                _ => {}
-            }
+        if let [part] = parts.as_slice()
+            && part.header.command == Command::NEGOTIATE
+        {
+            return self.handle_negotiate(now, part, &message);
         }
         let is_multi_credit = match &self.phase {
             Phase::Negotiated(negotiated) => negotiated.is_multi_credit(),
             _ => return Err(Disconnect::Violation("a request before NEGOTIATE")),
         };
+        if parts.iter().any(|part| part.header.command == Command::NEGOTIATE) {
+            return Err(Disconnect::Violation("a second NEGOTIATE, in a compound"));
+        }
+        if let [part] = parts.as_slice()
+            && part.header.command == Command::CANCEL
+        {
+            return self.handle_cancel(part, &mut message, sealed_for);
+        }
         let mut slots: Vec<Slot> = Vec::with_capacity(parts.len());
         let mut refusals: Vec<Option<NtStatus>> = Vec::with_capacity(parts.len());
         for part in &parts {
@@ -233,7 +239,7 @@ impl Connection {
             slots.push(slot);
         }
         let message = Bytes::from(message);
-        if let ([part], [slot]) = (parts.as_slice(), slots.as_slice())
+        if let ([part], [slot], [None]) = (parts.as_slice(), slots.as_slice(), refusals.as_slice())
             && slot.command == Command::SESSION_SETUP
         {
             return self.handle_session_setup(
@@ -294,16 +300,22 @@ impl Connection {
         );
         slot.session_id = outcome.session_id;
         // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed.
-        slot.signed = outcome.reply.status == NtStatus::SUCCESS;
+        slot.signed |= outcome.reply.status == NtStatus::SUCCESS;
+        let mut ended = None;
         match outcome.change {
             Change::Nothing => {}
-            Change::Ended => self.events.push_back(Event::Ended(slot.session_id)),
+            Change::Ended => {
+                ended = Some(slot.session_id);
+                self.events.push_back(Event::Ended(slot.session_id));
+            }
             Change::Established(established) => {
-                self.sessionless_since = None;
                 self.events.push_back(Event::Established(established));
             }
         }
         self.respond(now.instant, vec![slot], vec![outcome.reply]);
+        if let Some(session_id) = ended {
+            self.sessions.remove(session_id);
+        }
         self.note_sessions(now.instant);
         Ok(())
     }
@@ -338,11 +350,11 @@ impl Connection {
         message: &mut [u8],
         sealed_for: Option<u64>,
     ) -> Result<Option<NtStatus>, Disconnect> {
-        if first && slot.related {
-            return Ok(Some(NtStatus::INVALID_PARAMETER));
-        }
         if sealed_for.is_some_and(|session_id| session_id != slot.session_id) {
             return Err(Disconnect::Seal("it was sealed for another session"));
+        }
+        if first && slot.related {
+            return Ok(Some(NtStatus::INVALID_PARAMETER));
         }
         let Some(channel) = self.sessions.get(slot.session_id) else {
             let free = matches!(slot.command, Command::SESSION_SETUP | Command::ECHO);
@@ -351,10 +363,13 @@ impl Connection {
         if sealed_for.is_some() {
             return Ok(None);
         }
-        if slot.signed {
-            return Ok((!channel.signer.verify(message)).then_some(NtStatus::ACCESS_DENIED));
+        if !slot.signed {
+            return self.admit_unprotected(slot, channel);
         }
-        self.admit_unprotected(slot, channel)
+        // A signature is no substitute for encryption.
+        let setup = slot.command == Command::SESSION_SETUP;
+        let refused = !channel.signer.verify(message) || (channel.encryption_required && !setup);
+        Ok(refused.then_some(NtStatus::ACCESS_DENIED))
     }
 
     fn admit_unprotected(
@@ -367,8 +382,8 @@ impl Connection {
             // MS-SMB2 3.3.5.7: 3.1.1 clients always protect it; one that does not is not our client.
             return Err(Disconnect::Violation("an unprotected TREE_CONNECT in 3.1.1"));
         }
-        let required = channel.signing_required || channel.encryption_required;
-        Ok((required && !setup).then_some(NtStatus::ACCESS_DENIED))
+        let required = channel.signing_required || (channel.encryption_required && !setup);
+        Ok(required.then_some(NtStatus::ACCESS_DENIED))
     }
 
     /// Decodes what was admitted, answers what concerns the connection, hands out the rest.
@@ -480,12 +495,11 @@ impl Connection {
     // ---- responses
 
     fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
-        let session_id = slots.first().map_or(0, |slot| slot.session_id);
         let command = slots.first().map(|slot| slot.command);
-        let sealed = slots.iter().any(|slot| self.must_seal(slot));
+        let seal_for = slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
         let ends: Vec<u64> = logoffs(&slots, &replies).collect();
-        let responses = self.responses(slots, replies, sealed);
-        self.send(responses, command, sealed.then_some(session_id));
+        let responses = self.responses(slots, replies, seal_for.is_some());
+        self.send(responses, command, seal_for);
         for session_id in ends {
             self.sessions.remove(session_id);
         }
@@ -529,6 +543,13 @@ impl Connection {
     }
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
+        if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
+            tracing::debug!(
+                seal_for,
+                "the session is gone: its response can only be sent in the clear, so it is not"
+            );
+            return;
+        }
         let signers: Vec<Option<u64>> = responses
             .iter()
             .map(|response| response.sign.then_some(response.slot.session_id))

@@ -30,7 +30,7 @@ mod pending;
 mod reply;
 mod session_setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{Config, SessionIds};
 pub use connection::{Connection, Now};

@@ -50,7 +50,8 @@ pub(super) struct Outcomes {
 pub(super) enum Change {
     Nothing,
     Established(Established),
-    /// A session that stood has ended, since its user could not prove to be there.
+    /// A session that stood has ended, since its user could not prove to be there. It is to be
+    /// removed once the refusal is sent, which is still protected with its keys.
     Ended,
 }
 
@@ -59,8 +60,11 @@ impl Sessions {
         self.channels.get(&session_id)
     }
 
-    pub(super) fn remove(&mut self, session_id: u64) -> bool {
-        self.channels.remove(&session_id).is_some()
+    /// Ends a session, and with it a re-authentication that is under way: otherwise its last step
+    /// would bring the session back.
+    pub(super) fn remove(&mut self, session_id: u64) {
+        self.exchanges.remove(&session_id);
+        self.channels.remove(&session_id);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,7 +104,7 @@ impl Sessions {
             Err(status) => {
                 self.exchanges.remove(&session_id);
                 // MS-SMB2 3.3.5.5: a failed re-authentication ends the session.
-                let ended = self.channels.remove(&session_id).is_some();
+                let ended = self.channels.contains_key(&session_id);
                 (Reply::error(status), if ended { Change::Ended } else { Change::Nothing })
             }
         };
@@ -122,17 +126,19 @@ impl Sessions {
         if self.exchanges.contains_key(&session_id) {
             return Ok(session_id);
         }
-        let known = session_id == 0 || self.channels.contains_key(&session_id);
+        let is_new = session_id == 0;
+        let known = is_new || self.channels.contains_key(&session_id);
         if !known {
             return Err(NtStatus::USER_SESSION_DELETED);
         }
-        let full = self.exchanges.len() >= EXCHANGES_MAX
-            || self.exchanges.len().saturating_add(self.channels.len()) >= config.sessions_max;
+        let sessions = self.exchanges.len().saturating_add(self.channels.len());
+        let full =
+            self.exchanges.len() >= EXCHANGES_MAX || (is_new && sessions >= config.sessions_max);
         if full {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
         let challenge = crypto::random::bytes().map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        let id = if session_id == 0 { config.session_ids.next() } else { session_id };
+        let id = if is_new { config.session_ids.next() } else { session_id };
         let exchange = Exchange {
             acceptor: Acceptor::new(Arc::clone(&config.acceptor), challenge),
             preauth: negotiated.preauth.clone(),

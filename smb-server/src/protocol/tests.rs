@@ -1,1 +1,0 @@
-//! The connection as a dialogue, without sockets and with a clock of its own.
