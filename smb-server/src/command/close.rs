@@ -1,11 +1,10 @@
 //! CLOSE, and everything that closes files without being asked. MS-SMB2 3.3.5.10.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
-use crate::state::{Open, Server};
-use crate::vfs::Metadata;
+use crate::state::{FileOpen, Open};
+use crate::vfs::{Attributes, Metadata};
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
 use crate::wire::status::NtStatus;
@@ -14,10 +13,7 @@ use super::Answer;
 use super::context::Context;
 use super::query_info::times;
 
-pub(super) async fn close(
-    context: &mut Context,
-    request: CloseRequest,
-) -> Result<Answer, NtStatus> {
+pub(super) async fn close(context: &mut Context, request: CloseRequest) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     context.session()?.remove(open.file_id).ok_or(NtStatus::FILE_CLOSED)?;
     let wants_attributes = request.flags.contains(CloseFlags::POSTQUERY_ATTRIB);
@@ -25,7 +21,7 @@ pub(super) async fn close(
         Some(file) if wants_attributes => file.handle.metadata().await.ok(),
         _ => None,
     };
-    close_open(&context.server, &open).await;
+    close_open(&open).await;
     Ok(Body::Close(metadata.as_ref().map(response).unwrap_or_default()).into())
 }
 
@@ -44,25 +40,41 @@ fn response(metadata: &Metadata) -> CloseResponse {
 }
 
 /// Closes what a session or a tree connect leaves behind.
-pub async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
+pub async fn close_all(opens: Vec<Arc<Open>>) {
     for open in opens {
-        close_open(server, &open).await;
+        close_open(&open).await;
     }
 }
 
-/// Takes an open that is no longer in its session's table out of the server's, and deletes its file
-/// if it was the last one and that was asked for.
-async fn close_open(server: &Server, open: &Open) {
+/// Takes an open that is no longer in its session's table out of the file's openers, and deletes the
+/// file if this was the last one and that was asked for.
+pub(super) async fn close_open(open: &Open) {
     let Some(file) = open.file() else { return };
-    let key = file.handle.id();
-    if open.options.contains(CreateOptions::DELETE_ON_CLOSE) {
+    let Some(ticket) = file.take_ticket() else { return };
+    let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);
+    if on_close && check_deletable(file).await.is_ok() {
         // MS-FSA 2.1.5.4: the wish takes effect now; the file goes with its last opener.
-        server.sharing.set_delete_pending(key, true);
+        ticket.set_delete_pending(Some(Arc::clone(&file.handle)));
     }
-    if server.sharing.leave(key, file.opener).delete
-        && let Err(error) = file.handle.remove().await
-    {
-        tracing::warn!(path = file.handle.path(), %error, "delete on close");
+    let Some(deletion) = ticket.leave() else { return };
+    if let Err(error) = deletion.handle.remove().await {
+        tracing::warn!(path = deletion.handle.path(), %error, "a file was to be deleted and is not");
     }
-    file.dirty.store(false, Ordering::Relaxed);
+}
+
+/// MS-FSA 2.1.5.15.3: what cannot be deleted is not marked for it.
+pub(super) async fn check_deletable(file: &FileOpen) -> Result<(), NtStatus> {
+    if file.handle.is_root() {
+        return Err(NtStatus::CANNOT_DELETE);
+    }
+    if file.handle.is_directory() {
+        return match file.handle.is_empty().await? {
+            true => Ok(()),
+            false => Err(NtStatus::DIRECTORY_NOT_EMPTY),
+        };
+    }
+    match file.handle.metadata().await?.attributes.contains(Attributes::READONLY) {
+        true => Err(NtStatus::CANNOT_DELETE),
+        false => Ok(()),
+    }
 }

@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
+use ringway::fs::Access;
 
 use crate::protocol::Body;
 use crate::rpc;
-use crate::state::{Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, Share, Target};
+use crate::state::{
+    Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, READS, Refused, Share, Target, WRITES,
+};
 use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
 };
@@ -22,6 +25,7 @@ use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
 
@@ -35,9 +39,6 @@ const CHANGES: AccessMask = AccessMask::WRITE_DATA
     .union(AccessMask::WRITE_DAC)
     .union(AccessMask::WRITE_OWNER);
 
-const WRITES: AccessMask = AccessMask::WRITE_DATA.union(AccessMask::APPEND_DATA);
-const READS: AccessMask = AccessMask::READ_DATA.union(AccessMask::EXECUTE);
-
 pub(super) async fn create(
     context: &mut Context,
     request: CreateRequest,
@@ -48,7 +49,7 @@ pub(super) async fn create(
     let name = request.name.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
     let tree = Arc::clone(context.tree()?);
     match &tree.target {
-        Target::Ipc => create_pipe(context, &request, &name),
+        Target::Ipc => create_pipe(context, &request, &name).await,
         Target::Disk { share, identity } => {
             let file = Wanted::new(request, contexts, &name, share)?;
             create_file(context, tree.id, share, identity.as_ref(), file).await
@@ -81,25 +82,22 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
 
 // ---- pipes
 
-fn create_pipe(context: &Context, request: &CreateRequest, name: &str) -> Result<Answer, NtStatus> {
-    let session = context.session()?;
-    let pipe = rpc::Pipe::open(name, Arc::clone(&context.server.rpc))
-        .ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
-    let file_id = session.new_file_id().ok_or(NtStatus::TOO_MANY_OPENED_FILES)?;
-    session.insert(Arc::new(Open {
-        file_id,
+async fn create_pipe(context: &Context, request: &CreateRequest, name: &str) -> Result<Answer, NtStatus> {
+    let server = Arc::clone(&context.server.rpc);
+    let pipe = rpc::Pipe::open(name, server).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let open = Open {
+        file_id: context.session()?.new_file_id(),
         tree_id: context.tree()?.id,
         granted_access: granted(request.desired_access, FULL_ACCESS),
         options: CreateOptions::empty(),
         object: Object::Pipe(Mutex::new(pipe)),
-    }));
+    };
     let response = CreateResponse {
         create_action: CreateAction::OPENED,
         file_attributes: FileAttributes::NORMAL,
-        file_id,
         ..CreateResponse::default()
     };
-    Ok(Body::Create(Box::new(response)).into())
+    admit(context, Arc::new(open), response).await
 }
 
 // ---- files
@@ -196,6 +194,10 @@ impl Wanted {
     }
 }
 
+/// How often a CREATE starts over because the file was deleted between being opened and being
+/// entered among its openers.
+const RACES_MAX: usize = 16;
+
 async fn create_file(
     context: &Context,
     tree_id: u32,
@@ -203,32 +205,47 @@ async fn create_file(
     identity: Option<&Arc<Identity>>,
     wanted: Wanted,
 ) -> Result<Answer, NtStatus> {
-    let session = context.session()?;
-    let file_id = session.new_file_id().ok_or(NtStatus::TOO_MANY_OPENED_FILES)?;
-    let (opened, granted_access) = open(share, identity, &wanted).await?;
-    let key = opened.handle.id();
-    let opener = context.server.new_opener();
-    let share_access = wanted.request.share_access;
-    context.server.sharing.enter(key, opener, granted_access, share_access).map_err(conflict)?;
-    let finished = match finish(&opened, &wanted, granted_access).await {
-        Ok(finished) => finished,
-        Err(status) => {
-            context.server.sharing.leave(key, opener);
-            return Err(status);
+    for _ in 0..RACES_MAX {
+        let (opened, access) = open(share, identity, &wanted).await?;
+        let metadata = opened.handle.metadata().await?;
+        let granted_access = settle(&opened, &wanted, &metadata, access).await?;
+        let share_access = wanted.request.share_access;
+        let entered = context.server.sharing.enter(&opened.handle, granted_access, share_access);
+        let ticket = entered.map_err(conflict)?;
+        if opened.action == Action::Opened && opened.handle.is_unlinked().await? {
+            continue;
         }
-    };
-    let object = Object::File(Box::new(FileOpen {
-        handle: opened.handle,
-        share: Arc::clone(share),
-        identity: identity.cloned(),
-        opener,
-        dirty: AtomicBool::new(false),
-        position: AtomicU64::new(0),
-        enumeration: AsyncMutex::new(None),
-    }));
-    let options = wanted.request.create_options;
-    session.insert(Arc::new(Open { file_id, tree_id, granted_access, options, object }));
-    Ok(Body::Create(Box::new(CreateResponse { file_id, ..finished })).into())
+        let response = finish(&opened, &wanted, metadata).await?;
+        let object = Object::File(Box::new(FileOpen {
+            handle: opened.handle,
+            share: Arc::clone(share),
+            identity: identity.cloned(),
+            ticket: Mutex::new(Some(ticket)),
+            dirty: AtomicBool::new(wanted.truncates()),
+            position: AtomicU64::new(0),
+            enumeration: AsyncMutex::new(None),
+        }));
+        let options = wanted.request.create_options;
+        let file_id = context.session()?.new_file_id();
+        let open = Arc::new(Open { file_id, tree_id, granted_access, options, object });
+        return admit(context, open, response).await;
+    }
+    Err(NtStatus::DELETE_PENDING)
+}
+
+/// Puts an open into its session, or closes it again.
+async fn admit(context: &Context, open: Arc<Open>, response: CreateResponse) -> Result<Answer, NtStatus> {
+    let file_id = open.file_id;
+    match context.session()?.insert(open) {
+        Ok(()) => Ok(Body::Create(Box::new(CreateResponse { file_id, ..response })).into()),
+        Err((open, refused)) => {
+            close_open(&open).await;
+            Err(match refused {
+                Refused::Ended => NtStatus::NETWORK_NAME_DELETED,
+                Refused::TooMany => NtStatus::TOO_MANY_OPENED_FILES,
+            })
+        }
+    }
 }
 
 /// Opens the file with what the client asked for, or, where it asked for the maximum, with as much
@@ -251,38 +268,77 @@ async fn open(
     }
 }
 
+/// The access that an opened file really gets. The kernel has checked reading and writing; here is
+/// what it does not know at an open: deletion, and the READONLY attribute.
+async fn settle(
+    opened: &Opened,
+    wanted: &Wanted,
+    metadata: &Metadata,
+    access: AccessMask,
+) -> Result<AccessMask, NtStatus> {
+    let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
+    if on_close && opened.handle.is_root() {
+        return Err(NtStatus::CANNOT_DELETE);
+    }
+    let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
+    let mut access = access;
+    if opened.action == Action::Opened {
+        check_read_only(metadata, wanted, access)?;
+        if maximum && is_read_only(metadata) {
+            access = access.difference(WRITES);
+        }
+        // The share's own folder is not deleted whoever asks, so it does not matter who might.
+        let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
+        if guarded && !opened.handle.may_remove().await {
+            access = access.difference(AccessMask::DELETE);
+            if wanted.desired.contains(AccessMask::DELETE) {
+                return Err(NtStatus::ACCESS_DENIED);
+            }
+        }
+    }
+    match on_close && !access.contains(AccessMask::DELETE) {
+        true => Err(NtStatus::ACCESS_DENIED),
+        false => Ok(access),
+    }
+}
+
 /// What remains to be done with an opened file: empty it if that was asked for, and describe it.
 async fn finish(
     opened: &Opened,
     wanted: &Wanted,
-    access: AccessMask,
+    metadata: Metadata,
 ) -> Result<CreateResponse, NtStatus> {
-    let mut action = create_action(opened.action);
-    let metadata = opened.handle.metadata().await?;
-    if opened.action == Action::Opened {
-        check_read_only(&metadata, wanted, access)?;
-        if wanted.truncates() {
+    let action = match (opened.action, wanted.truncates()) {
+        (Action::Created, _) => CreateAction::CREATED,
+        (Action::Opened, false) => CreateAction::OPENED,
+        (Action::Opened, true) => {
             overwrite(opened, wanted, &metadata).await?;
-            action = match wanted.disposition {
+            match wanted.disposition {
                 CreateDisposition::SUPERSEDE => CreateAction::SUPERSEDED,
                 _ => CreateAction::OVERWRITTEN,
-            };
+            }
         }
-    }
+    };
     let metadata = match action {
-        CreateAction::OPENED => metadata,
+        CreateAction::OPENED | CreateAction::CREATED => metadata,
         _ => opened.handle.metadata().await?,
     };
-    Ok(response(&metadata, opened, wanted, action))
+    let wants_maximal =
+        |context: &CreateContext| matches!(context, CreateContext::QueryMaximalAccess { .. });
+    let maximal = match wanted.contexts.iter().any(wants_maximal) {
+        true => maximal_access(opened, wanted, &metadata).await,
+        false => wanted.maximal,
+    };
+    Ok(response(&metadata, opened, wanted, action, maximal))
+}
+
+fn is_read_only(metadata: &Metadata) -> bool {
+    !metadata.is_directory && metadata.attributes.contains(Attributes::READONLY)
 }
 
 /// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
-fn check_read_only(
-    metadata: &Metadata,
-    wanted: &Wanted,
-    access: AccessMask,
-) -> Result<(), NtStatus> {
-    if metadata.is_directory || !metadata.attributes.contains(Attributes::READONLY) {
+fn check_read_only(metadata: &Metadata, wanted: &Wanted, access: AccessMask) -> Result<(), NtStatus> {
+    if !is_read_only(metadata) {
         return Ok(());
     }
     if wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE) {
@@ -290,6 +346,21 @@ fn check_read_only(
     }
     let asked = access.intersects(WRITES) && !wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
     if asked || wanted.truncates() { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
+}
+
+/// The most that the user could be granted on this file.
+async fn maximal_access(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> AccessMask {
+    let mut maximal = wanted.maximal;
+    if !opened.handle.may(Access::READ_OK).await {
+        maximal = maximal.difference(READS);
+    }
+    if is_read_only(metadata) || !opened.handle.may(Access::WRITE_OK).await {
+        maximal = maximal.difference(WRITES);
+    }
+    if !opened.handle.is_root() && !opened.handle.may_remove().await {
+        maximal = maximal.difference(AccessMask::DELETE);
+    }
+    maximal
 }
 
 async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Result<(), NtStatus> {
@@ -312,13 +383,14 @@ fn response(
     opened: &Opened,
     wanted: &Wanted,
     action: CreateAction,
+    maximal_access: AccessMask,
 ) -> CreateResponse {
     let times = times(metadata);
     let key = opened.handle.id();
     let answers = wanted.contexts.iter().filter_map(|context| match context {
         CreateContext::QueryMaximalAccess { .. } => Some(CreateContextResponse::MaximalAccess {
             query_status: NtStatus::SUCCESS,
-            maximal_access: wanted.maximal,
+            maximal_access,
         }),
         CreateContext::QueryOnDiskId => {
             Some(CreateContextResponse::OnDiskId { disk_file_id: key.ino, volume_id: key.dev })
@@ -338,13 +410,6 @@ fn response(
         file_attributes: times.file_attributes,
         contexts: CreateContextResponse::encode_all(&answers),
         ..CreateResponse::default()
-    }
-}
-
-fn create_action(action: Action) -> CreateAction {
-    match action {
-        Action::Opened => CreateAction::OPENED,
-        Action::Created => CreateAction::CREATED,
     }
 }
 

@@ -1,10 +1,11 @@
 //! SET_INFO: changes a file. MS-SMB2 3.3.5.21, MS-FSA 2.1.5.15.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
-use crate::state::{FileOpen, Open};
-use crate::vfs::{self, Attributes, Change, SharePath};
+use crate::state::{FileOpen, Open, Ticket};
+use crate::vfs::{Change, SharePath};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::filetime::FileTime;
@@ -20,6 +21,7 @@ use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::close::check_deletable;
 use super::context::{Context, file_of, is_read_only};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
@@ -47,11 +49,11 @@ pub(super) async fn set_info(
         }
         FileInfoClass::DISPOSITION => {
             let delete = parse(buffer, FileDispositionInfo::decode)?.delete_pending;
-            disposition(context, &open, file, delete).await?;
+            disposition(&open, file, delete).await?;
         }
         FileInfoClass::DISPOSITION_EX => {
             let flags = parse(buffer, FileDispositionInfoEx::decode)?.flags;
-            disposition(context, &open, file, flags.contains(DispositionFlags::DELETE)).await?;
+            disposition(&open, file, flags.contains(DispositionFlags::DELETE)).await?;
         }
         FileInfoClass::END_OF_FILE => {
             end_of_file(&open, file, parse(buffer, FileEndOfFileInfo::decode)?.end_of_file).await?;
@@ -125,49 +127,33 @@ async fn rename(
     // Some clients begin the new name at the root of the share.
     let to = SharePath::parse(name.strip_prefix('\\').unwrap_or(&name))?;
     let sharing = &context.server.sharing;
-    if sharing.denies_delete(file.handle.id(), file.opener) {
+    if file.with_ticket(Ticket::others_deny_delete).ok_or(NtStatus::FILE_CLOSED)? {
         return Err(NtStatus::SHARING_VIOLATION);
+    }
+    // MS-FSA 2.1.5.15.11: a directory keeps its name while something in it is open.
+    if file.handle.is_directory() && sharing.is_open_below(&file.handle) {
+        return Err(NtStatus::ACCESS_DENIED);
     }
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
     if let Some(target) = file.share.volume.look_up(file.identity.as_ref(), &to).await? {
-        // MS-FSA 2.1.5.15.11: an open file is not replaced.
+        // And an open file is not replaced.
         if replace && target != file.handle.id() && sharing.is_open(target) {
             return Err(NtStatus::ACCESS_DENIED);
         }
     }
-    Ok(file.handle.rename(&to, replace).await?)
+    let from = file.handle.share_path();
+    file.handle.rename(&to, replace).await?;
+    sharing.renamed(file.handle.id(), &from, &file.handle);
+    Ok(())
 }
 
-async fn disposition(
-    context: &Context,
-    open: &Open,
-    file: &FileOpen,
-    delete: bool,
-) -> Result<(), NtStatus> {
+async fn disposition(open: &Open, file: &FileOpen, delete: bool) -> Result<(), NtStatus> {
     require(open, AccessMask::DELETE)?;
     if delete {
         check_deletable(file).await?;
     }
-    context.server.sharing.set_delete_pending(file.handle.id(), delete);
-    Ok(())
-}
-
-/// MS-FSA 2.1.5.15.3: what would fail at the last close fails now.
-async fn check_deletable(file: &FileOpen) -> Result<(), NtStatus> {
-    if file.handle.path().is_empty() {
-        // The share's own folder.
-        return Err(NtStatus::CANNOT_DELETE);
-    }
-    let metadata = file.handle.metadata().await?;
-    if metadata.is_directory {
-        let mut entries = file.handle.read_dir()?;
-        let other = entries.next_matching(|name| name != "." && name != "..").await?;
-        return if other.is_some() { Err(NtStatus::DIRECTORY_NOT_EMPTY) } else { Ok(()) };
-    }
-    match metadata.attributes.contains(Attributes::READONLY) {
-        true => Err(NtStatus::CANNOT_DELETE),
-        false => Ok(()),
-    }
+    let handle = delete.then(|| Arc::clone(&file.handle));
+    file.with_ticket(|ticket| ticket.set_delete_pending(handle)).ok_or(NtStatus::FILE_CLOSED)
 }
 
 async fn end_of_file(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
@@ -181,11 +167,7 @@ async fn allocation(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtSta
     if size < file.handle.metadata().await?.size {
         return Ok(file.handle.set_len(size).await?);
     }
-    match file.handle.allocate(size).await {
-        // Reserving is a hint where the file system has no such thing.
-        Err(vfs::Error::NotSupported) => Ok(()),
-        result => Ok(result?),
-    }
+    Ok(file.handle.allocate(size).await?)
 }
 
 fn resizable(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {

@@ -16,9 +16,9 @@ mod sharing;
 pub use account::{Account, Accounts};
 pub use open::{Enumeration, FileOpen, Object, Open};
 pub use server::Server;
-pub use session::{Session, SessionLimits, Target, TreeConnect};
+pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{FULL_ACCESS, READ_ACCESS, Share};
-pub use sharing::{Conflict, Left, Sharing};
+pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -14,7 +14,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
 use crate::wire::file_id::FileId;
 
-use super::Share;
+use super::{Share, Ticket, lock};
 
 /// What a client holds by a FileId.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub struct FileOpen {
     pub share: Arc<Share>,
     /// As whom it was opened.
     pub identity: Option<Arc<Identity>>,
-    /// Its place in [`Sharing`](super::Sharing).
-    pub opener: u64,
+    /// Its place among the file's openers, until it is closed.
+    pub ticket: Mutex<Option<Ticket>>,
     /// Something was written that may not have reached the disk.
     pub dirty: AtomicBool,
     /// FilePositionInformation: kept for the client, used by nobody.
@@ -70,6 +70,18 @@ pub struct Enumeration {
     pub held_back: Option<crate::vfs::DirEntry>,
     /// Whether anything has been found.
     pub found: bool,
+}
+
+impl FileOpen {
+    /// The place among the openers, to give it up; `None` if that has been done.
+    pub fn take_ticket(&self) -> Option<Ticket> {
+        lock(&self.ticket).take()
+    }
+
+    /// Does something with the place among the openers; `None` if the file is being closed.
+    pub fn with_ticket<T>(&self, act: impl FnOnce(&Ticket) -> T) -> Option<T> {
+        lock(&self.ticket).as_ref().map(act)
+    }
 }
 
 impl Open {

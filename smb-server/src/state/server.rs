@@ -1,7 +1,6 @@
 //! What all sessions of a server share. MS-SMB2 3.3.1.5.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::rpc;
@@ -15,12 +14,11 @@ pub struct Server {
     accounts: Accounts,
     sessions: Mutex<HashMap<u64, Arc<Session>>>,
     /// Share modes, over all sessions.
-    pub sharing: Sharing,
+    pub sharing: Arc<Sharing>,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
     /// What each session may hold.
     pub session_limits: SessionLimits,
-    next_opener: AtomicU64,
 }
 
 impl Server {
@@ -36,10 +34,9 @@ impl Server {
             shares,
             accounts,
             sessions: Mutex::default(),
-            sharing: Sharing::default(),
+            sharing: Arc::default(),
             rpc,
             session_limits,
-            next_opener: AtomicU64::new(1),
         }
     }
 
@@ -81,10 +78,5 @@ impl Server {
     /// Removes a session.
     pub fn remove(&self, id: u64) -> Option<Arc<Session>> {
         lock(&self.sessions).remove(&id)
-    }
-
-    /// A number for an opener, unique in the server.
-    pub fn new_opener(&self) -> u64 {
-        self.next_opener.fetch_add(1, Ordering::Relaxed)
     }
 }

@@ -27,10 +27,27 @@ pub struct Session {
     /// The user's name as the user store has it.
     pub user: String,
     limits: SessionLimits,
-    trees: Mutex<HashMap<u32, Arc<TreeConnect>>>,
-    opens: Mutex<HashMap<FileId, Arc<Open>>>,
+    tables: Mutex<Tables>,
     next_tree: AtomicU32,
     next_open: AtomicU64,
+}
+
+/// What a session has; one lock, since an open belongs to a tree connect.
+#[derive(Debug, Default)]
+struct Tables {
+    trees: HashMap<u32, Arc<TreeConnect>>,
+    opens: HashMap<FileId, Arc<Open>>,
+    /// Nothing is added any more: a request that was still running must not leave anything behind.
+    ended: bool,
+}
+
+/// Why an open cannot be added to a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The session or the tree connect has ended.
+    Ended,
+    /// The session has too much open.
+    TooMany,
 }
 
 /// A session's way into a share.
@@ -64,86 +81,93 @@ impl Session {
             id,
             user,
             limits,
-            trees: Mutex::default(),
-            opens: Mutex::default(),
+            tables: Mutex::default(),
             next_tree: AtomicU32::new(1),
             next_open: AtomicU64::new(1),
         }
     }
 
-    /// Adds a tree connect; `None` when there are too many.
+    /// Adds a tree connect; `None` when there are too many or the session has ended.
     pub fn connect(&self, target: Target) -> Option<Arc<TreeConnect>> {
-        let mut trees = lock(&self.trees);
-        if trees.len() >= self.limits.trees_max {
+        let mut tables = lock(&self.tables);
+        if tables.ended || tables.trees.len() >= self.limits.trees_max {
             return None;
         }
         let mut id = self.next_tree.fetch_add(1, Ordering::Relaxed);
-        while id == 0 || id == u32::MAX || trees.contains_key(&id) {
+        while id == 0 || id == u32::MAX || tables.trees.contains_key(&id) {
             id = self.next_tree.fetch_add(1, Ordering::Relaxed);
         }
         let tree = Arc::new(TreeConnect { id, target });
-        trees.insert(id, Arc::clone(&tree));
+        tables.trees.insert(id, Arc::clone(&tree));
         Some(tree)
     }
 
     /// The tree connect of this number.
     #[must_use]
     pub fn tree(&self, id: u32) -> Option<Arc<TreeConnect>> {
-        lock(&self.trees).get(&id).cloned()
+        lock(&self.tables).trees.get(&id).cloned()
     }
 
     /// Removes a tree connect and gives back what was open through it.
     pub fn disconnect(&self, id: u32) -> Option<Vec<Arc<Open>>> {
-        lock(&self.trees).remove(&id)?;
-        Some(
-            lock(&self.opens)
-                .extract_if(|_, open| open.tree_id == id)
-                .map(|(_, open)| open)
-                .collect(),
-        )
+        let mut tables = lock(&self.tables);
+        tables.trees.remove(&id)?;
+        Some(tables.opens.extract_if(|_, open| open.tree_id == id).map(|(_, open)| open).collect())
     }
 
-    /// A FileId that nothing in this session has; `None` when too much is open.
-    pub fn new_file_id(&self) -> Option<FileId> {
-        if lock(&self.opens).len() >= self.limits.opens_max {
-            return None;
-        }
+    /// A FileId that nothing in this session has.
+    #[must_use]
+    pub fn new_file_id(&self) -> FileId {
         let volatile = self.next_open.fetch_add(1, Ordering::Relaxed);
         // The persistent half names it in the server, for handles that survive their session.
-        Some(FileId { persistent: self.id.rotate_left(32) ^ volatile, volatile })
+        FileId { persistent: self.id.rotate_left(32) ^ volatile, volatile }
     }
 
     /// Adds an open under its FileId.
-    pub fn insert(&self, open: Arc<Open>) {
-        lock(&self.opens).insert(open.file_id, open);
+    ///
+    /// # Errors
+    /// Gives it back, to be closed, with the reason: its tree connect or the session has ended
+    /// meanwhile, or too much is open.
+    pub fn insert(&self, open: Arc<Open>) -> Result<(), (Arc<Open>, Refused)> {
+        let mut tables = lock(&self.tables);
+        if tables.ended || !tables.trees.contains_key(&open.tree_id) {
+            return Err((open, Refused::Ended));
+        }
+        if tables.opens.len() >= self.limits.opens_max {
+            return Err((open, Refused::TooMany));
+        }
+        tables.opens.insert(open.file_id, open);
+        Ok(())
     }
 
     /// The open of this FileId.
     #[must_use]
     pub fn open(&self, file_id: FileId) -> Option<Arc<Open>> {
-        lock(&self.opens).get(&file_id).cloned()
+        lock(&self.tables).opens.get(&file_id).cloned()
     }
 
     /// Whether anything is open.
     #[must_use]
     pub fn has_opens(&self) -> bool {
-        !lock(&self.opens).is_empty()
+        !lock(&self.tables).opens.is_empty()
     }
 
     /// Everything that is open.
     #[must_use]
     pub fn opens(&self) -> Vec<Arc<Open>> {
-        lock(&self.opens).values().cloned().collect()
+        lock(&self.tables).opens.values().cloned().collect()
     }
 
     /// Removes an open.
     pub fn remove(&self, file_id: FileId) -> Option<Arc<Open>> {
-        lock(&self.opens).remove(&file_id)
+        lock(&self.tables).opens.remove(&file_id)
     }
 
-    /// Empties the session and gives back what was open.
-    pub fn clear(&self) -> Vec<Arc<Open>> {
-        lock(&self.trees).clear();
-        lock(&self.opens).drain().map(|(_, open)| open).collect()
+    /// Ends the session, so that nothing can be added to it any more, and gives back what was open.
+    pub fn end(&self) -> Vec<Arc<Open>> {
+        let mut tables = lock(&self.tables);
+        tables.ended = true;
+        tables.trees.clear();
+        tables.opens.drain().map(|(_, open)| open).collect()
     }
 }

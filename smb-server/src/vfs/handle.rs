@@ -1,15 +1,15 @@
 //! An open file or directory.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway::fs::{
-    AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec,
+    Access, AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec,
 };
 
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
-use super::resolve::{Place, Tree, place};
+use super::resolve::{Place, Tree, is_empty, place};
 use super::{Attributes, Error, SharePath};
 
 /// An open file or directory of a [`Volume`].
@@ -75,7 +75,30 @@ impl Handle {
         self.share_path().to_string()
     }
 
-    fn share_path(&self) -> SharePath {
+    /// Whether this lies, by its path, below a directory of the same share.
+    #[must_use]
+    pub fn is_below(&self, directory: &Self) -> bool {
+        let (path, above) = (self.share_path(), directory.share_path());
+        let inside = path.components().len() > above.components().len()
+            && path.components().starts_with(above.components());
+        inside && self.is_in_tree_of(directory)
+    }
+
+    /// Takes over the path of a handle of the same file that was renamed, if this had the same name.
+    pub fn follow_rename(&self, from: &SharePath, renamed: &Self) {
+        if !std::ptr::eq(self, renamed) && self.is_in_tree_of(renamed) && self.share_path() == *from {
+            let to = renamed.share_path();
+            *self.path.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        }
+    }
+
+    fn is_in_tree_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tree.index, &other.tree.index)
+    }
+
+    /// Its path in the share.
+    #[must_use]
+    pub fn share_path(&self) -> SharePath {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -113,15 +136,19 @@ impl Handle {
         Ok(self.file.set_len(size).await?)
     }
 
-    /// Reserves room for `size` bytes without changing what the file holds.
+    /// Reserves room for `size` bytes without changing what the file holds; where the file system
+    /// has no such thing, nothing.
     ///
     /// # Errors
-    /// [`Error::NotSupported`] where the file system cannot.
+    /// [`Error::NoSpace`].
     pub async fn allocate(&self, size: u64) -> Result<(), Error> {
         if size == 0 {
             return Ok(());
         }
-        Ok(self.file.allocate(FallocateFlags::KEEP_SIZE, 0, size).await?)
+        match self.file.allocate(FallocateFlags::KEEP_SIZE, 0, size).await.map_err(Error::from) {
+            Err(Error::NotSupported) => Ok(()),
+            result => result,
+        }
     }
 
     /// Returns when everything written is on the disk.
@@ -130,6 +157,56 @@ impl Handle {
     /// Those of `fsync`.
     pub async fn sync(&self) -> Result<(), Error> {
         Ok(self.file.sync_all().await?)
+    }
+
+    /// Whether this is the share's own folder.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.share_path().components().is_empty()
+    }
+
+    /// Whether nothing is left in the directory, be it presentable to clients or not.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] to who may not list it.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        is_empty(&Dir::from_file(self.file.clone()).with_identity(self.tree.root.identity())).await
+    }
+
+    /// Whether it has lost its last name.
+    ///
+    /// # Errors
+    /// Those of `statx`.
+    pub async fn is_unlinked(&self) -> Result<bool, Error> {
+        Ok(self.file.statx(StatxFlags::NLINK).await?.stx_nlink == 0)
+    }
+
+    /// Whether the file system would let the user read or write the contents.
+    pub async fn may(&self, access: Access) -> bool {
+        self.file.access(access).await.is_ok()
+    }
+
+    /// Whether the file system would let the user remove the name: that takes permission to write to
+    /// its directory, and in a sticky one to own the file or the directory.
+    pub async fn may_remove(&self) -> bool {
+        self.removal().await.unwrap_or(false)
+    }
+
+    async fn removal(&self) -> Result<bool, Error> {
+        let place = self.place().await?;
+        if place.parent.access(Access::WRITE_OK | Access::EXEC_OK).await.is_err() {
+            return Ok(false);
+        }
+        let parent = place.parent.as_file().statx(MASK).await?;
+        if u32::from(parent.stx_mode) & libc::S_ISVTX == 0 {
+            return Ok(true);
+        }
+        let user = match self.tree.root.identity() {
+            Some(identity) => identity.uid,
+            None => rustix::process::geteuid().as_raw(),
+        };
+        let owner = self.file.statx(MASK).await?.stx_uid;
+        Ok(user == 0 || user == owner || user == parent.stx_uid)
     }
 
     /// Lists the directory from its beginning.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
 
 use super::metadata::{FileKind, MASK, Metadata, kind};
@@ -71,7 +71,7 @@ impl DirStream {
     /// Not cancel safe: a dropped call loses entries.
     ///
     /// # Errors
-    /// The directory cannot be read on.
+    /// The directory cannot be read on, or an entry cannot be looked at for another reason.
     pub async fn next_matching(
         &mut self,
         wanted: impl Fn(&str) -> bool,
@@ -82,7 +82,7 @@ impl DirStream {
             }
             let portion = self.take_names(&wanted);
             if !portion.is_empty() {
-                self.look_at_all(portion).await;
+                self.look_at_all(portion).await?;
                 continue;
             }
             if self.ended {
@@ -91,6 +91,7 @@ impl DirStream {
             self.ended = !self.scan.next_batch().await?;
             let entries = self.scan.entries().map(|entry| (entry.name.to_owned(), entry.file_type));
             self.names.extend(entries);
+            self.scan.forget_batch();
         }
     }
 
@@ -99,52 +100,69 @@ impl DirStream {
         names.filter(|(name, _)| wanted(name)).take(PORTION).collect()
     }
 
-    async fn look_at_all(&mut self, names: Vec<(String, FileType)>) {
+    async fn look_at_all(&mut self, names: Vec<(String, FileType)>) -> Result<(), Error> {
         let this = &*self;
-        let found: Vec<(String, Statx)> = stream::iter(names)
+        let found: Vec<Option<(String, Statx)>> = stream::iter(names)
             .map(|(name, file_type)| async move {
-                let stat = this.look_at(&name, file_type).await?;
-                Some((name, stat))
+                match this.look_at(&name, file_type).await {
+                    Ok(stat) => Ok(stat.map(|stat| (name, stat))),
+                    Err(error) if is_absence(&error) => Ok(None),
+                    Err(error) => Err(error),
+                }
             })
             .buffered(AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
+            .try_collect()
+            .await?;
+        let found = found.into_iter().flatten().collect();
         let entries = with_attributes(self.dir.as_file().clone(), found).await;
         self.ready.extend(entries);
+        Ok(())
     }
 
-    async fn look_at(&self, name: &str, file_type: FileType) -> Option<Statx> {
+    async fn look_at(&self, name: &str, file_type: FileType) -> Result<Option<Statx>, Error> {
         if name == ".." {
-            return self.parent().await;
+            return self.parent().await.map(Some);
         }
         if file_type == FileType::Symlink {
             return self.look_through_link(name).await;
         }
-        let stat = self.dir.statx_at(name, AtFlags::SYMLINK_NOFOLLOW, MASK).await.ok()?;
+        let stat = self.dir.statx_at(name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         match kind(&stat) {
             FileKind::Symlink => self.look_through_link(name).await,
-            FileKind::Other => None,
-            FileKind::Regular | FileKind::Directory => Some(stat),
+            FileKind::Other => Ok(None),
+            FileKind::Regular | FileKind::Directory => Ok(Some(stat)),
         }
     }
 
     /// The directory's own directory; the root is its own, since nothing above it is shown.
-    async fn parent(&self) -> Option<Statx> {
+    async fn parent(&self) -> Result<Statx, Error> {
         let stat = match self.path.components().len() {
             0 | 1 => self.root.as_file().statx(MASK).await,
             _ => self.dir.statx_at("..", AtFlags::empty(), MASK).await,
         };
-        stat.ok()
+        Ok(stat?)
     }
 
     /// What a link leads to, if that lies in the share.
-    async fn look_through_link(&self, name: &str) -> Option<Statx> {
+    async fn look_through_link(&self, name: &str) -> Result<Option<Statx>, Error> {
         let path = self.path.to_unix().join(name);
-        let file = self.root.open_at(path, &beneath(OFlags::PATH)).await.ok()?;
-        let stat = file.statx(MASK).await.ok()?;
-        matches!(kind(&stat), FileKind::Regular | FileKind::Directory).then_some(stat)
+        let file = self.root.open_at(path, &beneath(OFlags::PATH)).await.map_err(Error::of_open)?;
+        let stat = file.statx(MASK).await?;
+        Ok(matches!(kind(&stat), FileKind::Regular | FileKind::Directory).then_some(stat))
     }
+}
+
+/// Whether an entry that cannot be looked at is none. Anything else fails the listing: who mirrors a
+/// folder takes a name that is not listed for one that was deleted.
+fn is_absence(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotFound
+            | Error::NotADirectory
+            | Error::TooManyLinks
+            | Error::Escapes
+            | Error::AccessDenied
+    )
 }
 
 /// Adds the attributes stored for each. What a link leads to, and everything if the pool cannot be had,

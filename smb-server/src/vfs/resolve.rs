@@ -120,14 +120,18 @@ struct Found {
 /// The name in `dir` that a client means by `wanted`: that very name, or else the first in order of
 /// those that differ in case only.
 async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
-    match dir.open_at(wanted, &beneath(OFlags::PATH | OFlags::NOFOLLOW)).await {
-        Ok(_) => return Ok(Found { name: Some(wanted.to_owned()), version: None }),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-        Err(error) => return Err(Error::of_open(error)),
+    if exists(dir, wanted).await? {
+        return Ok(Found { name: Some(wanted.to_owned()), version: None });
     }
     // The version before the names: what changes meanwhile makes the index out of date, not wrong.
     let version = Version::of(&dir.as_file().statx(MASK).await?);
     let mut answer = tree.index.look_up(version, wanted, Instant::now());
+    if let Answer::Present(found) = &answer
+        && !exists(dir, found).await?
+    {
+        // Gone within one tick of the directory's clock.
+        answer = Answer::Unknown;
+    }
     if answer == Answer::Unknown {
         // Who may not list the directory finds exact names only. That says nothing about others.
         let Some(names) = names_in(dir).await? else {
@@ -152,6 +156,29 @@ async fn names_in(dir: &Dir) -> Result<Option<Vec<String>>, Error> {
         names.extend(scan.entries().map(|entry| entry.name.to_owned()));
     }
     Ok(if scan.denied { None } else { Some(names) })
+}
+
+/// Whether a directory has a name, be it a link.
+async fn exists(dir: &Dir, name: &str) -> Result<bool, Error> {
+    match dir.open_at(name, &beneath(OFlags::PATH | OFlags::NOFOLLOW)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(Error::of_open(error)),
+    }
+}
+
+/// Whether a directory has no names but its own two.
+///
+/// # Errors
+/// [`Error::AccessDenied`] to who may not list it.
+pub(super) async fn is_empty(dir: &Dir) -> Result<bool, Error> {
+    let mut scan = Scan::new(dir);
+    while scan.next_batch().await? {
+        if scan.names().next().is_some() {
+            return Ok(false);
+        }
+    }
+    if scan.denied { Err(Error::AccessDenied) } else { Ok(true) }
 }
 
 /// Reads a directory a batch at a time, on a descriptor of its own.
@@ -203,8 +230,18 @@ impl Scan {
         self.batch = batch;
         let read: io::Result<usize> = result;
         let read = read?;
+        if read == 0 {
+            // A listing may be kept for long after its end.
+            self.forget_batch();
+            self.file = None;
+        }
         self.unpresentable += self.names().filter(|(name, _)| name.is_none()).count() as u64;
         Ok(read != 0)
+    }
+
+    /// Gives the batch's memory back once its names have been taken.
+    pub(super) fn forget_batch(&mut self) {
+        self.batch = Vec::new();
     }
 
     /// The presentable names of the batch, without `.` and `..`.

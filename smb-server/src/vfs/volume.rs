@@ -319,10 +319,7 @@ async fn finish_new(tree: &Tree, place: &Place, file: File, how: &Open) -> Resul
     }
     let handle = Handle::new(tree.clone(), place_path(place), file, &stat);
     if how.allocation_size != 0 && !handle.is_directory() {
-        match handle.allocate(how.allocation_size).await {
-            Ok(()) | Err(Error::NotSupported) => {}
-            Err(error) => return Err(error),
-        }
+        handle.allocate(how.allocation_size).await?;
     }
     Ok(handle)
 }
