@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use libc::c_int;
-use ringway_driver::{Credentials, Op};
+use ringway_driver::{Credentials, Op, Path};
 
 use crate::cached;
 use crate::descriptor::{
@@ -73,6 +73,8 @@ unsafe fn call(op: &Op) -> i32 {
             Op::Close { fd } => libc::close(fd).into(),
             Op::Read { fd, buf, len, offset } => return read(fd, buf, len, offset, 0),
             Op::Write { fd, buf, len, offset } => return write(fd, buf, len, offset, 0),
+            // pwritev2(2): the offset is ignored, except that -1 would move the position.
+            Op::Append { fd, buf, len } => return write(fd, buf, len, 0, libc::RWF_APPEND),
             Op::Fsync { fd, data_only: false } => libc::fsync(fd).into(),
             Op::Fsync { fd, data_only: true } => libc::fdatasync(fd).into(),
             Op::OpenAt { path, how } => {
@@ -81,6 +83,12 @@ unsafe fn call(op: &Op) -> i32 {
             }
             Op::Statx { path, flags, mask, out } => {
                 libc::syscall(libc::SYS_statx, path.dir, path.name, flags, mask, out)
+            }
+            // The C library's faccessat imitates the flags, out of the wrong ids, where the kernel
+            // has none.
+            Op::AccessAt { path, mode, flags } => {
+                let flags = flags | libc::AT_EACCESS;
+                libc::syscall(libc::SYS_faccessat2, path.dir, path.name, mode, flags)
             }
             // A length or offset beyond i64 turns negative and is refused by the kernel.
             Op::Truncate { fd, len } => libc::ftruncate(fd, len.cast_signed()).into(),
@@ -167,13 +175,14 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             Op::Write { fd, buf, len, offset } => {
                 unless_refused(write(fd, buf, len, offset, libc::RWF_NOWAIT), || None)
             }
+            // What cannot block may write a part, and the rest would land behind somebody else's.
+            Op::Append { .. } => None,
             // Waits for the device by its nature.
             Op::Fsync { .. } => None,
             Op::OpenAt { path, how } => cached::open(path, how),
             // The inode of an open descriptor is in memory; a path may lead through cold directories.
-            Op::Statx { path, flags, .. } => {
-                let itself = path.name.is_null() || *path.name == 0;
-                (itself && flags & libc::AT_EMPTY_PATH != 0).then(|| run(op))
+            Op::Statx { path, flags, .. } | Op::AccessAt { path, flags, .. } => {
+                is_itself(path, flags).then(|| run(op))
             }
             // These may read or allocate blocks, or look up a path, and have no flag against it.
             Op::Truncate { .. }
@@ -200,7 +209,8 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
 /// As for [`run`].
 pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
     match *op {
-        Op::Fsync { .. }
+        Op::Append { .. }
+        | Op::Fsync { .. }
         | Op::Truncate { .. }
         | Op::Allocate { .. }
         | Op::MkdirAt { .. }
@@ -212,7 +222,7 @@ pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
         | Op::SetXattr { .. } => false,
         // SAFETY: the caller keeps `how` valid.
         Op::OpenAt { how, .. } => unsafe { cached::may_open(how) },
-        Op::Statx { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
+        Op::Statx { flags, .. } | Op::AccessAt { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
         _ => true,
     }
 }
@@ -229,6 +239,16 @@ pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
 /// (`PR_SET_DUMPABLE`).
 pub fn with_credentials(credentials: Option<&Credentials>, f: impl FnOnce() -> i32) -> i32 {
     crate::credentials::with_credentials(credentials, f)
+}
+
+/// Whether an operation is about `path.dir`, with nothing to look up.
+///
+/// # Safety
+/// The path's name is valid, or null.
+unsafe fn is_itself(path: Path, flags: c_int) -> bool {
+    // SAFETY: the caller's promise; a string has at least its NUL.
+    let empty = path.name.is_null() || unsafe { *path.name } == 0;
+    empty && flags & libc::AT_EMPTY_PATH != 0
 }
 
 fn unless_again(result: i32) -> Option<i32> {
@@ -285,8 +305,6 @@ unsafe fn start_connect(fd: RawFd, op: &Op) -> Option<i32> {
 mod tests {
     use std::ptr;
 
-    use ringway_driver::Path;
-
     use super::*;
 
     #[test]
@@ -297,9 +315,11 @@ mod tests {
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
         how.flags = libc::O_CREAT as u64;
         for op in [
+            Op::Append { fd, buf, len },
             Op::Fsync { fd, data_only: false },
             Op::OpenAt { path, how: &raw const how },
             Op::Statx { path, flags: 0, mask: 0, out: ptr::null_mut() },
+            Op::AccessAt { path, mode: 0, flags: 0 },
             Op::Truncate { fd, len: 0 },
             Op::Allocate { fd, mode: 0, offset: 0, len: 1 },
             Op::MkdirAt { path, mode: 0 },

@@ -31,7 +31,7 @@ pub enum Backend {
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Auto => "auto",
             Self::Uring => "uring",
             Self::Hybrid => "hybrid",
@@ -113,4 +113,17 @@ fn overridden(wanted: Backend) -> io::Result<(Backend, &'static str)> {
 
 fn invalid(error: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{VARIABLE}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backends_name_fills_the_width_asked_for() {
+        assert_eq!(
+            format!("{:<6}|{:>7}|{}", Backend::Auto, Backend::Uring, Backend::Epoll),
+            "auto  |  uring|epoll"
+        );
+    }
 }

@@ -76,8 +76,11 @@ impl Ladder {
             // statx, which the ring sends to a kernel thread (15 µs); 2.2 µs for open and close,
             // against 3.2.
             Op::Statx { .. } | Op::Read { .. } | Op::OpenAt { .. } => AtOnce::Try,
+            // Of an open inode only, like statx; a path goes to the pool.
+            Op::AccessAt { .. } => AtOnce::Try,
             // The ring tries the same by itself.
             Op::Write { .. } if !self.ring.contains(OpKind::Write) => AtOnce::Try,
+            // An append among them: in one piece, so not in the form that may write a part.
             _ => AtOnce::Never,
         }
     }
@@ -113,9 +116,11 @@ fn without_ring(kind: OpKind) -> Rung {
         OpKind::Close
         | OpKind::Read
         | OpKind::Write
+        | OpKind::Append
         | OpKind::Fsync
         | OpKind::OpenAt
         | OpKind::Statx
+        | OpKind::AccessAt
         | OpKind::Truncate
         | OpKind::Allocate
         | OpKind::MkdirAt

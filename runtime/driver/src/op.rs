@@ -49,12 +49,18 @@ pub enum Op {
     Read { fd: RawFd, buf: *mut u8, len: u32, offset: u64 },
     /// `pwrite`, or `write` where `offset` is `u64::MAX`.
     Write { fd: RawFd, buf: *const u8, len: u32, offset: u64 },
+    /// `pwritev2(RWF_APPEND)`: at the end of the file as of then, in one piece. The descriptor's own
+    /// position stays.
+    Append { fd: RawFd, buf: *const u8, len: u32 },
     /// `fsync`, or `fdatasync`.
     Fsync { fd: RawFd, data_only: bool },
     /// `openat2`; the result is the descriptor. `how` says flags, mode and resolve.
     OpenAt { path: Path, how: *const open_how },
     /// `statx`; with an empty path and `AT_EMPTY_PATH` it is about `path.dir` itself.
     Statx { path: Path, flags: c_int, mask: u32, out: *mut statx },
+    /// `faccessat2`, always with `AT_EACCESS`: credentials do not change the real ids, which it would
+    /// otherwise ask about. With an empty path and `AT_EMPTY_PATH` it is about `path.dir` itself.
+    AccessAt { path: Path, mode: c_int, flags: c_int },
     /// `ftruncate`.
     Truncate { fd: RawFd, len: u64 },
     /// `fallocate`.
@@ -101,9 +107,11 @@ pub enum OpKind {
     Close,
     Read,
     Write,
+    Append,
     Fsync,
     OpenAt,
     Statx,
+    AccessAt,
     Truncate,
     Allocate,
     MkdirAt,
@@ -120,7 +128,7 @@ pub enum OpKind {
 
 impl OpKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Nop,
         Self::Accept,
         Self::Connect,
@@ -133,9 +141,11 @@ impl OpKind {
         Self::Close,
         Self::Read,
         Self::Write,
+        Self::Append,
         Self::Fsync,
         Self::OpenAt,
         Self::Statx,
+        Self::AccessAt,
         Self::Truncate,
         Self::Allocate,
         Self::MkdirAt,
@@ -168,9 +178,11 @@ impl Op {
             Self::Close { .. } => OpKind::Close,
             Self::Read { .. } => OpKind::Read,
             Self::Write { .. } => OpKind::Write,
+            Self::Append { .. } => OpKind::Append,
             Self::Fsync { .. } => OpKind::Fsync,
             Self::OpenAt { .. } => OpKind::OpenAt,
             Self::Statx { .. } => OpKind::Statx,
+            Self::AccessAt { .. } => OpKind::AccessAt,
             Self::Truncate { .. } => OpKind::Truncate,
             Self::Allocate { .. } => OpKind::Allocate,
             Self::MkdirAt { .. } => OpKind::MkdirAt,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ringway_driver::{Credentials, Op, Path};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags};
 
 use super::file::{self, File};
 use super::open_how::OpenHow;
@@ -63,6 +63,14 @@ impl Dir {
     #[must_use]
     pub fn identity(&self) -> Option<Arc<Credentials>> {
         self.file.identity.clone()
+    }
+
+    /// Whether this directory's identity may do `mode` to it: see [`File::access`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn access(&self, mode: Access) -> io::Result<()> {
+        self.file.access(mode).await
     }
 
     /// Opens `path`. A file won by a dropped call is closed.

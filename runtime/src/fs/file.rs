@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use ringway_driver::{Credentials, Op, Path};
-use rustix::fs::{FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
+use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
 use crate::op;
@@ -100,6 +100,31 @@ impl File {
         (Ok(()), buf)
     }
 
+    /// Writes some of `buf`'s initialised bytes at the end of the file, wherever that is by then.
+    ///
+    /// What is written is the beginning of `buf`, in one piece: no other append comes in between. It
+    /// may be less than all of `buf`, as when the file system is full; appending the rest could then
+    /// put it behind somebody else's. A dropped call may still write.
+    ///
+    /// # Errors
+    /// Those of `pwritev2`.
+    pub async fn append<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
+        // SAFETY: file and buffer belong to the parts.
+        let append = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                |(fd, buf)| Op::Append {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.stable_ptr(),
+                    len: op_len(buf.bytes_init()),
+                },
+                |(_, buf), result| (result.map(|n| n as usize), buf),
+            )
+        };
+        append.await
+    }
+
     /// Waits until data and metadata are on stable storage.
     ///
     /// # Errors
@@ -129,6 +154,18 @@ impl File {
             })
         }
         .await
+    }
+
+    /// Whether this handle's identity may do `mode` to the file by its permissions as they are now,
+    /// whatever the file was opened for; `O_PATH` will do.
+    ///
+    /// # Errors
+    /// Those of `faccessat2`: `EACCES` if it may not, `EROFS` where nobody may write, `ENOSYS` before
+    /// Linux 5.8.
+    pub async fn access(&self, mode: Access) -> io::Result<()> {
+        let (mode, flags) = (mode.bits().cast_signed(), libc::AT_EMPTY_PATH);
+        self.simple(move |dir| Op::AccessAt { path: Path { dir, name: c"".as_ptr() }, mode, flags })
+            .await
     }
 
     /// Makes the file `len` bytes long.
@@ -301,7 +338,7 @@ impl File {
 
     /// An operation on the descriptor alone, on behalf of this handle's identity.
     async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
-        // SAFETY: the file belongs to the parts, and `op` names nothing else.
+        // SAFETY: the file belongs to the parts, and `op` names nothing else that could end.
         let simple = unsafe {
             op::submit(
                 self.identity.clone(),

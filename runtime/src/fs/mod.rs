@@ -16,6 +16,6 @@ pub use dir_entries::{DirEntries, DirEntry, dir_entries};
 pub use file::{File, SetTime};
 pub use open_how::OpenHow;
 pub use rustix::fs::{
-    AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatFs, Statx,
-    StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
+    Access, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatFs,
+    Statx, StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
 };

@@ -7,9 +7,9 @@ use io_uring::opcode::{
     OpenAt2, PollAdd, Read, Recv, RecvMsg, RenameAt, Send, SendMsg, Shutdown, Statx, UnlinkAt,
     Write,
 };
-use io_uring::squeue::Entry;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
-use libc::{MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK};
+use libc::{MSG_NOSIGNAL, RWF_APPEND, SOCK_CLOEXEC, SOCK_NONBLOCK};
 use ringway_driver::{Op, OpKind};
 
 /// The entry for `op`, without user data; `None` for an operation that has no form on a ring.
@@ -36,12 +36,18 @@ pub(super) fn encode(op: &Op) -> Option<Entry> {
         Op::Close { fd } => Close::new(Fd(fd)).build(),
         Op::Read { fd, buf, len, offset } => Read::new(Fd(fd), buf, len).offset(offset).build(),
         Op::Write { fd, buf, len, offset } => Write::new(Fd(fd), buf, len).offset(offset).build(),
+        // Not tried without blocking first: the kernel completes what that leaves over in a second
+        // write, and appends it behind what others have written in between.
+        Op::Append { fd, buf, len } => {
+            Write::new(Fd(fd), buf, len).rw_flags(RWF_APPEND).build().flags(Flags::ASYNC)
+        }
         Op::Fsync { fd, data_only: false } => Fsync::new(Fd(fd)).build(),
         Op::Fsync { fd, data_only: true } => Fsync::new(Fd(fd)).flags(FsyncFlags::DATASYNC).build(),
         Op::OpenAt { path, how } => OpenAt2::new(Fd(path.dir), path.name, how.cast()).build(),
         Op::Statx { path, flags, mask, out } => {
             Statx::new(Fd(path.dir), path.name, out.cast()).flags(flags).mask(mask).build()
         }
+        Op::AccessAt { .. } => return None,
         Op::Truncate { fd, len } => Ftruncate::new(Fd(fd), len).build(),
         Op::Allocate { fd, mode, offset, len } => {
             Fallocate::new(Fd(fd), len).offset(offset).mode(mode).build()
@@ -79,10 +85,11 @@ pub(super) fn opcode(kind: OpKind) -> Option<u8> {
         OpKind::Shutdown => Some(Shutdown::CODE),
         OpKind::Close => Some(Close::CODE),
         OpKind::Read => Some(Read::CODE),
-        OpKind::Write => Some(Write::CODE),
+        OpKind::Write | OpKind::Append => Some(Write::CODE),
         OpKind::Fsync => Some(Fsync::CODE),
         OpKind::OpenAt => Some(OpenAt2::CODE),
         OpKind::Statx => Some(Statx::CODE),
+        OpKind::AccessAt => None,
         OpKind::Truncate => Some(Ftruncate::CODE),
         OpKind::Allocate => Some(Fallocate::CODE),
         OpKind::MkdirAt => Some(MkDirAt::CODE),
