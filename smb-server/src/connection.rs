@@ -27,6 +27,12 @@ use crate::wire::filetime::FileTime;
 /// hold; beyond it nothing more is read. Eight of the largest transfers keep a fast link busy.
 const HELD_MAX: usize = 64 * 1024 * 1024;
 
+/// The same before anybody has logged on: a log-on takes a few kilobytes.
+const HELD_BEFORE_LOGON_MAX: usize = 256 * 1024;
+
+/// Further ahead than anything waits.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// One connection, shared by its tasks.
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
@@ -43,6 +49,8 @@ pub(crate) struct Connection {
     armed: Cell<Option<Instant>>,
     /// The server stops: what is in flight is finished, nothing new is begun.
     stopping: Cell<bool>,
+    /// Nothing more is read.
+    closing: Cell<bool>,
     /// Nothing will be sent but what is queued.
     draining: Cell<bool>,
     /// There is something to send.
@@ -69,7 +77,9 @@ pub(crate) struct Timeouts {
 pub(crate) async fn serve(connection: Rc<Connection>) {
     let writer = ringway::spawn(write(Rc::clone(&connection)));
     let timer = ringway::spawn(keep_time(Rc::clone(&connection)));
-    connection.read().await;
+    // In a task of its own, so that a panic in it ends this connection and nothing is left behind.
+    let reader = Rc::clone(&connection);
+    let _ = ringway::spawn(async move { reader.read().await }).await;
     timer.abort();
     while connection.running.get() > 0 {
         connection.progress.wait().await;
@@ -102,6 +112,7 @@ impl Connection {
             held: Cell::new(0),
             armed: Cell::new(None),
             stopping: Cell::new(false),
+            closing: Cell::new(false),
             draining: Cell::new(false),
             outgoing: Signal::default(),
             rearm: Signal::default(),
@@ -114,12 +125,13 @@ impl Connection {
     /// Finishes what is in flight and then ends.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
-        self.progress.notify();
         self.end_reading();
     }
 
-    /// The reader sees the end of the stream.
+    /// The reader sees the end of the stream, at the latest after the message it is at.
     fn end_reading(&self) {
+        self.closing.set(true);
+        self.progress.notify();
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
@@ -128,11 +140,11 @@ impl Connection {
     async fn read(self: &Rc<Self>) {
         let mut reader = MessageReader::new(Rc::clone(&self.stream));
         loop {
-            while self.held.get() >= HELD_MAX && !self.stopping.get() {
+            while self.is_full() && !self.closing.get() {
                 self.progress.wait().await;
             }
             let message = match reader.next(|| self.machine.borrow().message_size_max()).await {
-                _ if self.stopping.get() => return,
+                _ if self.closing.get() => return,
                 Ok(Some(message)) => message,
                 Ok(None) => return,
                 Err(error) => return self.report_read_error(&error),
@@ -153,6 +165,8 @@ impl Connection {
             match event {
                 None => break,
                 Some(Event::Established(established)) => {
+                    let stands = |id: &u64| self.server.session(*id).is_some();
+                    self.sessions.borrow_mut().retain(stands);
                     self.sessions.borrow_mut().push(established.session_id);
                     command::establish(&self.server, established).await;
                 }
@@ -164,6 +178,17 @@ impl Connection {
             }
         }
         self.outgoing.notify();
+        self.rearm_if_earlier();
+    }
+
+    /// Whether the client has to wait before it may ask for more.
+    fn is_full(&self) -> bool {
+        let machine = self.machine.borrow();
+        let max = if machine.has_session() { HELD_MAX } else { HELD_BEFORE_LOGON_MAX };
+        self.held.get().saturating_add(machine.queued_bytes()) >= max
+    }
+
+    fn rearm_if_earlier(&self) {
         let next = self.machine.borrow().poll_timeout();
         if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
             self.rearm.notify();
@@ -195,23 +220,22 @@ impl Connection {
 
     // ---- time
 
-    /// When to look at the clock again.
+    /// When to look at the clock again. It lies ahead unless there is something to do.
     fn next_deadline(&self) -> Instant {
-        let since = if self.has_opens() { Instant::now() } else { self.heard.get() };
-        let idle = since + self.timeouts.idle;
+        let now = Instant::now();
+        let since = if self.is_used() { now } else { self.heard.get() };
+        let idle = since.checked_add(self.timeouts.idle).unwrap_or(now + FAR);
         self.machine.borrow().poll_timeout().map_or(idle, |next| next.min(idle))
     }
 
     fn is_idle(&self) -> bool {
-        self.heard.get().elapsed() >= self.timeouts.idle
-            && !self.has_opens()
-            && self.running.get() == 0
+        self.heard.get().elapsed() >= self.timeouts.idle && !self.is_used()
     }
 
-    fn has_opens(&self) -> bool {
+    fn is_used(&self) -> bool {
         let has_opens =
             |id: &u64| self.server.session(*id).is_some_and(|session| session.has_opens());
-        self.sessions.borrow().iter().any(has_opens)
+        self.running.get() > 0 || self.sessions.borrow().iter().any(has_opens)
     }
 
     // ---- out
@@ -275,6 +299,7 @@ impl Drop for Running {
         connection.running.set(connection.running.get() - 1);
         connection.release(self.bytes);
         connection.outgoing.notify();
+        connection.rearm_if_earlier();
     }
 }
 

@@ -315,7 +315,26 @@ fn host_name() -> String {
     }
 }
 
+/// Reports refused connections, but not so often that strangers can fill the log.
+#[derive(Default)]
+struct Refusals {
+    reported: Option<Instant>,
+    unreported: u64,
+}
+
+impl Refusals {
+    fn report(&mut self, peer: SocketAddr, reason: &str) {
+        if self.reported.is_some_and(|reported| reported.elapsed() < Duration::from_secs(1)) {
+            self.unreported += 1;
+            return;
+        }
+        tracing::warn!(%peer, reason, others = self.unreported, "connection refused");
+        *self = Self { reported: Some(Instant::now()), unreported: 0 };
+    }
+}
+
 async fn accept(listener: TcpListener, cores: std::sync::Weak<Cores>, shared: Arc<Shared>) {
+    let mut refusals = Refusals::default();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -328,7 +347,7 @@ async fn accept(listener: TcpListener, cores: std::sync::Weak<Cores>, shared: Ar
         let Some(cores) = cores.upgrade() else { return };
         match shared.enter(peer.ip()) {
             Ok(ticket) => hand_over(&cores, stream, peer, ticket),
-            Err(reason) => tracing::warn!(%peer, reason, "connection refused"),
+            Err(reason) => refusals.report(peer, reason),
         }
     }
 }

@@ -13,7 +13,10 @@ use super::Answer;
 use super::context::Context;
 use super::query_info::times;
 
-pub(super) async fn close(context: &mut Context, request: CloseRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn close(
+    context: &mut Context,
+    request: CloseRequest,
+) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     context.session()?.remove(open.file_id).ok_or(NtStatus::FILE_CLOSED)?;
     let wants_attributes = request.flags.contains(CloseFlags::POSTQUERY_ATTRIB);

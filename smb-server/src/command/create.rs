@@ -10,7 +10,8 @@ use ringway::fs::Access;
 use crate::protocol::Body;
 use crate::rpc;
 use crate::state::{
-    Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, READS, Refused, Share, Target, WRITES,
+    Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, READS, Refused, Share, Target,
+    WRITES,
 };
 use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
@@ -82,7 +83,11 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
 
 // ---- pipes
 
-async fn create_pipe(context: &Context, request: &CreateRequest, name: &str) -> Result<Answer, NtStatus> {
+async fn create_pipe(
+    context: &Context,
+    request: &CreateRequest,
+    name: &str,
+) -> Result<Answer, NtStatus> {
     let server = Arc::clone(&context.server.rpc);
     let pipe = rpc::Pipe::open(name, server).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let open = Open {
@@ -234,7 +239,11 @@ async fn create_file(
 }
 
 /// Puts an open into its session, or closes it again.
-async fn admit(context: &Context, open: Arc<Open>, response: CreateResponse) -> Result<Answer, NtStatus> {
+async fn admit(
+    context: &Context,
+    open: Arc<Open>,
+    response: CreateResponse,
+) -> Result<Answer, NtStatus> {
     let file_id = open.file_id;
     match context.session()?.insert(open) {
         Ok(()) => Ok(Body::Create(Box::new(CreateResponse { file_id, ..response })).into()),
@@ -337,7 +346,11 @@ fn is_read_only(metadata: &Metadata) -> bool {
 }
 
 /// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
-fn check_read_only(metadata: &Metadata, wanted: &Wanted, access: AccessMask) -> Result<(), NtStatus> {
+fn check_read_only(
+    metadata: &Metadata,
+    wanted: &Wanted,
+    access: AccessMask,
+) -> Result<(), NtStatus> {
     if !is_read_only(metadata) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use bytes::{Buf, Bytes};
 use ringway::buf::IoBufExt;
 
 use crate::protocol::Payload;
@@ -46,20 +47,37 @@ pub async fn read(source: Source) -> Result<Payload, NtStatus> {
 /// The file system's; some of the bytes may have been written.
 pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
-    let offset = match sink.offset {
-        Some(offset) => offset,
-        None => file.handle.metadata().await?.size,
-    };
     let length = sink.bytes.len();
+    let result = match sink.offset {
+        Some(offset) => {
+            file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
+            file.handle.file().write_all_at(sink.bytes, offset).await.0
+        }
+        None => append(file, sink.bytes).await,
+    };
+    // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
+    // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
-    let (result, _) = file.handle.file().write_all_at(sink.bytes, offset).await;
     result.map_err(failed)?;
     if sink.through {
         file.handle.sync().await?;
     }
-    file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
     // A WRITE is at most 8 MiB, so the length fits.
     Ok(WriteResponse { count: u32::try_from(length).unwrap_or(u32::MAX), remaining: 0 })
+}
+
+/// Where the end is, the kernel says: whoever else appends, nobody's bytes are lost.
+async fn append(file: &FileOpen, mut bytes: Bytes) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let (result, rest) = file.handle.file().append(bytes).await;
+        let count = result?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = rest;
+        bytes.advance(count);
+    }
+    Ok(())
 }
 
 fn file(open: &Open) -> Result<&FileOpen, NtStatus> {

@@ -41,6 +41,8 @@ pub struct Connection {
     sessionless_since: Option<Instant>,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
+    /// The bytes in `transmits`.
+    queued_bytes: usize,
 }
 
 /// How far NEGOTIATE has come.
@@ -77,6 +79,7 @@ impl Connection {
             sessionless_since: Some(now),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
+            queued_bytes: 0,
         }
     }
 
@@ -92,6 +95,18 @@ impl Connection {
             true => BEFORE_LOGON,
             false => self.config.io_size_max as usize + OVERHEAD,
         }
+    }
+
+    /// How many bytes of memory the responses hold that wait to be polled.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether somebody has logged on.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        !self.sessions.is_empty()
     }
 
     /// The dialect, once it stands.
@@ -118,7 +133,9 @@ impl Connection {
 
     /// The next bytes for the client.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        let transmit = self.transmits.pop_front()?;
+        self.queued_bytes = self.queued_bytes.saturating_sub(transmit.buffer.len());
+        Some(transmit)
     }
 
     /// When to call [`Self::handle_timeout`] if nothing else happens.
@@ -333,9 +350,13 @@ impl Connection {
         if self.admit(&slot, true, bytes, sealed_for)?.is_some() {
             return Ok(());
         }
-        let meant = self.pending.find(|slot| match header.async_id() {
-            Some(async_id) => slot.async_id == Some(async_id),
-            None => slot.message_id == header.message_id,
+        let session_id = slot.session_id;
+        let meant = self.pending.find(|slot| {
+            let named = match header.async_id() {
+                Some(async_id) => slot.async_id == Some(async_id),
+                None => slot.message_id == header.message_id,
+            };
+            named && slot.session_id == session_id
         });
         self.events.extend(meant.map(Event::Cancel));
         Ok(())
@@ -401,7 +422,7 @@ impl Connection {
             let bytes = message.slice(part.range.clone());
             let work = match refusal {
                 Some(status) => {
-                    // No signature where none can be: the client's was wrong or there is no key.
+                    // Where there is no session there is no key to sign with.
                     slot.signed &= self.sessions.get(slot.session_id).is_some();
                     Work::Answered(Reply::error(status))
                 }
@@ -570,7 +591,10 @@ impl Connection {
         let seal =
             seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
         match encoded.finish(seal) {
-            Ok(transmit) => self.transmits.push_back(transmit),
+            Ok(transmit) => {
+                self.queued_bytes = self.queued_bytes.saturating_add(transmit.buffer.len());
+                self.transmits.push_back(transmit);
+            }
             Err(error) => {
                 tracing::error!(%error, "a response could not be encrypted and is not sent")
             }

@@ -124,7 +124,9 @@ impl Ticket {
     #[must_use]
     pub fn others_deny_delete(&self) -> bool {
         let denies = |opener: &Opener| {
-            opener.id != self.id && takes_part(opener.access) && !opener.share.contains(ShareAccess::DELETE)
+            opener.id != self.id
+                && takes_part(opener.access)
+                && !opener.share.contains(ShareAccess::DELETE)
         };
         let files = lock(&self.sharing.files);
         files.get(&self.file).is_some_and(|openers| openers.list.iter().any(denies))
@@ -221,7 +223,10 @@ mod tests {
     fn an_exclusive_open_excludes_readers_but_not_those_who_look_at_attributes() {
         with_file(|sharing, a, b| {
             let first = sharing.enter(a, AccessMask::READ_DATA, NONE).unwrap();
-            assert_eq!(sharing.enter(b, AccessMask::READ_DATA, ALL).unwrap_err(), Conflict::Sharing);
+            assert_eq!(
+                sharing.enter(b, AccessMask::READ_DATA, ALL).unwrap_err(),
+                Conflict::Sharing
+            );
             let _looks = sharing.enter(b, AccessMask::READ_ATTRIBUTES, NONE).unwrap();
             assert!(first.leave().is_none());
             sharing.enter(b, AccessMask::READ_DATA, ALL).unwrap();

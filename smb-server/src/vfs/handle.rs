@@ -86,7 +86,8 @@ impl Handle {
 
     /// Takes over the path of a handle of the same file that was renamed, if this had the same name.
     pub fn follow_rename(&self, from: &SharePath, renamed: &Self) {
-        if !std::ptr::eq(self, renamed) && self.is_in_tree_of(renamed) && self.share_path() == *from {
+        if !std::ptr::eq(self, renamed) && self.is_in_tree_of(renamed) && self.share_path() == *from
+        {
             let to = renamed.share_path();
             *self.path.lock().unwrap_or_else(PoisonError::into_inner) = to;
         }
