@@ -565,10 +565,7 @@ impl Connection {
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
         if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
-            tracing::debug!(
-                seal_for,
-                "the session is gone: its response can only be sent in the clear, so it is not"
-            );
+            tracing::debug!(seal_for, "a response is not sent: it cannot be sealed any more");
             return;
         }
         let signers: Vec<Option<u64>> = responses

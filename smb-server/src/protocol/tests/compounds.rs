@@ -181,6 +181,17 @@ fn a_next_command_that_points_astray_ends_the_connection() {
 }
 
 #[test]
+fn a_next_request_that_is_not_aligned_ends_the_connection() {
+    // Two ECHOs of 68 bytes without padding between them; all else is as it should be.
+    let mut pair = rich_pair();
+    let mut message = pair.client.encode(Guard::Plain, &[Ask::echo()]);
+    message[20..24].copy_from_slice(&68_u32.to_le_bytes());
+    message.extend(pair.client.encode(Guard::Plain, &[Ask::echo()]));
+    assert!(pair.deliver(&message).is_err());
+    pair.assert_silent();
+}
+
+#[test]
 fn an_element_that_is_malformed_ends_the_connection_before_any_is_carried_out() {
     let mut pair = rich_pair();
     let mut broken = Ask::close();

@@ -299,8 +299,10 @@ fn anything_before_negotiate_ends_the_connection() {
 
 #[test]
 fn what_is_no_request_of_smb2_ends_the_connection() {
-    let mut response = Pair::new(config()).client.encode(Guard::Plain, &[Ask::echo()]);
-    response[16] = 1; // SMB2_FLAGS_SERVER_TO_REDIR
+    // As a request it would be answered; SMB2_FLAGS_SERVER_TO_REDIR makes it a response.
+    let mut response =
+        Pair::new(config()).client.encode(Guard::Plain, &[Ask::echo().message_id(1)]);
+    response[16] = 1;
     let compressed = [&[0xfc, b'S', b'M', b'B'][..], &[0; 60]].concat();
     let sealed = [&[0xfd, b'S', b'M', b'B'][..], &[0; 120]].concat();
     for message in [vec![], vec![0xfe], vec![0; 64], response, compressed, sealed] {

@@ -2,7 +2,7 @@
 
 use super::ask::Ask;
 use super::client::Guard;
-use super::pair::{DIALECTS, Pair, config, offer};
+use super::pair::{DIALECTS, LogOn, Pair, config, offer};
 use crate::protocol::{Config, Disconnect};
 use crate::wire::dialect::Dialect;
 use crate::wire::negotiate_context::{NegotiateContext, SigningAlgorithm};
@@ -64,12 +64,21 @@ fn an_unsigned_request_is_refused_where_signing_is_required() {
 }
 
 #[test]
+fn authenticating_again_is_no_way_around_required_signing() {
+    let mut pair = Pair::logged_on(requiring(), Dialect::SMB_3_1_1);
+    let session_id = pair.client.session_id;
+    let (response, _) = pair.log_on_begin(&LogOn { session_id, ..LogOn::default() });
+    assert_eq!(response.status(), NtStatus::ACCESS_DENIED);
+    assert_eq!(pair.ask(Guard::Signed, Ask::echo()).status(), NtStatus::SUCCESS);
+    let again = LogOn { session_id, guard: Guard::Signed, ..LogOn::default() };
+    assert_eq!(pair.log_on(&again).status(), NtStatus::SUCCESS);
+}
+
+#[test]
 fn a_request_signed_for_one_session_is_not_good_for_another() {
     let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
     let alice = pair.client.session_id;
-    let bob =
-        super::pair::LogOn { user: "bob", password: "secret2", ..super::pair::LogOn::default() };
-    pair.log_on(&bob);
+    pair.log_on(&LogOn { user: "bob", password: "secret2", ..LogOn::default() });
     pair.established().expect("a session");
     let plain = pair.client.plain(Guard::Signed, &[Ask::read(1)]);
     let message = pair.client.protect(Guard::Signed, alice, plain);
