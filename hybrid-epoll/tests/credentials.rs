@@ -159,6 +159,34 @@ fn operations_run_for_their_user_inline_and_on_the_pool() {
 }
 
 #[test]
+fn access_is_that_of_the_borrowed_identity_inline_and_on_the_pool() {
+    if !is_root() {
+        return;
+    }
+    let (dir, handle) = share();
+    let private = File::open(dir.path().join("private")).unwrap();
+    let (mode, itself) = (libc::R_OK, libc::AT_EMPTY_PATH);
+    let mut bench = Bench::new();
+    let root = Credentials { uid: 0, gid: 0, groups: [].into() };
+    // The first is asked at once, the second has a name to be looked up.
+    for (path, flags) in
+        [(at(private.as_raw_fd(), c""), itself), (at(handle.as_raw_fd(), c"private"), 0)]
+    {
+        let op = Op::AccessAt { path, mode, flags };
+        for (user, expected) in
+            [(Some(nobody(&[])), -libc::EACCES), (Some(root.clone()), 0), (None, 0)]
+        {
+            let token = bench.submit_as(op, user.map(Arc::new));
+            assert_eq!(bench.result(token), expected, "with flags {flags:#x}");
+        }
+    }
+    assert_eq!(
+        bench.run(Op::AccessAt { path: at(handle.as_raw_fd(), c"none"), mode, flags: 0 }),
+        -libc::ENOENT
+    );
+}
+
+#[test]
 fn root_with_other_groups_keeps_its_capabilities() {
     if !is_root() {
         return;

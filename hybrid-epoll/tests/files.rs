@@ -86,6 +86,22 @@ fn a_written_file_holds_the_bytes_at_the_offset() {
 }
 
 #[test]
+fn an_append_lands_at_the_end_and_leaves_the_position() {
+    let mut bench = Bench::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), b"abc").unwrap();
+    let append = Op::Append { fd: file.as_raw_fd(), buf: b"de".as_ptr(), len: 2 };
+    assert_eq!(bench.run(append), 2);
+    assert_eq!(fs::read(file.path()).unwrap(), b"abcde");
+    let mut buf = [0; 8];
+    assert_eq!(bench.run(read(file.as_file(), &mut buf, STREAM)), 5, "from the start");
+    let (pipe, writer) = std::io::pipe().unwrap();
+    let append = Op::Append { fd: writer.as_raw_fd(), buf: b"de".as_ptr(), len: 2 };
+    assert_eq!(bench.run(append), -libc::ESPIPE);
+    drop(pipe);
+}
+
+#[test]
 fn a_file_used_as_a_stream_moves_its_position() {
     let mut bench = Bench::new();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -223,6 +239,11 @@ fn an_open_file_answers_about_itself_at_once() {
         assert_eq!(syscall::try_now(&op), None);
         assert_eq!(syscall::try_now(&Op::Fsync { fd, data_only: false }), None);
         assert_eq!(syscall::try_now(&Op::Poll { fd, events: POLLIN }), Some(i32::from(POLLIN)));
+
+        let op = Op::AccessAt { path: at(fd, c""), mode: libc::R_OK, flags: libc::AT_EMPTY_PATH };
+        assert_eq!(syscall::try_now(&op), Some(0));
+        let op = Op::AccessAt { path, mode: libc::R_OK, flags: libc::AT_EMPTY_PATH };
+        assert_eq!(syscall::try_now(&op), None);
 
         let mut counters: libc::statfs = std::mem::zeroed();
         assert_eq!(syscall::try_now(&Op::Statfs { fd, out: &raw mut counters }), Some(0));

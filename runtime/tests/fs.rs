@@ -12,16 +12,19 @@ use std::sync::Arc;
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{
-    AtFlags, Dir, FallocateFlags, File, Mode, OFlags, OpenHow, RenameFlags, ResolveFlags, SetTime,
-    StatxFlags, Timespec, dir_entries,
+    Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, OpenHow, RenameFlags, ResolveFlags,
+    SetTime, StatxFlags, Timespec, dir_entries,
 };
 use ringway::{Identity, Runtime};
+use rustix::fs::SeekFrom;
 use support::pattern;
 use tempfile::TempDir;
 
 on_each_backend!(
     what_is_written_is_read_back,
     a_read_ends_where_the_file_does,
+    an_append_goes_to_the_end_and_leaves_the_position,
+    appends_through_two_handles_stay_whole,
     a_file_changes_length_and_gets_storage,
     syncing_works_on_files,
     times_and_mode_are_set,
@@ -32,6 +35,8 @@ on_each_backend!(
     links_are_read,
     a_name_with_a_nul_is_refused,
     an_identity_is_checked_in_place_of_the_process,
+    access_is_that_of_the_handles_identity,
+    access_needs_no_file_that_can_be_read,
     a_dropped_open_leaves_no_descriptor_behind,
     a_file_works_on_another_threads_runtime,
     files_close_and_file_systems_tell_of_themselves,
@@ -74,6 +79,46 @@ fn a_read_ends_where_the_file_does(rt: Runtime) {
         assert_eq!(file.read_at(vec![0; 10], 7).await.0.unwrap(), 0);
         assert_eq!(file.read_at(vec![0; 10], 1 << 40).await.0.unwrap(), 0);
     });
+}
+
+fn an_append_goes_to_the_end_and_leaves_the_position(rt: Runtime) {
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let path = scratch.path().join("file");
+        let file = new_file(&dir, "file").await;
+        file.write_all_at(b"head".as_slice(), 0).await.0.unwrap();
+        let (appended, buf) = file.append(b"tail, unused".to_vec().slice(..4)).await;
+        assert_eq!((appended.unwrap(), buf.into_inner().as_slice()), (4, &b"tail, unused"[..]));
+        assert_eq!(std::fs::read(&path).unwrap(), b"headtail");
+        assert_eq!(rustix::fs::seek(&file, SeekFrom::Current(0)).unwrap(), 0);
+        file.set_len(2).await.unwrap();
+        assert_eq!(file.append(b"y".as_slice()).await.0.unwrap(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), b"hey");
+        let read_only = dir.open_at("file", &OpenHow::new(OFlags::RDONLY)).await.unwrap();
+        let (refused, buf) = read_only.append(b"no".to_vec()).await;
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert_eq!((std::fs::read(&path).unwrap(), buf), (b"hey".to_vec(), b"no".to_vec()));
+    });
+}
+
+fn appends_through_two_handles_stay_whole(rt: Runtime) {
+    const RECORDS: u8 = 60;
+    const LEN: usize = 40_000;
+    let (scratch, dir) = scratch();
+    rt.block_on(async {
+        let files = [new_file(&dir, "file").await, new_file(&dir, "file").await];
+        let appending = (0..RECORDS).map(|record| {
+            let file = files[usize::from(record % 2)].clone();
+            ringway::spawn(async move { file.append(vec![record; LEN]).await.0.unwrap() })
+        });
+        for appended in appending.collect::<Vec<_>>() {
+            assert_eq!(appended.await.unwrap(), LEN);
+        }
+    });
+    let bytes = std::fs::read(scratch.path().join("file")).unwrap();
+    let mut found: Vec<_> = bytes.chunk_by(|a, b| a == b).map(|one| (one[0], one.len())).collect();
+    found.sort_unstable();
+    assert_eq!(found, (0..RECORDS).map(|record| (record, LEN)).collect::<Vec<_>>());
 }
 
 fn a_file_changes_length_and_gets_storage(rt: Runtime) {
@@ -263,6 +308,55 @@ fn an_identity_is_checked_in_place_of_the_process(rt: Runtime) {
         assert_eq!(readable.chmod(0o666).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
         let mine = as_nobody.with_identity(None);
         mine.unlink_at("roots", false).await.unwrap();
+    });
+}
+
+fn access_is_that_of_the_handles_identity(rt: Runtime) {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: only root may act for others");
+    }
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(scratch.path(), mode).unwrap();
+        let roots = new_file(&dir, "roots").await;
+        roots.chmod(0o600).await.unwrap();
+        let nobody = Identity { uid: 65_534, gid: 65_534, groups: Box::new([]) };
+        let as_nobody = dir.with_identity(Some(Arc::new(nobody)));
+        // Opened without asking for anything, which needs no permission on the file itself.
+        let theirs = as_nobody.open_at("roots", &OpenHow::new(OFlags::PATH)).await.unwrap();
+        roots.access(Access::READ_OK | Access::WRITE_OK).await.unwrap();
+        theirs.access(Access::EXISTS).await.unwrap();
+        for mode in [Access::READ_OK, Access::WRITE_OK] {
+            let refused = theirs.access(mode).await.unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EACCES), "{mode:?}");
+        }
+        // The permissions that count are those of now.
+        roots.chmod(0o604).await.unwrap();
+        theirs.access(Access::READ_OK).await.unwrap();
+        assert!(theirs.access(Access::READ_OK | Access::WRITE_OK).await.is_err());
+        as_nobody.access(Access::READ_OK | Access::EXEC_OK).await.unwrap();
+        let refused = as_nobody.access(Access::WRITE_OK).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+        dir.access(Access::WRITE_OK).await.unwrap();
+    });
+}
+
+fn access_needs_no_file_that_can_be_read(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        new_file(&dir, "file").await.chmod(0o600).await.unwrap();
+        let file = dir.open_at("file", &OpenHow::new(OFlags::PATH)).await.unwrap();
+        assert_eq!(
+            file.read_at(vec![0; 1], 0).await.0.unwrap_err().raw_os_error(),
+            Some(libc::EBADF)
+        );
+        file.access(Access::READ_OK | Access::WRITE_OK).await.unwrap();
+        // Not even root may execute what is nobody's to execute.
+        let refused = file.access(Access::EXEC_OK).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+        let invalid = file.access(Access::from_bits_retain(1 << 3)).await.unwrap_err();
+        assert_eq!(invalid.raw_os_error(), Some(libc::EINVAL));
     });
 }
 
