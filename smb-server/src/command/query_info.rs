@@ -20,7 +20,7 @@ use crate::wire::query_info::{InfoType, QueryInfoRequest, QueryInfoResponse};
 use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
-use super::context::{Context, file_of};
+use super::context::Context;
 use super::{Answer, fs_info};
 
 pub(super) async fn query_info(
@@ -28,8 +28,8 @@ pub(super) async fn query_info(
     request: &QueryInfoRequest,
 ) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
-    let file = file_of(&open)?;
     let limit = request.output_buffer_length as usize;
+    let Some(file) = open.file() else { return pipe_info(request)?.within(limit) };
     let info = match request.info_type {
         InfoType::FILE => {
             file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?
@@ -40,6 +40,22 @@ pub(super) async fn query_info(
         _ => return Err(NtStatus::INVALID_PARAMETER),
     };
     info.within(limit)
+}
+
+/// What a named pipe is asked for: Windows wants to see this before it uses `srvsvc`. MS-FSA 2.1.5.12.
+fn pipe_info(request: &QueryInfoRequest) -> Result<Info, NtStatus> {
+    if (request.info_type, request.info_class) != (InfoType::FILE, FileInfoClass::STANDARD.0) {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
+    // A pipe is there until it is closed, and then it is gone.
+    let info = FileStandardInfo {
+        allocation_size: 4096,
+        end_of_file: 0,
+        number_of_links: 1,
+        delete_pending: true,
+        directory: false,
+    };
+    Ok(Info::whole(|w| info.encode(w)))
 }
 
 /// An answer and the least room it needs.

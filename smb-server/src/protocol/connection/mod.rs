@@ -6,28 +6,28 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::wire::codec::Writer;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
-use crate::wire::ioctl::{CtlCode, IoctlRequest, IoctlResponse};
 use crate::wire::negotiate::NegotiateRequest;
 use crate::wire::session_setup::SessionSetupRequest;
 use crate::wire::smb1_negotiate::Smb1NegotiateRequest;
 use crate::wire::status::NtStatus;
 use crate::wire::transform::TransformHeader;
-use crate::wire::validate_negotiate::ValidateNegotiateInfoRequest;
 
 use super::channel::Channel;
 use super::config::Config;
 use super::credits::Window;
 use super::error::Disconnect;
 use super::intake::{self, Kind, Part};
-use super::message::{Body, Chain, ChainId, Element, Event, Reply, Request, Transmit, Work};
+use super::message::{Body, ChainId, Event, Reply, Transmit};
 use super::negotiate::{self, Negotiated};
 use super::pending::PendingTable;
-use super::reply::{Encoded, Response, Slot};
+use super::reply::Slot;
 use super::session_setup::{Change, Sessions};
+
+mod dispatch;
+mod respond;
 
 /// The machine. See the [module](super) for how to drive it.
 pub struct Connection {
@@ -406,266 +406,6 @@ impl Connection {
         let required = channel.signing_required || (channel.encryption_required && !setup);
         Ok(required.then_some(NtStatus::ACCESS_DENIED))
     }
-
-    /// Decodes what was admitted, answers what concerns the connection, hands out the rest.
-    fn dispatch(
-        &mut self,
-        now: Now,
-        message: &Bytes,
-        parts: &[Part],
-        mut slots: Vec<Slot>,
-        refusals: Vec<Option<NtStatus>>,
-    ) -> Result<(), Disconnect> {
-        let mut elements = Vec::with_capacity(parts.len());
-        let mut budget = self.transfer_max();
-        for ((part, slot), refusal) in parts.iter().zip(&mut slots).zip(refusals) {
-            let bytes = message.slice(part.range.clone());
-            let work = match refusal {
-                Some(status) => {
-                    // Where there is no session there is no key to sign with.
-                    slot.signed &= self.sessions.get(slot.session_id).is_some();
-                    Work::Answered(Reply::error(status))
-                }
-                None => self.work(slot, &bytes, &mut budget)?,
-            };
-            let Slot { session_id, tree_id, related, .. } = *slot;
-            elements.push(Element { session_id, tree_id, related, work, bytes });
-        }
-        if elements.iter().all(|element| matches!(element.work, Work::Answered(_))) {
-            let replies = elements.into_iter().filter_map(|element| match element.work {
-                Work::Answered(reply) => Some(reply),
-                Work::Execute(_) => None,
-            });
-            let replies = replies.collect();
-            self.respond(now.instant, slots, replies);
-            return Ok(());
-        }
-        let id = self.pending.insert(now.instant, slots);
-        self.events.push_back(Event::Execute(Chain { id, elements }));
-        Ok(())
-    }
-
-    /// `budget`: the bytes that the chain may still move. A whole chain gets what one request may
-    /// have, since it is answered in one message.
-    fn work(&self, slot: &Slot, message: &Bytes, budget: &mut u32) -> Result<Work, Disconnect> {
-        if slot.command == Command::ECHO {
-            intake::decode_echo(message)?;
-            return Ok(Work::Answered(Reply::ok(Body::Echo)));
-        }
-        let Some(request) = intake::decode(slot.command, message)? else {
-            return Ok(Work::Answered(Reply::error(NtStatus::INVALID_PARAMETER)));
-        };
-        if let Err(status) = self.check_size(slot, &request, budget) {
-            return Ok(Work::Answered(Reply::error(status)));
-        }
-        match request {
-            Request::Ioctl(ioctl) if ioctl.ctl_code == CtlCode::FSCTL_VALIDATE_NEGOTIATE_INFO => {
-                self.validate_negotiate(&ioctl).map(Work::Answered)
-            }
-            request => Ok(Work::Execute(request)),
-        }
-    }
-
-    /// MS-SMB2 3.3.5.2.5 and the size limits of each command.
-    fn check_size(&self, slot: &Slot, request: &Request, budget: &mut u32) -> Result<(), NtStatus> {
-        let Phase::Negotiated(negotiated) = &self.phase else { return Ok(()) };
-        let size = intake::transfer_size(request);
-        let too_large = size > negotiated.io_size_max;
-        let unpaid =
-            negotiated.is_multi_credit() && slot.credit_charge.max(1) < intake::charge_for(size);
-        if too_large || unpaid {
-            return Err(NtStatus::INVALID_PARAMETER);
-        }
-        *budget = budget.checked_sub(size).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
-        Ok(())
-    }
-
-    fn transfer_max(&self) -> u32 {
-        match &self.phase {
-            Phase::Negotiated(negotiated) => negotiated.io_size_max,
-            _ => 0,
-        }
-    }
-
-    fn validate_negotiate(&self, ioctl: &IoctlRequest) -> Result<Reply, Disconnect> {
-        let Phase::Negotiated(negotiated) = &self.phase else {
-            return Err(Disconnect::Violation("VALIDATE_NEGOTIATE_INFO before NEGOTIATE"));
-        };
-        if negotiated.dialect == Dialect::SMB_3_1_1 {
-            // MS-SMB2 3.3.5.15.12: in 3.1.1 preauthentication integrity does this.
-            return Err(Disconnect::Downgrade("VALIDATE_NEGOTIATE_INFO in 3.1.1"));
-        }
-        let claim = ValidateNegotiateInfoRequest::decode(&ioctl.input)?;
-        let answer = negotiated
-            .validate(&claim)
-            .ok_or(Disconnect::Downgrade("the client asked for something else"))?;
-        let mut output = Vec::new();
-        answer.encode(&mut Writer::new(&mut output));
-        if (ioctl.max_output_response as usize) < output.len() {
-            return Err(Disconnect::Violation("no room for VALIDATE_NEGOTIATE_INFO"));
-        }
-        let IoctlRequest { ctl_code, file_id, .. } = *ioctl;
-        Ok(Reply::ok(Body::Ioctl(IoctlResponse {
-            ctl_code,
-            file_id,
-            output,
-            ..IoctlResponse::default()
-        })))
-    }
-
-    // ---- responses
-
-    fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
-        let command = slots.first().map(|slot| slot.command);
-        let seal_for = slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
-        let ends: Vec<u64> = logoffs(&slots, &replies).collect();
-        let responses = self.responses(slots, replies, seal_for.is_some());
-        self.send(responses, command, seal_for);
-        for session_id in ends {
-            self.sessions.remove(session_id);
-        }
-        self.note_sessions(now);
-    }
-
-    /// Pairs slots and replies, and grants credits: all of them in the last response of a chain.
-    fn responses(&mut self, slots: Vec<Slot>, replies: Vec<Reply>, sealed: bool) -> Vec<Response> {
-        let wanted: u16 = slots.iter().map(credits_wanted).fold(0, u16::saturating_add);
-        let mut credits = Some(self.window.grant(wanted));
-        let mut replies = replies.into_iter();
-        let mut responses: Vec<Response> = slots
-            .into_iter()
-            .map(|slot| {
-                // A command that gave too few replies has failed; the client still gets its answer.
-                let reply =
-                    replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
-                let sign = !sealed && self.must_sign(&slot);
-                Response { slot, reply, credits: 0, sign }
-            })
-            .collect();
-        if let Some(last) = responses.last_mut() {
-            last.credits = credits.take().unwrap_or_default();
-        }
-        responses
-    }
-
-    /// MS-SMB2 3.3.4.1.4: as the request was, or as the session demands.
-    fn must_seal(&self, slot: &Slot) -> bool {
-        let demanded = |channel: &Channel| {
-            channel.encryption_required && slot.command != Command::SESSION_SETUP
-        };
-        slot.sealed || self.sessions.get(slot.session_id).is_some_and(demanded)
-    }
-
-    /// MS-SMB2 3.3.4.1.1.
-    fn must_sign(&self, slot: &Slot) -> bool {
-        self.sessions
-            .get(slot.session_id)
-            .is_some_and(|channel| slot.signed || channel.signing_required)
-    }
-
-    fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
-        if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
-            tracing::debug!(seal_for, "a response is not sent: it cannot be sealed any more");
-            return;
-        }
-        let signers: Vec<Option<u64>> = responses
-            .iter()
-            .map(|response| response.sign.then_some(response.slot.session_id))
-            .collect();
-        let first =
-            responses.first().map(|response| (response.slot.session_id, response.reply.status));
-        let mut encoded = Encoded::new(responses);
-        for (index, signer) in signers.into_iter().enumerate() {
-            let channel = signer.and_then(|session_id| self.sessions.get(session_id));
-            if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))
-                && let Err(error) = channel.signer.sign(message)
-            {
-                tracing::error!(%error, "a response could not be signed and is not sent");
-                return;
-            }
-        }
-        self.hash(command, first, encoded.element_mut(0));
-        let seal =
-            seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
-        match encoded.finish(seal) {
-            Ok(transmit) => {
-                self.queued_bytes = self.queued_bytes.saturating_add(transmit.buffer.len());
-                self.transmits.push_back(transmit);
-            }
-            Err(error) => {
-                tracing::error!(%error, "a response could not be encrypted and is not sent")
-            }
-        }
-    }
-
-    /// Responses that are part of preauthentication integrity, MS-SMB2 3.3.5.4 and 3.3.5.5.
-    fn hash(
-        &mut self,
-        command: Option<Command>,
-        first: Option<(u64, NtStatus)>,
-        message: Option<&mut [u8]>,
-    ) {
-        let (Some(message), Some((session_id, status))) = (message, first) else { return };
-        match (command, &mut self.phase) {
-            (Some(Command::NEGOTIATE), Phase::Negotiated(negotiated)) => {
-                negotiated.preauth.update(message)
-            }
-            (Some(Command::SESSION_SETUP), _) if status == NtStatus::MORE_PROCESSING_REQUIRED => {
-                self.sessions.hash_response(session_id, message);
-            }
-            _ => {}
-        }
-    }
-
-    /// MS-SMB2 3.3.4.2: tells the client that a request takes longer, and under which AsyncId.
-    fn send_interim(&mut self, chain: ChainId) {
-        let async_id = self.next_async_id;
-        let Some(slot) = self.pending.slot_mut(chain) else { return };
-        slot.async_id = Some(async_id);
-        let mut slot = slot.clone();
-        self.next_async_id += 1;
-        let credits =
-            self.window.grant(credits_granted_for(slot.credit_charge, slot.credits_requested));
-        let sealed = self.must_seal(&slot);
-        slot.signed = false;
-        let session_id = slot.session_id;
-        // An interim response is never signed, MS-SMB2 3.3.4.1.1.
-        let response =
-            Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
-        self.send(vec![response], None, sealed.then_some(session_id));
-    }
-
-    /// Keeps the logon deadline up to date.
-    fn note_sessions(&mut self, now: Instant) {
-        match self.sessions.is_empty() {
-            true => self.sessionless_since = self.sessionless_since.or(Some(now)),
-            false => self.sessionless_since = None,
-        }
-    }
-}
-
-/// The SessionIds that a chain of replies brings to their end.
-fn logoffs(slots: &[Slot], replies: &[Reply]) -> impl Iterator<Item = u64> {
-    slots
-        .iter()
-        .zip(replies)
-        .filter(|(slot, reply)| slot.command == Command::LOGOFF && !reply.is_error())
-        .map(|(slot, _)| slot.session_id)
-}
-
-/// The credits a final response asks the window for; the interim response has had its own.
-fn credits_wanted(slot: &Slot) -> u16 {
-    match slot.async_id {
-        Some(_) => 0,
-        None if slot.command == Command::NEGOTIATE => 1,
-        None => credits_granted_for(slot.credit_charge, slot.credits_requested),
-    }
-}
-
-/// MS-SMB2 3.3.1.2 leaves the policy open: give back what was spent and what is asked for beyond
-/// it, up to what the window holds.
-fn credits_granted_for(charge: u16, requested: u16) -> u16 {
-    charge.max(1).saturating_add(requested.saturating_sub(1))
 }
 
 /// What an SMB1 NEGOTIATE is answered as: the SMB2 request that it stands for.

@@ -1,0 +1,166 @@
+//! From replies to bytes: credits, signatures, seals, and what a response changes.
+
+use std::time::Instant;
+
+use crate::wire::header::Command;
+use crate::wire::status::NtStatus;
+
+use crate::protocol::channel::Channel;
+use crate::protocol::message::{ChainId, Reply};
+use crate::protocol::reply::{Encoded, Response, Slot};
+
+use super::{Connection, Phase};
+
+impl Connection {
+    pub(super) fn respond(&mut self, now: Instant, slots: Vec<Slot>, replies: Vec<Reply>) {
+        let command = slots.first().map(|slot| slot.command);
+        let seal_for = slots.iter().find(|slot| self.must_seal(slot)).map(|slot| slot.session_id);
+        let ends: Vec<u64> = logoffs(&slots, &replies).collect();
+        let responses = self.responses(slots, replies, seal_for.is_some());
+        self.send(responses, command, seal_for);
+        for session_id in ends {
+            self.sessions.remove(session_id);
+        }
+        self.note_sessions(now);
+    }
+
+    /// Pairs slots and replies, and grants credits: all of them in the last response of a chain.
+    fn responses(&mut self, slots: Vec<Slot>, replies: Vec<Reply>, sealed: bool) -> Vec<Response> {
+        let wanted: u16 = slots.iter().map(credits_wanted).fold(0, u16::saturating_add);
+        let mut credits = Some(self.window.grant(wanted));
+        let mut replies = replies.into_iter();
+        let mut responses: Vec<Response> = slots
+            .into_iter()
+            .map(|slot| {
+                // A command that gave too few replies has failed; the client still gets its answer.
+                let reply =
+                    replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
+                let sign = !sealed && self.must_sign(&slot);
+                Response { slot, reply, credits: 0, sign }
+            })
+            .collect();
+        if let Some(last) = responses.last_mut() {
+            last.credits = credits.take().unwrap_or_default();
+        }
+        responses
+    }
+
+    /// MS-SMB2 3.3.4.1.4: as the request was, or as the session demands.
+    fn must_seal(&self, slot: &Slot) -> bool {
+        let demanded = |channel: &Channel| {
+            channel.encryption_required && slot.command != Command::SESSION_SETUP
+        };
+        slot.sealed || self.sessions.get(slot.session_id).is_some_and(demanded)
+    }
+
+    /// MS-SMB2 3.3.4.1.1.
+    fn must_sign(&self, slot: &Slot) -> bool {
+        self.sessions
+            .get(slot.session_id)
+            .is_some_and(|channel| slot.signed || channel.signing_required)
+    }
+
+    fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {
+        if seal_for.is_some_and(|session_id| self.sessions.get(session_id).is_none()) {
+            tracing::debug!(seal_for, "a response is not sent: it cannot be sealed any more");
+            return;
+        }
+        let signers: Vec<Option<u64>> = responses
+            .iter()
+            .map(|response| response.sign.then_some(response.slot.session_id))
+            .collect();
+        let first =
+            responses.first().map(|response| (response.slot.session_id, response.reply.status));
+        let mut encoded = Encoded::new(responses);
+        for (index, signer) in signers.into_iter().enumerate() {
+            let channel = signer.and_then(|session_id| self.sessions.get(session_id));
+            if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))
+                && let Err(error) = channel.signer.sign(message)
+            {
+                tracing::error!(%error, "a response could not be signed and is not sent");
+                return;
+            }
+        }
+        self.hash(command, first, encoded.element_mut(0));
+        let seal =
+            seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
+        match encoded.finish(seal) {
+            Ok(transmit) => {
+                self.queued_bytes = self.queued_bytes.saturating_add(transmit.buffer.len());
+                self.transmits.push_back(transmit);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a response could not be encrypted and is not sent")
+            }
+        }
+    }
+
+    /// Responses that are part of preauthentication integrity, MS-SMB2 3.3.5.4 and 3.3.5.5.
+    fn hash(
+        &mut self,
+        command: Option<Command>,
+        first: Option<(u64, NtStatus)>,
+        message: Option<&mut [u8]>,
+    ) {
+        let (Some(message), Some((session_id, status))) = (message, first) else { return };
+        match (command, &mut self.phase) {
+            (Some(Command::NEGOTIATE), Phase::Negotiated(negotiated)) => {
+                negotiated.preauth.update(message)
+            }
+            (Some(Command::SESSION_SETUP), _) if status == NtStatus::MORE_PROCESSING_REQUIRED => {
+                self.sessions.hash_response(session_id, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// MS-SMB2 3.3.4.2: tells the client that a request takes longer, and under which AsyncId.
+    pub(super) fn send_interim(&mut self, chain: ChainId) {
+        let async_id = self.next_async_id;
+        let Some(slot) = self.pending.slot_mut(chain) else { return };
+        slot.async_id = Some(async_id);
+        let mut slot = slot.clone();
+        self.next_async_id += 1;
+        let credits =
+            self.window.grant(credits_granted_for(slot.credit_charge, slot.credits_requested));
+        let sealed = self.must_seal(&slot);
+        slot.signed = false;
+        let session_id = slot.session_id;
+        // An interim response is never signed, MS-SMB2 3.3.4.1.1.
+        let response =
+            Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
+        self.send(vec![response], None, sealed.then_some(session_id));
+    }
+
+    /// Keeps the logon deadline up to date.
+    pub(super) fn note_sessions(&mut self, now: Instant) {
+        match self.sessions.is_empty() {
+            true => self.sessionless_since = self.sessionless_since.or(Some(now)),
+            false => self.sessionless_since = None,
+        }
+    }
+}
+
+/// The SessionIds that a chain of replies brings to their end.
+fn logoffs(slots: &[Slot], replies: &[Reply]) -> impl Iterator<Item = u64> {
+    slots
+        .iter()
+        .zip(replies)
+        .filter(|(slot, reply)| slot.command == Command::LOGOFF && !reply.is_error())
+        .map(|(slot, _)| slot.session_id)
+}
+
+/// The credits a final response asks the window for; the interim response has had its own.
+fn credits_wanted(slot: &Slot) -> u16 {
+    match slot.async_id {
+        Some(_) => 0,
+        None if slot.command == Command::NEGOTIATE => 1,
+        None => credits_granted_for(slot.credit_charge, slot.credits_requested),
+    }
+}
+
+/// MS-SMB2 3.3.1.2 leaves the policy open: give back what was spent and what is asked for beyond
+/// it, up to what the window holds.
+fn credits_granted_for(charge: u16, requested: u16) -> u16 {
+    charge.max(1).saturating_add(requested.saturating_sub(1))
+}
