@@ -35,6 +35,7 @@ impl Connection {
                 // A command that gave too few replies has failed; the client still gets its answer.
                 let reply =
                     replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
+                tracing::trace!(command = %slot.command, message = slot.message_id, status = %reply.status, "response");
                 let sign = !sealed && self.must_sign(&slot);
                 Response { slot, reply, credits: 0, sign }
             })
