@@ -1,7 +1,7 @@
 //! The commands: one handler per command, under the names that `wire` has. A handler takes a decoded
 //! request and gives a reply or an NTSTATUS; it knows nothing of bytes and headers.
 //!
-//! [`run_chain`] carries out the requests of one message in order and [`Context`] is what a handler
+//! [`run_chain`] carries out the requests of one message in order and `Context` is what a handler
 //! sees: the session, the tree connect, and what the request before it in a compound left behind.
 
 mod close;

@@ -12,7 +12,7 @@ use super::path::unix;
 use super::resolve::{Place, Tree, is_empty, place};
 use super::{Attributes, Error, SharePath};
 
-/// An open file or directory of a [`Volume`].
+/// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
 pub struct Handle {
     /// The share's tree, as the user sees it who opened this.
