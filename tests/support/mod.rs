@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod content;
 pub(crate) mod mutate;
 pub(crate) mod need;
+pub(crate) mod requests;
 pub(crate) mod restrict;
 pub(crate) mod server;
 pub(crate) mod session;

@@ -1,4 +1,4 @@
-//! Limits that keep a server from having a ring, put on it for real before it starts.
+//! Limits put on a server for real before it starts: most of them keep it from having a ring.
 #![allow(unsafe_code, reason = "a child process is limited by system calls between fork and exec")]
 
 use std::io;
@@ -8,23 +8,32 @@ use std::process::Command;
 /// An ordinary user without an account of its own.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// Why a server gets no ring.
+/// What is taken from a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restriction {
     /// A filter answers `EPERM` to `io_uring_setup`, as container engines do.
     Seccomp,
     /// An ordinary user (root is not charged) who may not lock any memory.
     Memlock,
+    /// An ordinary user, which root has to become first.
+    Unprivileged,
 }
 
 impl Restriction {
     pub(crate) fn apply(self, command: &mut Command) {
+        if self == Self::Unprivileged {
+            if rustix::process::geteuid().is_root() {
+                command.gid(NOBODY).uid(NOBODY);
+            }
+            return;
+        }
         // SAFETY: between fork and exec these closures make system calls only; they take no lock and
         // allocate nothing. The filter lives on the stack while the kernel copies it.
         unsafe {
             match self {
                 Self::Seccomp => command.pre_exec(forbid_rings),
                 Self::Memlock => command.pre_exec(lock_no_memory).gid(NOBODY).uid(NOBODY),
+                Self::Unprivileged => command,
             };
         }
     }

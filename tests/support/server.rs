@@ -56,10 +56,10 @@ impl Serve {
         self
     }
 
-    /// Starts the server under a limit that leaves it without a ring, its folders its own.
+    /// Starts the server under a limit, its folders its own.
     pub(crate) fn restricted(mut self, restriction: Restriction) -> Self {
         self.restriction = Some(restriction);
-        self.share_owner(NOBODY)
+        if rustix::process::geteuid().is_root() { self.share_owner(NOBODY) } else { self }
     }
 
     /// io_uring where the kernel has it, so that a machine without it still tests everything above the backend.
@@ -139,6 +139,14 @@ impl Server {
         let path = self.root.path().join(name);
         fs::create_dir(&path)?;
         Ok(path)
+    }
+
+    /// The most memory that the server has had in use so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> Result<u64, Failed> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmHWM")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 
     /// Asks the server to stop and waits for it.

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
+use rustix::net::sockopt;
 use usmbd::auth::client::Client;
 
 use super::capture;
@@ -58,6 +59,12 @@ impl Wire {
 
     pub(crate) fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.raw(&framed(message))
+    }
+
+    /// Makes room for little to arrive and gives up sending after `limit`: for a client that does not receive.
+    pub(crate) fn clog(&self, limit: Duration) -> io::Result<()> {
+        sockopt::set_socket_recv_buffer_size(&self.0, 4096)?;
+        self.0.set_write_timeout(Some(limit))
     }
 
     pub(crate) fn no_more(&self) -> io::Result<()> {
@@ -115,8 +122,13 @@ impl Session {
 
     /// Negotiates as recorded in `name` and logs the tests' user in.
     pub(crate) fn log_on(address: SocketAddr, name: &str) -> Result<Self, Failed> {
+        Self::log_on_as(USER, address, name)
+    }
+
+    /// The same for another user, who has the same password.
+    fn log_on_as(user: &str, address: SocketAddr, name: &str) -> Result<Self, Failed> {
         let mut session = Self::negotiate(address, name)?;
-        let mut client = Client::new(USER, "", PASSWORD);
+        let mut client = Client::new(user, "", PASSWORD);
         let answer = session.call(command::SESSION_SETUP, &session_setup(&client.negotiate()))?;
         expect(status(&answer), STATUS_MORE_PROCESSING, "the first SESSION_SETUP")?;
         session.id = u64_at(&answer, 40)?;
@@ -130,15 +142,26 @@ impl Session {
 
     /// On SMB 2.1, with the tests' share connected.
     pub(crate) fn in_share(address: SocketAddr) -> Result<Self, Failed> {
-        let mut session = Self::log_on(address, "dialect-SMB2_10")?;
-        let path = utf16(&format!("\\\\server\\{SHARE}"));
+        Self::of_user(USER, address, SHARE)
+    }
+
+    /// The same for another user, who has the same password, or another share.
+    pub(crate) fn of_user(user: &str, address: SocketAddr, share: &str) -> Result<Self, Failed> {
+        let mut session = Self::log_on_as(user, address, "dialect-SMB2_10")?;
+        session.connect(share)?;
+        Ok(session)
+    }
+
+    /// Connects to a share; the requests that follow go there.
+    pub(crate) fn connect(&mut self, share: &str) -> Result<(), Failed> {
+        let path = utf16(&format!("\\\\server\\{share}"));
         let offset = u16::try_from(HEADER + 8)?;
         let length = u16::try_from(path.len())?;
         let fixed = [9, 0, offset, length].map(u16::to_le_bytes).concat();
-        let answer = session.call(command::TREE_CONNECT, &[fixed, path].concat())?;
+        let answer = self.call(command::TREE_CONNECT, &[fixed, path].concat())?;
         expect(status(&answer), 0, "TREE_CONNECT")?;
-        session.tree = u32_at(&answer, 36)?;
-        Ok(session)
+        self.tree = u32_at(&answer, 36)?;
+        Ok(())
     }
 
     /// A header for the next message of this session.
@@ -159,12 +182,17 @@ impl Session {
 
     /// Sends one request and waits for its final answer.
     pub(crate) fn call(&mut self, command: u16, body: &[u8]) -> Result<Vec<u8>, Failed> {
+        let message = self.request(command, body);
+        self.wire.send(&message)?;
+        self.answer(u64_at(&message, 24)?)?
+            .ok_or_else(|| format!("closed instead of an answer to command {command}").into())
+    }
+
+    /// The next message of this session, to be sent by the caller.
+    pub(crate) fn request(&mut self, command: u16, body: &[u8]) -> Vec<u8> {
         let mut message = self.header(command);
         message.extend_from_slice(body);
-        let id = u64_at(&message, 24)?;
-        self.wire.send(&message)?;
-        self.answer(id)?
-            .ok_or_else(|| format!("closed instead of an answer to command {command}").into())
+        message
     }
 
     /// The final answer to message `id`, whatever comes before it; `None` when the server has closed.
@@ -182,8 +210,7 @@ impl Session {
 
     /// Whether an ECHO is answered; `false` when the server has closed.
     pub(crate) fn echo(&mut self) -> Result<bool, Failed> {
-        let mut message = self.header(command::ECHO);
-        message.extend_from_slice(&[4, 0, 0, 0]);
+        let message = self.request(command::ECHO, &[4, 0, 0, 0]);
         let id = u64_at(&message, 24)?;
         // A server that closed while this was sent shows it in the answer that is missing.
         let _ = self.wire.send(&message);
@@ -247,7 +274,7 @@ fn security_buffer(message: &[u8]) -> Option<&[u8]> {
     message.get(start..start + field(HEADER + 6)?)
 }
 
-fn expect(found: u32, expected: u32, what: &str) -> Result<(), Failed> {
+pub(crate) fn expect(found: u32, expected: u32, what: &str) -> Result<(), Failed> {
     if found == expected {
         Ok(())
     } else {

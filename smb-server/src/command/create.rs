@@ -210,14 +210,27 @@ async fn create_file(
     identity: Option<&Arc<Identity>>,
     wanted: Wanted,
 ) -> Result<Answer, NtStatus> {
+    let sharing = &context.server.sharing;
     for _ in 0..RACES_MAX {
+        let deletions = sharing.deletions();
         let (opened, access) = open(share, identity, &wanted).await?;
         let metadata = opened.handle.metadata().await?;
-        let granted_access = settle(&opened, &wanted, &metadata, access).await?;
+        let granted_access = match settle(&opened, &wanted, &metadata, access).await {
+            Ok(access) => access,
+            // A name that is being removed, or has been, cannot be removed: not the reason to give.
+            Err(_) if sharing.is_delete_pending(opened.handle.id()) => {
+                return Err(NtStatus::DELETE_PENDING);
+            }
+            Err(_) if !opened.handle.has_its_name().await? => continue,
+            Err(status) => return Err(status),
+        };
         let share_access = wanted.request.share_access;
-        let entered = context.server.sharing.enter(&opened.handle, granted_access, share_access);
+        let entered = sharing.enter(&opened.handle, granted_access, share_access);
         let ticket = entered.map_err(conflict)?;
-        if opened.action == Action::Opened && opened.handle.is_unlinked().await? {
+        // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
+        let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
+        let deleted = sharing.deletions() != deletions && !opened.handle.has_its_name().await?;
+        if unlinked || deleted {
             continue;
         }
         let response = finish(&opened, &wanted, metadata).await?;

@@ -16,6 +16,8 @@ use super::lock;
 pub struct Sharing {
     files: Mutex<HashMap<FileKey, Openers>>,
     next_id: AtomicU64,
+    /// Deletions so far.
+    deletions: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,12 @@ impl Sharing {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         openers.list.push(Opener { id, access, share, handle: Arc::clone(handle) });
         Ok(Ticket { sharing: Arc::clone(self), file, id })
+    }
+
+    /// How many files' deletions have been completed. While this stays the same, none has lost its name so.
+    #[must_use]
+    pub fn deletions(&self) -> u64 {
+        self.deletions.load(Ordering::Acquire)
     }
 
     /// Whether an open file is to be deleted.
@@ -167,6 +175,8 @@ impl Drop for Ticket {
 
 impl Drop for Deletion {
     fn drop(&mut self) {
+        // Counted first: who finds the file free again must see that it was deleted.
+        self.sharing.deletions.fetch_add(1, Ordering::Release);
         lock(&self.sharing.files).remove(&self.file);
     }
 }

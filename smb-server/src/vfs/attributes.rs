@@ -88,8 +88,9 @@ impl Attributes {
         }
         let mode = u32::from(stat.stx_mode) & 0o7777;
         // The kernel lets nobody but root change extended attributes of what he may not write, not
-        // even the owner: so these come before READONLY, and after the end of an earlier one.
-        if mode & OWNER_WRITE == 0 {
+        // even the owner: so these come before READONLY, and after the end of an earlier one. Who is to
+        // set READONLY and does not own the file learns that here, before anything has changed.
+        if mode & OWNER_WRITE == 0 || self.contains(Self::READONLY) {
             file.chmod(mode | OWNER_WRITE).await?;
         }
         self.write_xattr(file).await?;

@@ -182,6 +182,21 @@ impl Handle {
         Ok(self.file.statx(StatxFlags::NLINK).await?.stx_nlink == 0)
     }
 
+    /// Whether the name it was opened by still leads to it. Others may, if this one does not.
+    ///
+    /// # Errors
+    /// Those of looking the name up.
+    pub async fn has_its_name(&self) -> Result<bool, Error> {
+        if self.is_root() {
+            return Ok(true);
+        }
+        match self.place().await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound | Error::PathNotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the file system would let the user read or write the contents.
     pub async fn may(&self, access: Access) -> bool {
         self.file.access(access).await.is_ok()

@@ -1,0 +1,248 @@
+//! Requests of the raw client with every field in the test's hand, and what their answers say.
+
+use libtest_mimic::Failed;
+
+use super::Outcome;
+use super::session::{HEADER, Session, command, expect, status, u32_at, utf16};
+
+pub(crate) type FileId = [u8; 16];
+
+/// MS-SMB2 2.2.13.1.1.
+pub(crate) mod access {
+    pub(crate) const WRITE_DATA: u32 = 0x02;
+    pub(crate) const APPEND_DATA: u32 = 0x04;
+    pub(crate) const DELETE: u32 = 0x0001_0000;
+    pub(crate) const READ: u32 = 0x0012_0089;
+    pub(crate) const READ_AND_WRITE: u32 = 0x0012_019f;
+    pub(crate) const ALL: u32 = 0x001f_01ff;
+    pub(crate) const READ_ATTRIBUTES: u32 = 0x80;
+    pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
+    pub(crate) const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
+}
+
+/// MS-ERREF 2.3.
+pub(crate) mod nt {
+    pub(crate) const SUCCESS: u32 = 0;
+    pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
+    pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+    pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;
+    pub(crate) const DIRECTORY_NOT_EMPTY: u32 = 0xc000_0101;
+    pub(crate) const CANNOT_DELETE: u32 = 0xc000_0121;
+}
+
+/// MS-FSCC 2.6.
+pub(crate) mod attribute {
+    pub(crate) const READONLY: u32 = 0x01;
+    pub(crate) const HIDDEN: u32 = 0x02;
+    pub(crate) const ARCHIVE: u32 = 0x20;
+    pub(crate) const NORMAL: u32 = 0x80;
+}
+
+const DIRECTORY_FILE: u32 = 1;
+const DELETE_ON_CLOSE: u32 = 0x1000;
+const OPEN: u32 = 1;
+const OPEN_IF: u32 = 3;
+const SHARE_ALL: u32 = 7;
+/// CREATE's body up to the name, MS-SMB2 2.2.13.
+const CREATE_FIXED: usize = 56;
+
+/// A CREATE of what exists, which lets others do everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Create<'a> {
+    name: &'a str,
+    access: u32,
+    share: u32,
+    disposition: u32,
+    options: u32,
+    asks_maximum: bool,
+}
+
+impl<'a> Create<'a> {
+    pub(crate) fn open(name: &'a str, access: u32) -> Self {
+        let (share, disposition, options) = (SHARE_ALL, OPEN, 0);
+        Self { name, access, share, disposition, options, asks_maximum: false }
+    }
+
+    pub(crate) fn exclusive(self) -> Self {
+        Self { share: 0, ..self }
+    }
+
+    pub(crate) fn or_create(self) -> Self {
+        Self { disposition: OPEN_IF, ..self }
+    }
+
+    pub(crate) fn directory(self) -> Self {
+        Self { options: self.options | DIRECTORY_FILE, ..self }
+    }
+
+    pub(crate) fn delete_on_close(self) -> Self {
+        Self { options: self.options | DELETE_ON_CLOSE, ..self }
+    }
+
+    pub(crate) fn body(&self) -> Result<Vec<u8>, Failed> {
+        let mut name = utf16(self.name);
+        let length = u16::try_from(name.len())?;
+        // The contexts begin at a multiple of eight, and the variable part is never empty.
+        name.resize(name.len().next_multiple_of(8).max(8), 0);
+        let contexts = if self.asks_maximum { maximal_access_context() } else { Vec::new() };
+        let mut contexts_at = 0;
+        if self.asks_maximum {
+            contexts_at = u32::try_from(HEADER + CREATE_FIXED + name.len())?;
+        }
+        let mut body = vec![57, 0, 0, 0];
+        body.extend_from_slice(&2_u32.to_le_bytes()); // impersonation
+        body.extend_from_slice(&[0; 16]);
+        for field in [self.access, 0, self.share, self.disposition, self.options] {
+            body.extend_from_slice(&field.to_le_bytes());
+        }
+        body.extend_from_slice(&u16::try_from(HEADER + CREATE_FIXED)?.to_le_bytes());
+        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(&contexts_at.to_le_bytes());
+        body.extend_from_slice(&u32::try_from(contexts.len())?.to_le_bytes());
+        Ok([body, name, contexts].concat())
+    }
+}
+
+/// MS-SMB2 2.2.13.2.5, without a timestamp: a name and no data.
+fn maximal_access_context() -> Vec<u8> {
+    let mut context = vec![0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    context.extend_from_slice(b"MxAc\0\0\0\0");
+    context
+}
+
+impl Session {
+    /// The FileId, or the status that refused it.
+    pub(crate) fn open(&mut self, create: Create<'_>) -> Result<Result<FileId, u32>, Failed> {
+        let answer = self.call(command::CREATE, &create.body()?)?;
+        if status(&answer) == nt::SUCCESS {
+            Ok(Ok(file_id(&answer)?))
+        } else {
+            Ok(Err(status(&answer)))
+        }
+    }
+
+    /// An open that must succeed.
+    pub(crate) fn opened(&mut self, create: Create<'_>) -> Result<FileId, Failed> {
+        self.open(create)?
+            .map_err(|status| format!("opening {:?}: {status:#010x}", create.name).into())
+    }
+
+    /// An open that must be refused in this way.
+    pub(crate) fn refused(&mut self, create: Create<'_>, with: u32) -> Outcome {
+        match self.open(create)? {
+            Ok(_) => {
+                Err(format!("{:?} was opened with access {:#x}", create.name, create.access).into())
+            }
+            Err(status) => expect(status, with, create.name),
+        }
+    }
+
+    /// What the server says the user could have of an existing file: its answer to an MxAc context.
+    pub(crate) fn maximal_access(&mut self, name: &str) -> Result<u32, Failed> {
+        let create = Create { asks_maximum: true, ..Create::open(name, access::READ_ATTRIBUTES) };
+        let answer = self.call(command::CREATE, &create.body()?)?;
+        expect(status(&answer), nt::SUCCESS, name)?;
+        self.close(file_id(&answer)?)?;
+        let context = usize::try_from(u32_at(&answer, HEADER + 80)?)?;
+        let data = u32_at(&answer, context + 8)? >> 16; // DataOffset, behind a reserved field
+        let data = context + usize::try_from(data)?;
+        expect(u32_at(&answer, data)?, nt::SUCCESS, "the QueryStatus")?;
+        u32_at(&answer, data + 4)
+    }
+
+    pub(crate) fn close(&mut self, file: FileId) -> Outcome {
+        let answer = self.call(command::CLOSE, &close(file))?;
+        expect(status(&answer), nt::SUCCESS, "CLOSE")
+    }
+
+    pub(crate) fn write(&mut self, file: FileId, offset: u64, data: &[u8]) -> Result<u32, Failed> {
+        Ok(status(&self.call(command::WRITE, &write(file, offset, data)?)?))
+    }
+
+    /// FileDispositionInformation: the file is to be deleted.
+    pub(crate) fn mark_deleted(&mut self, file: FileId) -> Result<u32, Failed> {
+        self.set_info(file, 13, &[1])
+    }
+
+    /// FileRenameInformation, to a name that is free.
+    pub(crate) fn rename(&mut self, file: FileId, to: &str) -> Result<u32, Failed> {
+        let to = utf16(to);
+        let length = u32::try_from(to.len())?.to_le_bytes();
+        self.set_info(file, 10, &[&[0; 16], &length[..], &to].concat())
+    }
+
+    /// FileBasicInformation: attributes, and the times left alone.
+    pub(crate) fn set_attributes(&mut self, file: FileId, attributes: u32) -> Result<u32, Failed> {
+        self.set_info(file, 4, &[&[0; 32][..], &attributes.to_le_bytes(), &[0; 4]].concat())
+    }
+
+    /// The attributes in FileBasicInformation.
+    pub(crate) fn attributes(&mut self, file: FileId) -> Result<u32, Failed> {
+        u32_at(&self.query_info(file, 4)?, 32)
+    }
+
+    /// FileAccessInformation: what the open was granted.
+    pub(crate) fn granted(&mut self, file: FileId) -> Result<u32, Failed> {
+        u32_at(&self.query_info(file, 8)?, 0)
+    }
+
+    fn set_info(&mut self, file: FileId, class: u8, data: &[u8]) -> Result<u32, Failed> {
+        let mut body = vec![33, 0, 1, class];
+        body.extend_from_slice(&u32::try_from(data.len())?.to_le_bytes());
+        body.extend_from_slice(&[96, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend_from_slice(&file);
+        body.extend_from_slice(data);
+        Ok(status(&self.call(command::SET_INFO, &body)?))
+    }
+
+    fn query_info(&mut self, file: FileId, class: u8) -> Result<Vec<u8>, Failed> {
+        let mut body = vec![41, 0, 1, class];
+        body.extend_from_slice(&1024_u32.to_le_bytes());
+        body.extend_from_slice(&[0; 16]); // no input
+        body.extend_from_slice(&file);
+        let answer = self.call(command::QUERY_INFO, &body)?;
+        expect(status(&answer), nt::SUCCESS, "QUERY_INFO")?;
+        Ok(answer.get(HEADER + 8..).unwrap_or_default().to_vec())
+    }
+}
+
+pub(crate) fn close(file: FileId) -> Vec<u8> {
+    [&[24, 0, 0, 0, 0, 0, 0, 0], &file[..]].concat()
+}
+
+pub(crate) fn read(file: FileId, offset: u64, length: u32) -> Vec<u8> {
+    let mut body = vec![49, 0, 80, 0];
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(&offset.to_le_bytes());
+    body.extend_from_slice(&file);
+    body.extend_from_slice(&[0; 17]);
+    body
+}
+
+pub(crate) fn write(file: FileId, offset: u64, data: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut body = vec![49, 0, 112, 0];
+    body.extend_from_slice(&u32::try_from(data.len())?.to_le_bytes());
+    body.extend_from_slice(&offset.to_le_bytes());
+    body.extend_from_slice(&file);
+    body.extend_from_slice(&[0; 16]);
+    body.extend_from_slice(data);
+    Ok(body)
+}
+
+/// A listing in FileIdBothDirectoryInformation.
+pub(crate) fn query_directory(folder: FileId, pattern: &str) -> Result<Vec<u8>, Failed> {
+    let pattern = utf16(pattern);
+    let mut body = vec![33, 0, 37, 0, 0, 0, 0, 0];
+    body.extend_from_slice(&folder);
+    body.extend_from_slice(&96_u16.to_le_bytes());
+    body.extend_from_slice(&u16::try_from(pattern.len())?.to_le_bytes());
+    body.extend_from_slice(&65_536_u32.to_le_bytes());
+    body.extend_from_slice(&pattern);
+    Ok(body)
+}
+
+/// The FileId in a CREATE response.
+pub(crate) fn file_id(answer: &[u8]) -> Result<FileId, Failed> {
+    let id = answer.get(HEADER + 64..HEADER + 80).ok_or("a CREATE response without a FileId")?;
+    Ok(id.try_into()?)
+}
