@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::child::Running;
 use support::content::{same_file, write_file};
+use support::session::{Session, command, utf16};
 use support::{Client, Need, Outcome, Serve, Server};
 
 /// nobody, who owns nothing else here.
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             &[Need::Smbclient],
             stop_busy,
         ),
+        support::trial("a second SIGTERM ends a server that waits for a client", &[], stop_twice),
         support::trial("a port in use is named in the error", &[], port_in_use),
         support::trial("a share without a folder is named in the error", &[], no_folder),
         support::served(
@@ -67,6 +69,35 @@ fn stop_busy() -> Outcome {
     }
     expect_zero(&mut server)?;
     if client.finish()?.succeeded() { same_file(&local.join("f"), &stored) } else { Ok(()) }
+}
+
+/// A client that takes no responses holds the stop up; a second signal does not wait for it.
+fn stop_twice() -> Outcome {
+    const CHUNK: usize = 64 * 1024;
+    const SIGTERM_STATUS: i32 = 128 + 15;
+    let mut server = Serve::new().start()?;
+    fs::File::create(server.folder().join("f"))?.set_len(1 << 20)?;
+    let mut session = Session::in_share(server.address)?;
+    let file = session.create(&utf16("f"), false)?.map_err(|status| format!("{status:#x}"))?;
+    // More than the sockets' buffers hold.
+    for _ in 0..400 {
+        let mut request = session.header(command::READ);
+        request.extend_from_slice(&[49, 0, 0, 0]);
+        request.extend_from_slice(&u32::try_from(CHUNK)?.to_le_bytes());
+        request.extend_from_slice(&[0; 8]); // from the beginning
+        request.extend_from_slice(&file);
+        request.extend_from_slice(&[0; 17]); // no minimum, no channel
+        session.wire.send(&request)?;
+    }
+    thread::sleep(Duration::from_millis(500));
+    server.ask_to_stop()?;
+    thread::sleep(Duration::from_millis(500));
+    server.check_alive().map_err(|_| "the first signal did not wait for the client")?;
+    let status = server.terminate(Duration::from_secs(5))?;
+    match status.code() {
+        Some(SIGTERM_STATUS) => Ok(()),
+        _ => Err(server.explain(&format!("ended with {status}").into())),
+    }
 }
 
 fn port_in_use() -> Outcome {

@@ -149,11 +149,16 @@ impl Server {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
-    /// Asks the server to stop and waits for it.
-    pub(crate) fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, Failed> {
+    /// Sends SIGTERM.
+    pub(crate) fn ask_to_stop(&self) -> Outcome {
         let pid =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-        kill_process(pid, Signal::TERM)?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Asks the server to stop and waits for it.
+    pub(crate) fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, Failed> {
+        self.ask_to_stop()?;
         child::wait(&mut self.child, limit)?
             .ok_or_else(|| format!("still running {limit:?} after SIGTERM").into())
     }
