@@ -266,7 +266,8 @@ fn delete_full_folder(server: &Server) -> Outcome {
 
 fn hidden_contents(server: &Server) -> Outcome {
     let mut session = in_share(server)?;
-    let make: [(&str, fn(&Path) -> Outcome); 3] = [
+    type Make = fn(&Path) -> Outcome;
+    let make: [(&str, Make); 3] = [
         ("colon", |folder| Ok(fs::write(folder.join("a:b"), "contents")?)),
         ("fifo", |folder| {
             let mode = Mode::from_raw_mode(0o644);
