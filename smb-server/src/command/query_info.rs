@@ -133,6 +133,11 @@ async fn file_info(
         FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
         FileInfoClass::ATTRIBUTE_TAG => Info::whole(|w| about.attribute_tag().encode(w)),
         FileInfoClass::ID => Info::whole(|w| about.id().encode(w)),
+        // MS-FSA 2.1.5.12.12: extended attributes are not offered yet, so no file has any.
+        FileInfoClass::FULL_EA if open.may(AccessMask::READ_EA) => {
+            return Err(NtStatus::NO_EAS_ON_FILE);
+        }
+        FileInfoClass::FULL_EA => return Err(NtStatus::ACCESS_DENIED),
         FileInfoClass::ALTERNATE_NAME => {
             let name = about.alternate_name().ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
             Info::with_tail(FileNameInfo::FIXED, |w| name.encode(w))
