@@ -368,7 +368,7 @@ fn read_flood(server: &Server) -> Outcome {
     for _ in 0..100 {
         flood.echo()?;
     }
-    flood.wire.clog(Duration::from_secs(1))?;
+    flood.wire.send_limit(Duration::from_secs(1))?;
     let before = server.peak_memory()?;
     let mut sent = 0;
     for _ in 0..COUNT {
@@ -387,7 +387,7 @@ fn echo_flood(server: &Server) -> Outcome {
     const TIME: Duration = Duration::from_secs(5);
     let mut flood = Session::negotiate(server.address, "dialect-SMB2_10")?;
     let mut other = in_share(server)?;
-    flood.wire.clog(Duration::from_secs(1))?;
+    flood.wire.send_limit(Duration::from_secs(1))?;
     // The credits for what follows: 64 with each of these, which need no answer.
     for _ in 0..16 {
         let echo = flood.request(command::ECHO, &[4, 0, 0, 0]);
@@ -434,6 +434,7 @@ fn check_growth(server: &Server, before: u64, limit: u64) -> Outcome {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(1) {
         let growth = server.peak_memory()?.saturating_sub(before);
+
         ensure(growth < limit, || format!("the server's memory grew by {} MiB", growth >> 20))?;
         thread::sleep(Duration::from_millis(20));
     }
