@@ -292,7 +292,7 @@ fn hidden_contents(server: &Server) -> Outcome {
 fn create_and_logoff(server: &Server) -> Outcome {
     for round in 0..40 {
         let mut session = in_share(server)?;
-        create_and(server, &mut session, command::LOGOFF, &format!("file{round}"))?;
+        create_and(server, &mut session, command::LOGOFF, round)?;
     }
     Ok(())
 }
@@ -300,23 +300,28 @@ fn create_and_logoff(server: &Server) -> Outcome {
 fn create_and_disconnect(server: &Server) -> Outcome {
     let mut session = in_share(server)?;
     for round in 0..40 {
-        create_and(server, &mut session, command::TREE_DISCONNECT, &format!("file{round}"))?;
+        create_and(server, &mut session, command::TREE_DISCONNECT, round)?;
         session.connect(SHARE)?;
     }
     Ok(())
 }
 
-/// Sends an exclusive CREATE and, in the same segment, what ends its session or tree connect. Once both are answered,
-/// somebody else can open the file exclusively.
-fn create_and(server: &Server, session: &mut Session, end: u16, name: &str) -> Outcome {
-    let create = Create::open(name, access::ALL).or_create().exclusive();
+/// Sends an exclusive CREATE and, in the same segment, what ends its session or tree connect. Once both are answered the
+/// file is closed, with all that goes with it, and somebody else can open it exclusively.
+fn create_and(server: &Server, session: &mut Session, end: u16, round: u8) -> Outcome {
+    let name = format!("file{round}");
+    let wanted = Create::open(&name, access::ALL).or_create().exclusive();
+    let goes = round % 2 == 0;
+    let create = if goes { wanted.delete_on_close() } else { wanted };
     let first = framed(&session.request(command::CREATE, &create.body()?));
     let second = framed(&session.request(end, &[4, 0, 0, 0]));
     session.wire.raw(&[first, second].concat())?;
     for _ in 0..2 {
         session.wire.receive()?.ok_or("closed instead of an answer")?;
     }
-    in_share(server)?.opened(create).map(drop)
+    let is_there = server.folder().join(&name).exists();
+    ensure(!(goes && is_there), || format!("{name} was not deleted on close"))?;
+    in_share(server)?.opened(wanted).map(drop)
 }
 
 fn appends(server: &Server) -> Outcome {
