@@ -293,7 +293,7 @@ fn hidden_contents(server: &Server) -> Outcome {
 fn create_and_logoff(server: &Server) -> Outcome {
     for round in 0..40 {
         let mut session = in_share(server)?;
-        create_and(server, &mut session, command::LOGOFF, &format!("file{round}"))?;
+        create_and(server, &mut session, command::LOGOFF, round)?;
     }
     Ok(())
 }
@@ -301,23 +301,28 @@ fn create_and_logoff(server: &Server) -> Outcome {
 fn create_and_disconnect(server: &Server) -> Outcome {
     let mut session = in_share(server)?;
     for round in 0..40 {
-        create_and(server, &mut session, command::TREE_DISCONNECT, &format!("file{round}"))?;
+        create_and(server, &mut session, command::TREE_DISCONNECT, round)?;
         session.connect(SHARE)?;
     }
     Ok(())
 }
 
-/// Sends an exclusive CREATE and, in the same segment, what ends its session or tree connect. Once both are answered,
-/// somebody else can open the file exclusively.
-fn create_and(server: &Server, session: &mut Session, end: u16, name: &str) -> Outcome {
-    let create = Create::open(name, access::ALL).or_create().exclusive();
+/// Sends an exclusive CREATE and, in the same segment, what ends its session or tree connect. Once both are answered the
+/// file is closed, with all that goes with it, and somebody else can open it exclusively.
+fn create_and(server: &Server, session: &mut Session, end: u16, round: u8) -> Outcome {
+    let name = format!("file{round}");
+    let wanted = Create::open(&name, access::ALL).or_create().exclusive();
+    let goes = round % 2 == 0;
+    let create = if goes { wanted.delete_on_close() } else { wanted };
     let first = framed(&session.request(command::CREATE, &create.body()?));
     let second = framed(&session.request(end, &[4, 0, 0, 0]));
     session.wire.raw(&[first, second].concat())?;
     for _ in 0..2 {
         session.wire.receive()?.ok_or("closed instead of an answer")?;
     }
-    in_share(server)?.opened(create).map(drop)
+    let is_there = server.folder().join(&name).exists();
+    ensure(!(goes && is_there), || format!("{name} was not deleted on close"))?;
+    in_share(server)?.opened(wanted).map(drop)
 }
 
 fn appends(server: &Server) -> Outcome {
@@ -369,7 +374,7 @@ fn read_flood(server: &Server) -> Outcome {
     for _ in 0..100 {
         flood.echo()?;
     }
-    flood.wire.clog(Duration::from_secs(1))?;
+    flood.wire.send_limit(Duration::from_secs(1))?;
     let before = server.peak_memory()?;
     let mut sent = 0;
     for _ in 0..COUNT {
@@ -388,7 +393,7 @@ fn echo_flood(server: &Server) -> Outcome {
     const TIME: Duration = Duration::from_secs(5);
     let mut flood = Session::negotiate(server.address, "dialect-SMB2_10")?;
     let mut other = in_share(server)?;
-    flood.wire.clog(Duration::from_secs(1))?;
+    flood.wire.send_limit(Duration::from_secs(1))?;
     // The credits for what follows: 64 with each of these, which need no answer.
     for _ in 0..16 {
         let echo = flood.request(command::ECHO, &[4, 0, 0, 0]);
@@ -435,6 +440,7 @@ fn check_growth(server: &Server, before: u64, limit: u64) -> Outcome {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(1) {
         let growth = server.peak_memory()?.saturating_sub(before);
+
         ensure(growth < limit, || format!("the server's memory grew by {} MiB", growth >> 20))?;
         thread::sleep(Duration::from_millis(20));
     }

@@ -7,7 +7,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use rustix::net::sockopt;
 use usmbd::auth::client::Client;
 
 use super::capture;
@@ -61,9 +60,8 @@ impl Wire {
         self.raw(&framed(message))
     }
 
-    /// Makes room for little to arrive and gives up sending after `limit`: for a client that does not receive.
-    pub(crate) fn clog(&self, limit: Duration) -> io::Result<()> {
-        sockopt::set_socket_recv_buffer_size(&self.0, 4096)?;
+    /// How long a message may wait for the server to take it.
+    pub(crate) fn send_limit(&self, limit: Duration) -> io::Result<()> {
         self.0.set_write_timeout(Some(limit))
     }
 
