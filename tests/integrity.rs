@@ -312,7 +312,7 @@ fn create_and_disconnect(server: &Server) -> Outcome {
 fn create_and(server: &Server, session: &mut Session, end: u16, round: u8) -> Outcome {
     let name = format!("file{round}");
     let wanted = Create::open(&name, access::ALL).or_create().exclusive();
-    let goes = round % 2 == 0;
+    let goes = round.is_multiple_of(2);
     let create = if goes { wanted.delete_on_close() } else { wanted };
     let first = framed(&session.request(command::CREATE, &create.body()?));
     let second = framed(&session.request(end, &[4, 0, 0, 0]));
