@@ -1,6 +1,6 @@
 //! Deterministic file contents, and comparisons that say where two files or trees part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,20 @@ pub(crate) fn tree(folder: &Path) -> Result<BTreeMap<PathBuf, bool>, Failed> {
         }
     }
     Ok(found)
+}
+
+/// The names in a folder.
+pub(crate) fn names(folder: &Path) -> Result<BTreeSet<String>, Failed> {
+    let entries = fs::read_dir(folder)?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+pub(crate) fn expect_names(folder: &Path, expected: &[&str]) -> Outcome {
+    let found = names(folder)?;
+    if found.iter().eq(expected.iter().collect::<BTreeSet<_>>()) {
+        return Ok(());
+    }
+    Err(format!("expected {expected:?} in {}, found {found:?}", folder.display()).into())
 }
 
 fn open(path: &Path) -> Result<File, Failed> {

@@ -67,3 +67,8 @@ fn still_serving(server: &mut Server) -> Outcome {
     Client::new(server).run("ls")?.success()?;
     server.check_no_panic()
 }
+
+/// What has to be so, and what it means if it is not.
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}

@@ -1,0 +1,199 @@
+//! What users may do with files that are not theirs, and with the READONLY attribute: tried over raw SMB, since
+//! smbclient asks for little at a time and shows less.
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::ExitCode;
+
+use libtest_mimic::Failed;
+use support::content::expect_names;
+use support::requests::{Create, access, attribute, nt};
+use support::restrict::{NOBODY, Restriction};
+use support::server::{PASSWORD, SHARE};
+use support::session::{Session, expect};
+use support::{Need, Outcome, Serve, Server, ensure};
+
+/// An account of every unix that nothing else here works as.
+const DAEMON: u32 = 1;
+
+fn main() -> ExitCode {
+    let unprivileged = || Serve::new().restricted(Restriction::Unprivileged);
+    let trial = |name, body: fn(&Server) -> Outcome| {
+        support::served(name, &[Need::Root], with_accounts(), body)
+    };
+    support::run(vec![
+        support::served(
+            "an unprivileged server's users set READONLY and clear it",
+            &[],
+            unprivileged(),
+            read_only_attribute,
+        ),
+        support::served(
+            "READONLY that may not be set changes nothing",
+            &[Need::Root],
+            unprivileged(),
+            read_only_refused,
+        ),
+        trial("DELETE is not granted in another's folder", delete_in_foreign_folder),
+        trial("in a sticky folder only the owner gets DELETE", sticky_folder),
+        trial("the maximal access is no more than there is", maximal_access),
+    ])
+}
+
+/// Two users who work as the unix accounts of their names.
+fn with_accounts() -> Serve {
+    let user = |name| format!("--user={name}:{PASSWORD}");
+    Serve::new().argument(&user("nobody")).argument(&user("daemon"))
+}
+
+fn in_share(server: &Server) -> Result<Session, Failed> {
+    Session::in_share(server.address)
+}
+
+fn mode(path: &Path) -> Result<u32, Failed> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+}
+
+fn expect_mode(path: &Path, expected: u32) -> Outcome {
+    let found = mode(path)?;
+    ensure(found == expected, || format!("mode {found:o} instead of {expected:o}"))
+}
+
+/// Attributes that live in an extended attribute, which only who may write can change, together with the one that takes
+/// the permission to write.
+fn read_only_attribute(server: &Server) -> Outcome {
+    let path = server.folder().join("file");
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::ALL).or_create())?;
+    let all = attribute::READONLY | attribute::HIDDEN | attribute::ARCHIVE;
+    for (attributes, shown, mode) in [
+        (all, all, 0o444),
+        // Again, and with one less, while it is read-only.
+        (attribute::READONLY, attribute::READONLY, 0o444),
+        (attribute::HIDDEN, attribute::HIDDEN, 0o644),
+        (attribute::NORMAL, attribute::NORMAL, 0o644),
+    ] {
+        let set = session.set_attributes(file, attributes)?;
+        expect(set, nt::SUCCESS, &format!("setting {attributes:#x}"))?;
+        expect(session.attributes(file)?, shown, "the attributes read back")?;
+        // The permission comes back for the owner alone.
+        expect_mode(&path, mode)?;
+    }
+    expect(session.write(file, 0, b"contents")?, nt::SUCCESS, "WRITE")?;
+    session.close(file)
+}
+
+/// A file that everybody may write and somebody else owns: its extended attributes can be changed, its mode cannot.
+fn read_only_refused(server: &Server) -> Outcome {
+    let path = server.folder().join("theirs");
+    fs::write(&path, "contents")?;
+    chown(&path, Some(DAEMON), Some(DAEMON))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("theirs", access::READ_AND_WRITE))?;
+    let before = session.attributes(file)?;
+    let set = session.set_attributes(file, attribute::READONLY | attribute::HIDDEN)?;
+    expect(set, nt::ACCESS_DENIED, "READONLY on another's file")?;
+    expect(session.attributes(file)?, before, "the attributes after a refusal")?;
+    expect_mode(&path, 0o666)
+}
+
+/// A folder of `daemon`'s, 0755, with a file that all may read and one that nobody else may.
+fn foreign_folder(server: &Server) -> Outcome {
+    let folder = server.folder().join("theirs");
+    fs::create_dir(&folder)?;
+    chown(&folder, Some(DAEMON), Some(DAEMON))?;
+    for (name, mode) in [("public", 0o644), ("private", 0o600)] {
+        let path = folder.join(name);
+        fs::write(&path, "contents")?;
+        chown(&path, Some(DAEMON), Some(DAEMON))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+    }
+    Ok(fs::set_permissions(&folder, Permissions::from_mode(0o755))?)
+}
+
+fn delete_in_foreign_folder(server: &Server) -> Outcome {
+    foreign_folder(server)?;
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    for name in ["theirs\\public", "theirs\\private"] {
+        for wanted in [access::DELETE, access::DELETE | access::READ_ATTRIBUTES, access::ALL] {
+            nobody.refused(Create::open(name, wanted), nt::ACCESS_DENIED)?;
+            nobody.refused(Create::open(name, wanted).exclusive(), nt::ACCESS_DENIED)?;
+        }
+        let most = Create::open(name, access::DELETE | access::MAXIMUM_ALLOWED);
+        nobody.refused(most.delete_on_close().exclusive(), nt::ACCESS_DENIED)?;
+    }
+    let most = Create::open("theirs\\public", access::MAXIMUM_ALLOWED);
+    nobody.refused(most.delete_on_close(), nt::ACCESS_DENIED)?;
+    let file = nobody.opened(most)?;
+    ensure(nobody.granted(file)? & access::DELETE == 0, || "MAXIMUM_ALLOWED gave DELETE".into())?;
+    expect(nobody.mark_deleted(file)?, nt::ACCESS_DENIED, "the disposition")?;
+    expect(nobody.rename(file, "mine")?, nt::ACCESS_DENIED, "the rename")?;
+    nobody.close(file)?;
+    // What may be had of it excludes its owner from nothing.
+    nobody.opened(Create::open("theirs\\private", access::READ_ATTRIBUTES).exclusive())?;
+    owner_deletes(server)
+}
+
+/// The owner of the private file can write it and delete it, whoever else has tried to open it.
+fn owner_deletes(server: &Server) -> Outcome {
+    let mut owner = Session::of_user("daemon", server.address, SHARE)?;
+    let file = owner.opened(Create::open("theirs\\private", access::ALL))?;
+    expect(owner.write(file, 0, b"mine")?, nt::SUCCESS, "the owner's WRITE")?;
+    expect(owner.mark_deleted(file)?, nt::SUCCESS, "the owner's disposition")?;
+    owner.close(file)?;
+    expect_names(&server.folder(), &["theirs"])?;
+    expect_names(&server.folder().join("theirs"), &["private", "public"])
+}
+
+fn sticky_folder(server: &Server) -> Outcome {
+    let folder = server.folder().join("everybody");
+    fs::create_dir(&folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o1777))?;
+    for (name, owner) in [("theirs", DAEMON), ("mine", NOBODY)] {
+        fs::write(folder.join(name), "contents")?;
+        chown(folder.join(name), Some(owner), Some(owner))?;
+    }
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    nobody.refused(Create::open("everybody\\theirs", access::DELETE), nt::ACCESS_DENIED)?;
+    let mine = nobody.opened(Create::open("everybody\\mine", access::DELETE).delete_on_close())?;
+    nobody.close(mine)?;
+    expect_names(&folder, &["theirs"])
+}
+
+fn maximal_access(server: &Server) -> Outcome {
+    const WRITES: u32 = access::WRITE_DATA | access::APPEND_DATA;
+    let folder = server.folder();
+    for (name, owner, mode) in [
+        ("foreign", 0, 0o644),
+        ("protected", 0, 0o444),
+        ("own", NOBODY, 0o644),
+        ("secret", 0, 0o600),
+    ] {
+        fs::write(folder.join(name), "contents")?;
+        chown(folder.join(name), Some(owner), Some(owner))?;
+        fs::set_permissions(folder.join(name), Permissions::from_mode(mode))?;
+    }
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    // Works as the folder's owner, root, for whom only the attribute is in the way.
+    let mut alice = in_share(server)?;
+    let forbidden = WRITES | access::DELETE;
+    let cases = [
+        (false, "foreign", forbidden, access::READ),
+        (false, "own", access::DELETE, access::READ | WRITES),
+        (false, "secret", forbidden | 1, access::READ_ATTRIBUTES),
+        (true, "foreign", 0, access::ALL),
+        (true, "protected", WRITES, access::READ),
+    ];
+    for (as_root, name, hidden, shown) in cases {
+        let session = if as_root { &mut alice } else { &mut nobody };
+        let found = session.maximal_access(name)?;
+        ensure(found & hidden == 0 && found & shown == shown, || {
+            format!("{name}: {found:#x} has something of {hidden:#x} or not all of {shown:#x}")
+        })?;
+    }
+    Ok(())
+}
