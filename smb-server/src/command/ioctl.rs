@@ -1,10 +1,10 @@
 //! IOCTL: transactions on named pipes. MS-SMB2 3.3.5.15. The controls of files come with what they
 //! control; one that is not there is refused as unknown.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::{Body, Reply};
-use crate::rpc::Pipe;
+use crate::rpc::{Pipe, Read, RpcError};
 use crate::state::Object;
 use crate::wire::file_id::FileId;
 use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
@@ -36,8 +36,10 @@ pub(super) fn ioctl(context: &mut Context, request: &IoctlRequest) -> Result<Ans
 fn transceive(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let Object::Pipe(pipe) = &open.object else { return Err(NtStatus::INVALID_DEVICE_REQUEST) };
-    write_pipe(pipe, &request.input)?;
-    let (output, more) = read_pipe(pipe, request.max_output_response)?;
+    let max = request.max_output_response as usize;
+    // Both under one lock: nobody else's READ takes the answer in between.
+    let read = lock(pipe).transact(&request.input, max).map_err(|error| failed(&error))?;
+    let (output, more) = some(read)?;
     let response = IoctlResponse {
         ctl_code: request.ctl_code,
         file_id: open.file_id,
@@ -50,16 +52,23 @@ fn transceive(context: &mut Context, request: &IoctlRequest) -> Result<Answer, N
 
 /// Puts bytes into a pipe.
 pub(super) fn write_pipe(pipe: &Mutex<Pipe>, bytes: &[u8]) -> Result<(), NtStatus> {
-    let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
-    pipe.write(bytes).map_err(|error| {
-        tracing::info!(%error, "pipe");
-        NtStatus::PIPE_DISCONNECTED
-    })
+    lock(pipe).write(bytes).map_err(|error| failed(&error))
 }
 
 /// Takes at most `max` bytes of a message out of a pipe, and says whether more of it is left.
 pub(super) fn read_pipe(pipe: &Mutex<Pipe>, max: u32) -> Result<(Vec<u8>, bool), NtStatus> {
-    let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = pipe.read(max as usize);
+    some(lock(pipe).read(max as usize))
+}
+
+fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn some(read: Read) -> Result<(Vec<u8>, bool), NtStatus> {
     if read.data.is_empty() { Err(NtStatus::PIPE_EMPTY) } else { Ok((read.data, read.more)) }
+}
+
+fn failed(error: &RpcError) -> NtStatus {
+    tracing::info!(%error, "pipe");
+    NtStatus::PIPE_DISCONNECTED
 }
