@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::protocol::{Body, Reply, Request};
-use crate::state::{FileOpen, Open, Server, Session, Target, TreeConnect};
+use crate::state::{FileOpen, Open, Server, Session, TreeConnect};
 use crate::wire::file_id::FileId;
 use crate::wire::status::NtStatus;
 
@@ -41,11 +41,6 @@ impl Context {
         self.create_failed = None;
         self.last_file = None;
         self.last_tree = None;
-    }
-
-    /// Why a related request cannot succeed.
-    pub(super) fn inherited_failure(&self) -> Option<NtStatus> {
-        self.create_failed
     }
 
     /// Remembers what a reply gave the client, for the related requests that follow.
@@ -106,12 +101,4 @@ impl Context {
 /// The file of an open; pipes have none.
 pub(super) fn file_of(open: &Open) -> Result<&FileOpen, NtStatus> {
     open.file().ok_or(NtStatus::INVALID_DEVICE_REQUEST)
-}
-
-/// Whether changes are refused on this tree connect.
-pub(super) fn is_read_only(tree: &TreeConnect) -> bool {
-    match &tree.target {
-        Target::Disk { share, .. } => share.read_only,
-        Target::Ipc => false,
-    }
 }

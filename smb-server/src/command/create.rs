@@ -71,14 +71,20 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
     if options.contains(CreateOptions::OPEN_BY_FILE_ID) {
         return Err(NtStatus::NOT_SUPPORTED);
     }
-    let truncates = !matches!(
-        request.create_disposition,
-        CreateDisposition::OPEN | CreateDisposition::CREATE | CreateDisposition::OPEN_IF
-    );
-    if truncates && options.contains(CreateOptions::DIRECTORY_FILE) {
+    if truncates(request.create_disposition) && options.contains(CreateOptions::DIRECTORY_FILE) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     Ok(())
+}
+
+/// Whether an existing file loses its contents.
+fn truncates(disposition: CreateDisposition) -> bool {
+    matches!(
+        disposition,
+        CreateDisposition::SUPERSEDE
+            | CreateDisposition::OVERWRITE
+            | CreateDisposition::OVERWRITE_IF
+    )
 }
 
 // ---- pipes
@@ -156,12 +162,7 @@ impl Wanted {
 
     /// Whether an existing file loses its contents.
     fn truncates(&self) -> bool {
-        matches!(
-            self.disposition,
-            CreateDisposition::SUPERSEDE
-                | CreateDisposition::OVERWRITE
-                | CreateDisposition::OVERWRITE_IF
-        )
+        truncates(self.disposition)
     }
 
     /// The open as the file system does it. Contents are not lost there: first it must be known

@@ -76,7 +76,7 @@ async fn run_element(context: &mut Context, element: Element) -> Reply {
         Work::Execute(request) => request,
     };
     // MS-SMB2 3.3.5.2.7.2: what builds on a CREATE that failed fails alike.
-    if let Some(status) = context.inherited_failure() {
+    if let Some(status) = context.create_failed {
         return Reply::error(status);
     }
     if let Err(status) = context.enter(element.session_id, element.tree_id, &request) {

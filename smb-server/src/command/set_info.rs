@@ -22,7 +22,7 @@ use crate::wire::status::NtStatus;
 
 use super::Answer;
 use super::close::check_deletable;
-use super::context::{Context, file_of, is_read_only};
+use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
 
@@ -32,7 +32,7 @@ pub(super) async fn set_info(
 ) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let file = file_of(&open)?;
-    if is_read_only(context.tree()?) {
+    if file.share.read_only {
         return Err(NtStatus::ACCESS_DENIED);
     }
     if request.info_type != InfoType::FILE {

@@ -39,12 +39,6 @@ impl Accounts {
         self.by_user.get(user)
     }
 
-    /// Whether the process can act as its users; otherwise all of them work as the process does.
-    #[must_use]
-    pub fn is_privileged(&self) -> bool {
-        self.privileged
-    }
-
     /// The uid that `user` works as in a folder that belongs to `owner`, and why, for the start-up lines.
     #[must_use]
     pub fn explain(&self, user: &str, owner: (u32, u32)) -> (u32, String) {
