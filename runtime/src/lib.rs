@@ -39,10 +39,13 @@
 //! An operation is plain data ([`ringway_driver::Op`]). For each, `ladder` picks how it runs: at
 //! once, on the ring, when epoll says it is ready, or on a thread. `op` has the ownership protocol.
 
+mod async_fd;
 mod backend;
 mod blocking;
 pub mod buf;
 pub mod cancel;
+#[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
+pub mod compat;
 pub mod cores;
 mod drivers;
 mod features;
@@ -54,12 +57,14 @@ pub mod net;
 mod op;
 mod policy;
 mod runtime;
+pub mod signal;
 mod sockets;
 mod table;
 mod task;
 pub mod time;
 mod uring;
 
+pub use async_fd::AsyncFd;
 pub use backend::{Backend, UnknownBackend};
 pub use blocking::spawn_blocking;
 pub use cores::Cores;
