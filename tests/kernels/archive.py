@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,24 +51,27 @@ class Kernel:
 
     @property
     def image(self) -> Path:
-        return self.tree / "boot" / f"vmlinuz-{self.modules}"
+        older, newer = self.tree / f"boot/vmlinuz-{self.modules}", self.tree / f"lib/modules/{self.modules}/vmlinuz"
+        return older if older.exists() else newer
 
 
 def kernel(release: Release, refresh: bool) -> Kernel:
     """The kernel of `release`: the kept one, or the archive's."""
-    home = cache() / release.suite
-    if refresh:
-        shutil.rmtree(home, ignore_errors=True)
-    tree = home / "tree"
-    if not tree.exists():
+    tree = cache() / release.suite
+    if refresh or not tree.exists():
         need_commands("apt-get", "apt-cache", "dpkg", "dpkg-deb", "depmod")
-        part = home / "tree.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        unpack(download(release, home), part)
-        part.rename(tree)
-    image = next(tree.glob("boot/vmlinuz-*"))
-    return Kernel((tree / "version").read_text(), release.suite, tree, image.name.removeprefix("vmlinuz-"))
+        cache().mkdir(parents=True, exist_ok=True)
+        # Beside its later place, so that it gets there whole or not at all.
+        with tempfile.TemporaryDirectory(dir=cache()) as scratch:
+            new = Path(scratch, "tree")
+            unpack(download(release, Path(scratch)), new)
+            shutil.rmtree(tree, ignore_errors=True)
+            new.rename(tree)
+    return Kernel((tree / "version").read_text(), release.suite, tree, modules_folder(tree))
+
+
+def modules_folder(tree: Path) -> str:
+    return next((tree / "lib/modules").iterdir()).name
 
 
 def cache() -> Path:
@@ -80,19 +84,19 @@ def need_commands(*commands: str) -> None:
         raise Unavailable(f"there is no {' and no '.join(missing)} here")
 
 
-def download(release: Release, home: Path) -> list[Path]:
+def download(release: Release, scratch: Path) -> list[Path]:
     """The packages of the newest kernel of `release`, from the first mirror that has its suite."""
     reasons = []
     for mirror in mirrors():
-        apt = private_apt(release.suite, mirror, home)
+        apt = private_apt(release.suite, mirror, scratch)
         try:
             run("apt-get", *apt, "--error-on=any", "update")
             depends = run("apt-cache", *apt, "depends", "--recurse", "--important", release.package)
             names = [line for line in depends.splitlines() if PARTS.match(line)]
             if not names:
                 raise Unavailable(f"{release.package} depends on no image")
-            run("apt-get", *apt, "download", *names, cwd=home)
-            return sorted(home.glob("*.deb"))
+            run("apt-get", *apt, "download", *names, cwd=scratch)
+            return sorted(scratch.glob("*.deb"))
         except Unavailable as reason:
             reasons.append(str(reason))
     raise Unavailable("; ".join(reasons) or f"apt names no mirror; {MIRROR_VARIABLE} can")
@@ -107,18 +111,18 @@ def mirrors() -> list[str]:
     return [mirror for mirror in dict.fromkeys(found) if not mirror.endswith("-security")]
 
 
-def private_apt(suite: str, mirror: str, home: Path) -> list[str]:
-    """Options with which apt knows this suite alone and writes below `home`. The machine's proxies still hold."""
+def private_apt(suite: str, mirror: str, scratch: Path) -> list[str]:
+    """Options with which apt knows this suite alone and writes below `scratch`. The machine's proxies still hold."""
     for folder in ("lists/partial", "cache/archives/partial"):
-        (home / folder).mkdir(parents=True, exist_ok=True)
+        (scratch / folder).mkdir(parents=True, exist_ok=True)
     signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
-    (home / "sources.list").write_text(f"deb [arch=amd64 target=Packages{signed}] {mirror} {suite} main\n")
+    (scratch / "sources.list").write_text(f"deb [arch=amd64 target=Packages{signed}] {mirror} {suite} main\n")
     options = {
-        "Dir::Etc::SourceList": home / "sources.list",
+        "Dir::Etc::SourceList": scratch / "sources.list",
         "Dir::Etc::SourceParts": "-",
-        "Dir::State::Lists": home / "lists",
+        "Dir::State::Lists": scratch / "lists",
         "Dir::State::Status": "/dev/null",
-        "Dir::Cache": home / "cache",
+        "Dir::Cache": scratch / "cache",
         "APT::Architecture": "amd64",
         "APT::Sandbox::User": "",
         # An old suite is not signed anew every week any more.
@@ -137,11 +141,9 @@ def unpack(packages: list[Path], tree: Path) -> None:
     for missing, present in ("lib", "usr/lib"), ("usr/lib", "../lib"):
         if not (tree / missing).exists():
             (tree / missing).symlink_to(present)
-    run("depmod", "-b", tree, next((tree / "lib/modules").iterdir()).name)
+    run("depmod", "-b", tree, modules_folder(tree))
     version = run("dpkg-deb", "-f", packages[0], "Version").strip()
     (tree / "version").write_text(version.rsplit("-", 1)[0])
-    for package in packages:
-        package.unlink()
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
