@@ -122,7 +122,11 @@ fn tasks_go_on_in_the_next_block_on(rt: Runtime) {
         }));
     });
     assert_eq!(*done.borrow(), None);
-    rt.block_on(sleep(Duration::from_millis(5)));
+    rt.block_on(async {
+        while done.borrow().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
     assert_eq!(*done.borrow(), Some(9));
 }
 
