@@ -26,6 +26,8 @@ FAILED, NOT_RUN = 1, 3
 def main() -> int:
     chosen = arguments()
     built = programs.build(ROOT, chosen.only)
+    if not built:
+        sys.exit(f"kernels: no program has '{chosen.only}' in its name")
     verdicts, features = set(), {}
     for release in chosen.releases:
         try:
@@ -52,8 +54,9 @@ def run(kernel: archive.Kernel, built: dict[str, Path], limit: float) -> list[re
             outcomes.append(outcome)
             print(f"{kernel.version}  {outcome}", flush=True)
     except guest.Lost as reason:
-        print(f"{kernel.version}  LOST after {len(outcomes)} of {len(built)} programs: {reason}")
-    print(f"{kernel.version}  {report.total(outcomes)}; everything it said is in {logs.relative_to(ROOT)}", flush=True)
+        print(f"{kernel.version}  LOST in {[*built, 'the end'][len(outcomes)]}: {reason}")
+    total = report.total(outcomes, len(built))
+    print(f"{kernel.version}  {total}; everything it said is in {logs.relative_to(ROOT)}", flush=True)
     return outcomes
 
 

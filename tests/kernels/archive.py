@@ -147,10 +147,10 @@ def unpack(packages: list[Path], tree: Path) -> None:
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """What `command` printed; a command that fails says why in its last line."""
+    """What `command` printed; the first line of its complaint if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise Unavailable(f"{words[0]}: {last[0]}")
+        complaint = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise Unavailable(f"{words[0]}: {complaint[0]}")
     return done.stdout

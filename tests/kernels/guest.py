@@ -121,7 +121,9 @@ def module_files(kernel: archive.Kernel) -> dict[str, bytes]:
         for kind, path in (line.split()[:2] for line in shown.splitlines()):
             if kind == "insmod":
                 content = Path(path).read_bytes()
-                files[Path(path).name.removesuffix(".xz")] = lzma.decompress(content) if path.endswith(".xz") else content
+                if path.endswith(".xz"):
+                    content = lzma.decompress(content)
+                files[Path(path).name.removesuffix(".xz")] = content
     return files
 
 

@@ -12,7 +12,7 @@ FEATURES = "runtime examples/features"
 
 
 def build(root: Path, only: str) -> dict[str, Path]:
-    """Executables by name, such as `runtime tests/tcp`. Built as `cargo test --workspace` does, so that after it nothing is."""
+    """Executables by name, such as `runtime tests/tcp`; those of `cargo test --workspace`, which may just have run."""
     command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
