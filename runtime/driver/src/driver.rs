@@ -6,6 +6,7 @@
 )]
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,22 @@ pub trait Driver {
     /// # Errors
     /// Only when the driver itself is broken; an interrupted sleep is not an error.
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// The owner of `fd` will call [`Driver::forget`] before it closes it, or gives it away.
+    ///
+    /// A driver may then keep what it knows about the descriptor from one operation to the next.
+    /// Nobody has to promise this; operations on other descriptors work as well, and may cost more.
+    /// It makes no system call. `fd` is open; adopting it twice is forgetting it in between.
+    fn adopt(&mut self, fd: RawFd) {
+        let _ = fd;
+    }
+
+    /// Ends what [`Driver::adopt`] began: operations that still wait for `fd` to become ready end with
+    /// `-ECANCELED` (their completions come with the next turn), and nothing is kept about the number
+    /// any more. Nothing happens to a descriptor that is not adopted.
+    fn forget(&mut self, fd: RawFd) {
+        let _ = fd;
+    }
 
     /// A handle by which other threads end [`Driver::turn`]'s sleep.
     fn waker(&self) -> Waker;

@@ -1,5 +1,6 @@
 //! Sockets.
 
+pub(crate) mod sockopt;
 mod tcp;
 
 pub use tcp::{TcpListener, TcpStream};
