@@ -95,12 +95,32 @@ def tell(counts: Counter[str]) -> str:
 
 
 def document(features: dict[Kernel, str]) -> str:
-    """The page that shows what the runtime finds in each kernel."""
-    sections = (
-        f"## Linux {kernel.version}\n\nDebian {kernel.suite}, `{kernel.modules}`.\n\n```text\n{text}\n```\n"
-        for kernel, text in features.items()
-    )
-    return HEAD + "".join(f"\n{section}" for section in sections)
+    """The page that shows side by side what the runtime finds in each kernel."""
+    columns = [kernel.version for kernel in features]
+    found = [{("Kernel", "Debian"): kernel.suite, **entries(text)} for kernel, text in features.items()]
+    keys = dict.fromkeys(key for entry in found for key in entry)
+    page = HEAD
+    for section in dict.fromkeys(section for section, _ in keys):
+        page += f"\n## {section}\n\n" + row("", columns) + row("---", ["---"] * len(columns))
+        names = [name for of, name in keys if of == section]
+        page += "".join(row(name, [entry.get((section, name), "") for entry in found]) for name in names)
+    return page
+
+
+def entries(printed: str) -> dict[tuple[str, str], str]:
+    """The lines `name: value` of what `features` prints; indented ones belong to the name before them."""
+    found, section = {}, ""
+    for line in printed.splitlines():
+        name, _, value = line.strip().partition(":")
+        if not line.startswith(" "):
+            section = name.capitalize()
+        if value:
+            found[(section if line.startswith(" ") else "Kernel", name)] = value.strip()
+    return found
+
+
+def row(name: str, cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in [name, *cells]) + " |\n"
 
 
 HEAD = """\
