@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "passes `Driver::submit` on")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,34 @@ impl Drivers {
         }
     }
 
+    /// Whether `op` can be done at once by a descriptor that epoll is said to be ready; see
+    /// [`EpollDriver::try_now`].
+    ///
+    /// # Safety
+    /// As for [`Driver::submit`], for the length of the call.
+    pub(crate) unsafe fn try_ready(
+        &mut self,
+        op: &Op,
+        credentials: Option<&Credentials>,
+    ) -> Option<i32> {
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { self.epoll.try_now(op, credentials) }
+    }
+
+    /// [`Driver::adopt`], where sockets wait in epoll; otherwise nothing is kept, and this is false.
+    pub(crate) fn adopt(&mut self, fd: RawFd) -> bool {
+        let here = matches!(self.parking, Parking::Epoll);
+        if here {
+            self.epoll.adopt(fd);
+        }
+        here
+    }
+
+    /// [`Driver::forget`].
+    pub(crate) fn forget(&mut self, fd: RawFd) {
+        self.epoll.forget(fd);
+    }
+
     /// [`Driver::turn`] of them all.
     pub(crate) fn turn(
         &mut self,
@@ -132,7 +160,9 @@ impl Drivers {
         if let Parking::Uring(ring) | Parking::Hybrid(ring) = &self.parking {
             metrics.ring_backlog = ring.backlog();
         }
-        metrics.pool_backlog = self.epoll.backlog();
+        let stats = self.epoll.stats();
+        metrics.pool_backlog = stats.backlog;
+        metrics.pool_threads = stats.threads;
     }
 
     /// Gives `job` to the pool, or back if its queue is full.

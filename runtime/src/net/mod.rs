@@ -1,5 +1,6 @@
 //! Sockets.
 
+mod socket;
 pub(crate) mod sockopt;
 mod tcp;
 

@@ -27,6 +27,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -120,6 +121,13 @@ impl Ops {
         {
             self.tally.count_refusal(op.kind(), rung);
             rung = next;
+        }
+        if rung == Rung::Ready {
+            // SAFETY: the caller's promise, unchanged.
+            let done = unsafe { self.state.borrow_mut().drivers.try_ready(op, credentials) };
+            let Some(result) = done else { return Begun::GoTo(rung) };
+            self.tally.count(op.kind(), rung, result, Duration::ZERO);
+            return Begun::Done(result);
         }
         if rung != Rung::Inline {
             return Begun::GoTo(rung);
@@ -259,6 +267,15 @@ impl Ops {
             self.tally.count(about.kind, about.rung, completion.result, latency);
         }
         ended
+    }
+
+    /// The owner of `fd` will call [`Ops::forget`] before it is closed; false if there is no need.
+    pub(crate) fn adopt(&self, fd: RawFd) -> bool {
+        self.state.borrow_mut().drivers.adopt(fd)
+    }
+
+    pub(crate) fn forget(&self, fd: RawFd) {
+        self.state.borrow_mut().drivers.forget(fd);
     }
 
     /// How many operations still owe their last completion.
