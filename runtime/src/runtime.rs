@@ -62,7 +62,7 @@ impl Builder {
         let (drivers, features, ring_ops) = backend::open(self.backend, &self.options)?;
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
-            timers: Timers::default(),
+            timers: Timers::new(),
             ops: Ops::new(drivers, Ladder::new(ring_ops)),
             pool_queue: Arc::default(),
         };
@@ -161,16 +161,17 @@ impl Core {
                 return output;
             }
             self.tasks.run();
-            self.timers.fire();
             self.turn();
+            self.timers.fire();
         }
     }
 
     /// Lets the drivers work; sleeps if there is nothing to run.
     fn turn(&self) {
         let sleeps = !self.tasks.has_work() && self.tasks.remote.fall_asleep();
-        let timeout = if sleeps { self.until_next_timer() } else { Some(Duration::ZERO) };
+        let timeout = if sleeps { self.timers.until_next() } else { Some(Duration::ZERO) };
         let turned = self.ops.turn(timeout);
+        self.timers.forget_now();
         self.tasks.remote.wake_up();
         if self.ops.deliver() > 0 {
             self.pool_queue.wake();
@@ -178,11 +179,6 @@ impl Core {
         if let Err(error) = turned {
             panic!("the runtime's driver broke: {error}");
         }
-    }
-
-    fn until_next_timer(&self) -> Option<Duration> {
-        let deadline = self.timers.next_deadline()?;
-        Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Drops tasks, cancels operations, and waits for those up to `limit`.

@@ -3,6 +3,7 @@
 //! It knows nothing of I/O. A task's memory is `async-task`'s; here is the queue that it is scheduled
 //! to, and the register of tasks that lets a runtime drop them all.
 
+pub(crate) mod coop;
 mod join;
 mod remote;
 mod spawned;
@@ -69,6 +70,7 @@ impl Tasks {
         for _ in 0..BATCH {
             let next = self.queue.borrow_mut().pop_front();
             let Some(runnable) = next else { return };
+            coop::refill();
             runnable.run();
         }
     }
