@@ -5,9 +5,8 @@
 //! slots of a level lie in the future in the order of their numbers, and the earliest occupied slot is
 //! found by bit maps. When the present reaches a slot of a higher level, its timers move down.
 
+use std::mem;
 use std::task::Waker;
-
-use slab::Slab;
 
 /// Bits of a tick that choose a slot within its level.
 const SLOT_BITS: u32 = 6;
@@ -29,7 +28,9 @@ pub(super) struct Wheel {
     /// The present: no timer stands in a slot before it.
     now: u64,
     levels: [Level; LEVELS],
-    timers: Slab<Timer>,
+    timers: Vec<Timer>,
+    /// The first of the list of timers that are not in use.
+    free: u32,
     /// Timers that stand in a slot.
     waiting: usize,
 }
@@ -42,13 +43,35 @@ struct Level {
     heads: [u32; SLOTS],
 }
 
+/// Two fit into a cache line; a million of them is where memory is what takes the time.
 struct Timer {
-    tick: u64,
     waker: Option<Waker>,
     prev: u32,
     next: u32,
-    /// Level and slot.
-    place: u16,
+    /// The tick, of which TICK_MAX leaves the upper bits free, above level and slot.
+    tick_and_place: u64,
+}
+
+/// How many bits of `tick_and_place` are the place.
+const PLACE_BITS: u32 = u16::BITS;
+
+impl Timer {
+    fn tick(&self) -> u64 {
+        self.tick_and_place >> PLACE_BITS
+    }
+
+    fn place(&self) -> u16 {
+        self.tick_and_place as u16
+    }
+
+    fn set_tick(&mut self, tick: u64) {
+        let tick = tick.min(TICK_MAX);
+        self.tick_and_place = tick << PLACE_BITS | u64::from(self.place());
+    }
+
+    fn set_place(&mut self, place: u16) {
+        self.tick_and_place = self.tick() << PLACE_BITS | u64::from(place);
+    }
 }
 
 /// Names a timer from [`Wheel::insert`] to [`Wheel::remove`].
@@ -58,22 +81,17 @@ pub(super) struct Key(u32);
 impl Default for Wheel {
     fn default() -> Self {
         let level = Level { occupied: 0, heads: [NONE; SLOTS] };
-        Self { now: 0, levels: [level; LEVELS], timers: Slab::new(), waiting: 0 }
+        Self { now: 0, levels: [level; LEVELS], timers: Vec::new(), free: NONE, waiting: 0 }
     }
 }
 
 impl Wheel {
     /// A timer for `tick`; one that has passed is due at once.
     pub(super) fn insert(&mut self, tick: u64, waker: Waker) -> Key {
-        let timer = Timer {
-            tick: tick.min(TICK_MAX),
-            waker: Some(waker),
-            prev: NONE,
-            next: NONE,
-            place: NOWHERE,
-        };
-        // 2^32 timers would not fit into memory.
-        let index = self.timers.insert(timer) as u32;
+        let index = self.allocate();
+        let timer = self.at(index);
+        timer.waker = Some(waker);
+        timer.set_tick(tick);
         self.link(index);
         Key(index)
     }
@@ -81,7 +99,10 @@ impl Wheel {
     /// Ends a timer, due or not; gives its waker out to be dropped.
     pub(super) fn remove(&mut self, key: Key) -> Option<Waker> {
         self.unlink(key.0);
-        self.timers.remove(key.0 as usize).waker
+        let free = mem::replace(&mut self.free, key.0);
+        let timer = self.at(key.0);
+        timer.next = free;
+        timer.waker.take()
     }
 
     /// Moves a timer that is not due yet; tells whether it was one.
@@ -89,7 +110,7 @@ impl Wheel {
         let waits = !self.is_due(key);
         if waits {
             self.unlink(key.0);
-            self.at(key.0).tick = tick.min(TICK_MAX);
+            self.at(key.0).set_tick(tick);
             self.link(key.0);
         }
         waits
@@ -97,7 +118,7 @@ impl Wheel {
 
     /// Whether the timer's waker has been given out by [`Wheel::pop_due`].
     pub(super) fn is_due(&self, key: Key) -> bool {
-        self.timers[key.0 as usize].place == NOWHERE
+        self.timers[key.0 as usize].place() == NOWHERE
     }
 
     /// Changes whom to wake; gives the old waker out if there is one to drop.
@@ -157,7 +178,7 @@ impl Wheel {
 
     /// Puts a timer at the end of its slot's list.
     fn link(&mut self, index: u32) {
-        let tick = self.at(index).tick.max(self.now);
+        let tick = self.at(index).tick().max(self.now);
         let level = (((tick ^ self.now) | 1).ilog2() / SLOT_BITS) as usize;
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         let head = self.levels[level].heads[slot];
@@ -166,13 +187,13 @@ impl Wheel {
             self.levels[level].heads[slot] = index;
             index
         } else {
-            let last = std::mem::replace(&mut self.at(head).prev, index);
+            let last = mem::replace(&mut self.at(head).prev, index);
             self.at(last).next = index;
             last
         };
         let timer = self.at(index);
         (timer.prev, timer.next) = (prev, NONE);
-        timer.place = (level * SLOTS + slot) as u16;
+        timer.set_place((level * SLOTS + slot) as u16);
         self.waiting += 1;
     }
 
@@ -180,10 +201,11 @@ impl Wheel {
     fn unlink(&mut self, index: u32) {
         let timer = self.at(index);
         let (prev, next) = (timer.prev, timer.next);
-        let place = std::mem::replace(&mut timer.place, NOWHERE);
+        let place = timer.place();
         if place == NOWHERE {
             return;
         }
+        timer.set_place(NOWHERE);
         self.waiting -= 1;
         let (level, slot) = (place as usize / SLOTS, place as usize % SLOTS);
         let head = self.levels[level].heads[slot];
@@ -199,6 +221,19 @@ impl Wheel {
         } else {
             self.at(head).prev = prev;
         }
+    }
+
+    /// A timer that stands nowhere.
+    fn allocate(&mut self) -> u32 {
+        let index = self.free;
+        if index != NONE {
+            self.free = self.at(index).next;
+            return index;
+        }
+        let place = u64::from(NOWHERE);
+        self.timers.push(Timer { waker: None, prev: NONE, next: NONE, tick_and_place: place });
+        // 2^32 of them would be 128 GiB.
+        self.timers.len() as u32 - 1
     }
 
     fn at(&mut self, index: u32) -> &mut Timer {
@@ -293,7 +328,7 @@ mod tests {
                 waker.wake();
             }
             let later = self.waiting.split_off(&(now + 1, 0));
-            let due = std::mem::replace(&mut self.waiting, later);
+            let due = mem::replace(&mut self.waiting, later);
             let ticks: BTreeMap<_, _> = due.keys().map(|&(tick, number)| (number, tick)).collect();
             let given = self.log.lock().unwrap().clone();
             assert_eq!(given.len(), due.len(), "at {now}");
