@@ -51,8 +51,9 @@ mod mailbox;
 pub mod net;
 mod op;
 mod runtime;
+mod sync;
 mod table;
-mod task;
+pub mod task;
 pub mod time;
 mod uring;
 

@@ -14,7 +14,7 @@ std::thread_local! {
 }
 
 /// Gives the poll that is about to begin its budget.
-pub(super) fn refill() {
+pub(crate) fn refill() {
     LEFT.set(BUDGET);
 }
 

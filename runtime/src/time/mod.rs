@@ -22,8 +22,8 @@ use crate::runtime;
 use crate::task::coop;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
-pub(crate) use timers::Timers;
 use timers::Timer;
+pub(crate) use timers::Timers;
 
 /// A sleep that would not end in this time never does: the clock cannot count so far.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
