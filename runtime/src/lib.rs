@@ -59,8 +59,9 @@ mod policy;
 mod runtime;
 pub mod signal;
 mod sockets;
+mod sync;
 mod table;
-mod task;
+pub mod task;
 pub mod time;
 mod uring;
 
