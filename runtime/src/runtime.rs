@@ -15,9 +15,10 @@ use ringway_epoll::Options;
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
-use crate::features::Features;
-use crate::ladder::Ladder;
+use crate::features::{Features, Mask};
+use crate::metrics::Metrics;
 use crate::op::Ops;
+use crate::policy::Policy;
 use crate::task::{Remote, Tasks};
 use crate::time::Timers;
 
@@ -29,6 +30,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub struct Builder {
     backend: Backend,
     options: Options,
+    mask: Mask,
+    policy: Policy,
 }
 
 impl Builder {
@@ -53,17 +56,32 @@ impl Builder {
         self
     }
 
+    /// What is to be absent, together with what the variable `RINGWAY_MASK` names.
+    #[must_use]
+    pub fn mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self
+    }
+
+    /// How operations run where the defaults are not best.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Makes a runtime, which belongs to the calling thread.
     ///
     /// # Errors
     /// When a backend that was asked for by name cannot run, with the reason; when
-    /// `RINGWAY_BACKEND` names none; when a limit is zero; when the process is out of descriptors.
+    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the process is out of descriptors.
     pub fn build(&self) -> io::Result<Runtime> {
-        let (drivers, features, ring_ops) = backend::open(self.backend, &self.options)?;
+        let (drivers, features) =
+            backend::open(self.backend, &self.options, self.mask, &self.policy)?;
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::default(),
-            ops: Ops::new(drivers, Ladder::new(ring_ops)),
+            ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
             pool_queue: Arc::default(),
         };
         Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
@@ -107,6 +125,12 @@ impl Runtime {
     #[must_use]
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// What it has done so far, and what it is at.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.core.ops.metrics()
     }
 
     /// As dropping it, with another limit in place of five seconds, and tells what became of its work.

@@ -1,5 +1,7 @@
 //! Sockets.
 
+mod socket;
+pub(crate) mod sockopt;
 mod tcp;
 
 pub use tcp::{TcpListener, TcpStream};
