@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::rows::{self, Scale};
 
@@ -11,6 +12,7 @@ Measures Ringway beside its peers. ROW is a part of a row's name; without any, a
 
   --quick           everything in less than two minutes, to see that it works; the numbers mean nothing
   --rounds N        samples of each (5; 1 with --quick)
+  --seconds S       how long a server is under load for a sample (2)
   --only A,B,…      only these runtimes
   --priority N      nice value of everything that is measured (0; less than 0 needs root)
   --out FOLDER      where results.json and results.md go (the build folder)
@@ -33,12 +35,22 @@ impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, String> {
         let out = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
         let (rows, only) = (Vec::new(), Vec::new());
-        let mut options = Self { scale: Scale::Full, rounds: 0, rows, only, priority: 0, out };
+        let mut options = Self {
+            scale: Scale::Full(Duration::from_secs(2)),
+            rounds: 0,
+            rows,
+            only,
+            priority: 0,
+            out,
+        };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value"));
             match arg.as_str() {
                 "--quick" => options.scale = Scale::Quick,
+                "--seconds" => {
+                    options.scale = Scale::Full(Duration::from_secs_f64(seconds(value()?)?))
+                }
                 "--rounds" => options.rounds = number(value()?)?,
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--priority" => options.priority = number(value()?)?,
@@ -52,6 +64,15 @@ impl Options {
             options.rounds = if options.scale == Scale::Quick { 1 } else { 5 };
         }
         Ok(options)
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = number(text)?;
+    if (0.01..=1000.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("not {text} seconds"))
     }
 }
 

@@ -64,9 +64,23 @@ impl RowResult {
         self.lines.iter().find(|line| line.entry.label == label)
     }
 
-    /// How good `ours` is beside `theirs`, above 1 being better: over pairs of one round, both good, taken
-    /// at the same distance of the cores where that matters.
+    /// How good `ours` is beside `theirs`, above 1 being better.
     pub(crate) fn ratio(&self, ours: &Line, theirs: &Line) -> Option<Spread> {
+        self.pairs(ours, theirs, |our, their| self.unit.ratio(our.value, their.value))
+    }
+
+    /// How much less CPU time `ours` takes than `theirs`, above 1 being less.
+    pub(crate) fn cpu_ratio(&self, ours: &Line, theirs: &Line) -> Option<Spread> {
+        self.pairs(ours, theirs, |our, their| their.cpu_micros() / our.cpu_micros())
+    }
+
+    /// Over pairs of one round, both good, taken at the same distance of the cores where that matters.
+    fn pairs(
+        &self,
+        ours: &Line,
+        theirs: &Line,
+        ratio: impl Fn(&Sample, &Sample) -> f64,
+    ) -> Option<Spread> {
         let good = |taken: &&Taken| taken.is_good(self.crosses_cores);
         let partner = |our: &Taken| {
             let mut theirs = theirs.samples.iter().filter(good);
@@ -77,7 +91,7 @@ impl RowResult {
         };
         let pairs = ours.samples.iter().filter(good).filter_map(|our| {
             let their = partner(our)?;
-            Some(self.unit.ratio(our.sample.value, their.sample.value))
+            Some(ratio(&our.sample, &their.sample))
         });
         Spread::of(pairs.collect())
     }

@@ -12,8 +12,12 @@ use std::time::{Duration, Instant};
 
 use crate::sys;
 
-/// How often the line goes there and back in one probe; 3 to 10 ms.
-const TRIPS: u32 = 15_000;
+/// How often the line goes there and back in one try: a fraction of a millisecond, so that some tries
+/// are over before anything else wants one of the cores.
+const TRIPS: u32 = 500;
+
+/// How many tries make a probe.
+const TRIES: u32 = 9;
 
 /// Distances that differ by no more than this factor count as the same.
 const SAME: f64 = 1.4;
@@ -25,12 +29,10 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
-    /// Plays ping-pong between two pinned threads. The best of three, since anything else that runs
-    /// only adds to it.
+    /// Plays ping-pong between two pinned threads. The best of several tries, since anything else that
+    /// runs only adds to it.
     pub(crate) fn probe(cores: [usize; 2]) -> Self {
-        let times = (0..3).map(|_| ping_pong(cores).as_nanos() as f64);
-        let best = times.fold(f64::INFINITY, f64::min);
-        Self { nanos: best / f64::from(2 * TRIPS) }
+        Self { nanos: ping_pong(cores).as_nanos() as f64 / f64::from(2 * TRIPS) }
     }
 
     pub(crate) fn nanos(self) -> f64 {
@@ -54,24 +56,28 @@ impl fmt::Display for Distance {
     }
 }
 
+/// The time of the best try.
 fn ping_pong(cores: [usize; 2]) -> Duration {
     let ball = AtomicU32::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             sys::pin(cores[1]);
-            for trip in 0..TRIPS {
+            for trip in 0..TRIES * TRIPS {
                 wait_for(&ball, 2 * trip + 1);
                 ball.store(2 * trip + 2, Ordering::Release);
             }
         });
         let thrower = scope.spawn(|| {
             sys::pin(cores[0]);
-            let start = Instant::now();
-            for trip in 0..TRIPS {
-                ball.store(2 * trip + 1, Ordering::Release);
-                wait_for(&ball, 2 * trip + 2);
-            }
-            start.elapsed()
+            let tries = (0..TRIES).map(|first| {
+                let start = Instant::now();
+                for trip in first * TRIPS..(first + 1) * TRIPS {
+                    ball.store(2 * trip + 1, Ordering::Release);
+                    wait_for(&ball, 2 * trip + 2);
+                }
+                start.elapsed()
+            });
+            tries.min().unwrap_or_default()
         });
         thrower.join().unwrap_or_default()
     })

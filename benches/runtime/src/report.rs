@@ -49,9 +49,12 @@ fn table_line(result: &RowResult, line: &Line) -> String {
     let range = value.map_or_else(String::new, |value| {
         format!("{} – {}", number(value.least), number(value.most))
     });
-    let cpu = line.spread(cpu_micros).map_or_else(String::new, |cpu| format!("{:.3}", cpu.median));
+    let cpu = line
+        .spread(Sample::cpu_micros)
+        .map_or_else(String::new, |cpu| format!("{:.3}", cpu.median));
     let calls = line.syscalls.map_or_else(|| "?".to_owned(), |calls| format!("{calls:.2}"));
-    let sleeps = line.spread(sleeps).map_or_else(String::new, |n| format!("{:.2}", n.median));
+    let sleeps =
+        line.spread(Sample::sleeps).map_or_else(String::new, |n| format!("{:.2}", n.median));
     let ratios = OURS.map(|ours| {
         let ratio = result.line(ours).and_then(|ours| result.ratio(ours, line));
         ratio.filter(|_| ours != label).map_or_else(String::new, ratio_text)
@@ -99,24 +102,19 @@ fn number(value: f64) -> String {
     }
 }
 
-fn cpu_micros(sample: &Sample) -> f64 {
-    sample.usage.cpu.as_secs_f64() * 1e6 / sample.ops
-}
-
-fn sleeps(sample: &Sample) -> f64 {
-    sample.usage.switches as f64 / sample.ops
-}
-
-/// All rows in one table: how each backend does beside the best of its peers.
+/// All rows in one table: how each backend does beside the best of its peers, and in brackets the same for
+/// CPU time per operation.
 pub(crate) fn summary(results: &[RowResult]) -> String {
     let mut out = String::from(
-        "### Summary\n\n| row | uring ÷ best peer | epoll ÷ tokio | hybrid ÷ uring | uring ÷ none |\n\
+        "### Summary\n\nIn brackets the same for CPU time per operation, and the peer that it is beside.\n\n\
+         | row | uring ÷ best peer | epoll ÷ tokio | hybrid ÷ uring | uring ÷ none |\n\
          |---|--:|--:|--:|--:|\n",
     );
     for result in results {
         let against = |ours: &str, theirs: &str| {
-            let ratio = result.ratio(result.line(ours)?, result.line(theirs)?)?;
-            Some(format!("{:.2}", ratio.median))
+            let (ours, theirs) = (result.line(ours)?, result.line(theirs)?);
+            let (ratio, cpu) = (result.ratio(ours, theirs)?, result.cpu_ratio(ours, theirs)?);
+            Some(format!("{:.2} ({:.2})", ratio.median, cpu.median))
         };
         let [uring, hybrid, epoll] = OURS;
         let best = best_peer(result, uring).unwrap_or_default();
@@ -128,13 +126,17 @@ pub(crate) fn summary(results: &[RowResult]) -> String {
     out
 }
 
-/// The ratio to the peer that is hardest to beat, and its name.
+/// The ratios to the peers that are hardest to beat, and their names.
 fn best_peer(result: &RowResult, ours: &str) -> Option<String> {
     let ours = result.line(ours)?;
-    let peers = result.lines.iter().filter(|line| line.entry.kind() == Kind::Peer);
-    let ratios = peers.filter_map(|peer| Some((result.ratio(ours, peer)?.median, peer)));
-    let (ratio, peer) = ratios.min_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!("{ratio:.2} ({})", peer.entry.label))
+    let hardest = |ratio: &dyn Fn(&Line) -> Option<Spread>| {
+        let peers = result.lines.iter().filter(|line| line.entry.kind() == Kind::Peer);
+        let ratios = peers.filter_map(|peer| Some((ratio(peer)?.median, &peer.entry.label)));
+        ratios.min_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let (ratio, peer) = hardest(&|peer| result.ratio(ours, peer))?;
+    let (cpu, cpu_peer) = hardest(&|peer| result.cpu_ratio(ours, peer))?;
+    Some(format!("{ratio:.2} {peer} ({cpu:.2} {cpu_peer})"))
 }
 
 /// Everything, to be kept in the docs.
@@ -175,8 +177,8 @@ fn row_json(result: &RowResult) -> Value {
                     "round": taken.round,
                     "value": taken.sample.value,
                     "ops": taken.sample.ops,
-                    "cpu_us_per_op": cpu_micros(&taken.sample),
-                    "sleeps_per_op": sleeps(&taken.sample),
+                    "cpu_us_per_op": taken.sample.cpu_micros(),
+                    "sleeps_per_op": taken.sample.sleeps(),
                     "core_distance_ns": taken.distance.nanos(),
                     "steady": taken.is_steady,
                     "undisturbed": taken.is_undisturbed,

@@ -37,8 +37,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn run_all(options: &Options) -> io::Result<()> {
-    prepare(options)?;
+    // Before this thread is bound to one core.
     let machine = machine::describe(options.priority);
+    prepare(options)?;
     println!("{machine}");
     let wanted = |row: &dyn Row| {
         let name = row.name();
@@ -95,7 +96,7 @@ fn measure_row(row: &dyn Row, options: &Options) -> RowResult {
 }
 
 fn take(row: &dyn Row, line: &mut Line, round: usize, scale: Scale) {
-    let retries = if scale == Scale::Full { RETRIES } else { 0 };
+    let retries = if scale == Scale::Quick { 0 } else { RETRIES };
     for retry in 0..=retries {
         match sample(row, &line.entry, round, scale) {
             Ok(taken) if taken.is_good(row.crosses_cores()) || retry == retries => {

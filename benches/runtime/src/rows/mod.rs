@@ -51,7 +51,7 @@ pub(crate) fn run<R: Runtime>(runtime: R, job: &Job) {
         "stat-file" => files::stat_file(runtime, job.number(0)),
         "stat-path" => files::stat_path(runtime, job.number(0)),
         "open" => files::open_and_close(runtime, job.number(0)),
-        "pour" => transfer::serve(runtime, job.number(0)),
+        "pour" => transfer::serve(runtime, job.number(0), job.number(1) == 1),
         other => panic!("there is no job '{other}'"),
     }
 }
@@ -163,10 +163,23 @@ pub(crate) struct Sample {
     pub(crate) extra: Vec<(&'static str, f64)>,
 }
 
+impl Sample {
+    /// CPU time per operation, in microseconds.
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.usage.cpu.as_secs_f64() * 1e6 / self.ops
+    }
+
+    /// How often the process slept per operation.
+    pub(crate) fn sleeps(&self) -> f64 {
+        self.usage.switches as f64 / self.ops
+    }
+}
+
 /// How much is done for one sample.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scale {
-    Full,
+    /// Servers are under load for that long.
+    Full(Duration),
     /// Just enough to see that it works.
     Quick,
 }
@@ -175,28 +188,26 @@ impl Scale {
     /// A number of operations; a fiftieth of it for a quick look.
     pub(crate) fn count(self, full: usize) -> usize {
         match self {
-            Self::Full => full,
+            Self::Full(_) => full,
             Self::Quick => (full / 50).max(1),
         }
     }
 
     /// How long a server is under load. Where system calls are counted, a part of it is enough.
     pub(crate) fn window(self, count: Count) -> Window {
-        let millis = |warm_up, time| Window {
-            warm_up: Duration::from_millis(warm_up),
-            time: Duration::from_millis(time),
+        let millis = Duration::from_millis;
+        let (warm_up, time) = match (self, count) {
+            (Self::Quick, _) => (millis(10), millis(50)),
+            (Self::Full(time), Count::Nothing) => (millis(300), time),
+            (Self::Full(_), Count::Syscalls) => (millis(100), millis(300)),
         };
-        match (self, count) {
-            (Self::Quick, _) => millis(10, 50),
-            (Self::Full, Count::Nothing) => millis(300, 2000),
-            (Self::Full, Count::Syscalls) => millis(100, 300),
-        }
+        Window { warm_up, time }
     }
 
     /// How long a job works that goes by time, in milliseconds.
     pub(crate) fn millis(self) -> usize {
         match self {
-            Self::Full => 1000,
+            Self::Full(_) => 1000,
             Self::Quick => 40,
         }
     }

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::{Entry, Job, Row, Sample, Scale, Unit};
+use super::{Entry, Job, Row, Sample, Scale, Unit, is_runtime};
 use crate::child::{self, Child};
 use crate::load;
 use crate::meter::{Count, Meter};
-use crate::runtimes::{self, Kind, Runtime};
+use crate::runtimes::{self, Runtime};
 
 const SIZES: [(usize, &str); 3] =
     [(64 << 10, "64 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB")];
@@ -15,13 +15,16 @@ const SIZES: [(usize, &str); 3] =
 pub(crate) const BARE: [&str; 5] =
     ["send", "send MSG_ZEROCOPY", "sendfile", "splice", "pread and send"];
 
-/// The job: sends until it is killed.
-pub(crate) fn serve<R: Runtime>(runtime: R, size: usize) {
+/// The job: sends until it is killed, by zero copy or not.
+pub(crate) fn serve<R: Runtime>(runtime: R, size: usize, zero_copy: bool) {
     runtime.block_on(async {
         let (listener, port) = R::listen().await.unwrap_or_else(|error| panic!("{error}"));
         child::ready(port);
         if let Ok(stream) = R::accept(&listener).await {
-            let _ = R::pour(stream, size).await;
+            let _ = match zero_copy {
+                true => R::pour_zc(stream, size).await,
+                false => R::pour(stream, size).await,
+            };
         }
     });
 }
@@ -55,8 +58,14 @@ impl Row for Transfer {
     fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         if !self.file {
-            let job = Job::new("pour", [self.size]);
-            entries.extend(Entry::each(&job, |contender| contender.kind != Kind::Floor));
+            entries.extend(Entry::each(&Job::new("pour", [self.size, 0]), is_runtime));
+            let zero_copy =
+                Entry::each(&Job::new("pour", [self.size, 1]), |contender| (contender.send_zc)());
+            entries.extend(
+                zero_copy
+                    .into_iter()
+                    .map(|entry| Entry { label: format!("{}: send_zc", entry.label), ..entry }),
+            );
         }
         let bare = if self.file { &BARE[2..] } else { &BARE[..2] };
         let none = runtimes::find("none");

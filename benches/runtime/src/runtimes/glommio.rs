@@ -41,7 +41,9 @@ impl Runtime for Glommio {
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
         let timer = Timer::new(duration);
-        async { drop(timer.await) }
+        async {
+            timer.await;
+        }
     }
 
     async fn listen() -> io::Result<(TcpListener, u16)> {

@@ -19,7 +19,6 @@ use crate::rows::{self, Job};
 /// A runtime with its settings. The methods with `self` make one; the others are called inside of it.
 ///
 /// Each is written as that runtime's own users would write it for speed, and as little as it can be.
-#[expect(async_fn_in_trait, reason = "everything stays on one thread")]
 pub(crate) trait Runtime: Copy + Send + 'static {
     type Listener: 'static;
     type Stream: 'static;
@@ -54,7 +53,10 @@ pub(crate) trait Runtime: Copy + Send + 'static {
     /// Sends `size` bytes again and again.
     async fn pour(stream: Self::Stream, size: usize) -> io::Result<()>;
 
-    /// The same by the zero-copy send that it has; `Unsupported` if it has none.
+    /// Whether there is a zero-copy send.
+    const SEND_ZC: bool = false;
+
+    /// The same by the zero-copy send, with up to [`ZERO_COPY_AT_ONCE`] buffers in the kernel's hands.
     async fn pour_zc(_stream: Self::Stream, _size: usize) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -75,12 +77,17 @@ pub(crate) trait Runtime: Copy + Send + 'static {
     async fn stat_path(name: &'static str) -> io::Result<u64>;
 }
 
+/// Buffers that the kernel may have at once in a zero-copy job; the oldest must be back before the next
+/// goes out.
+pub(crate) const ZERO_COPY_AT_ONCE: usize = 16;
+
 /// A runtime by name.
 #[derive(Debug)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) settings: fn() -> String,
+    pub(crate) send_zc: fn() -> bool,
     /// Runs a job in this process.
     pub(crate) run: fn(&Job),
 }
@@ -100,6 +107,7 @@ macro_rules! contender {
             name: $name,
             kind: $kind,
             settings: || $runtime.settings(),
+            send_zc: || has_send_zc($runtime),
             run: |job| rows::run($runtime, job),
         }
     };
@@ -118,9 +126,19 @@ pub(crate) const CONTENDERS: [Contender; 9] = {
         contender!("monoio-defer", Peer, monoio::Monoio { defer_taskrun: true }),
         contender!("compio", Peer, compio::Compio),
         contender!("glommio", Peer, glommio::Glommio),
-        Contender { name: "none", kind: Floor, settings: none::settings, run: none::run },
+        Contender {
+            name: "none",
+            kind: Floor,
+            settings: none::settings,
+            send_zc: || false,
+            run: none::run,
+        },
     ]
 };
+
+fn has_send_zc<R: Runtime>(_: R) -> bool {
+    R::SEND_ZC
+}
 
 pub(crate) fn find(name: &str) -> Option<&'static Contender> {
     CONTENDERS.iter().find(|contender| contender.name == name)

@@ -10,6 +10,7 @@ use rustix::event::epoll;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
+use super::ZERO_COPY_AT_ONCE;
 use crate::child;
 use crate::rows::files::{self, Counter, NAME, PAGE, PAGES};
 use crate::rows::{Job, transfer};
@@ -147,16 +148,13 @@ fn pour_memory(mut stream: TcpStream, size: usize) -> io::Result<()> {
     }
 }
 
-/// Buffers that the kernel may have at once; the oldest must be back before the next goes out.
-const ZERO_COPY_AT_ONCE: u32 = 16;
-
 fn pour_zero_copy(stream: &TcpStream, size: usize) -> io::Result<()> {
     let buf = vec![0x5a; size];
     sys::allow_zero_copy(stream)?;
     let mut held = 0;
     loop {
         while held >= ZERO_COPY_AT_ONCE {
-            held -= sys::zero_copies_done(stream)?;
+            held -= sys::zero_copies_done(stream)? as usize;
         }
         let mut rest = buf.as_slice();
         while !rest.is_empty() {
