@@ -22,6 +22,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// Voluntary context switches: how often it slept.
     pub(crate) switches: u64,
+    /// How long its threads, and the load, wanted a core that somebody else had.
+    pub(crate) delay: Duration,
     /// `None` where they were not counted, or cannot be on this machine.
     pub(crate) syscalls: Option<u64>,
 }
@@ -32,6 +34,7 @@ pub(crate) struct Meter {
     start: Instant,
     cpu: Duration,
     switches: u64,
+    delay: Duration,
     counters: Option<Vec<OwnedFd>>,
 }
 
@@ -41,8 +44,8 @@ impl Meter {
             Count::Syscalls => syscall_counters(pid).ok(),
             Count::Nothing => None,
         };
-        let switches = switches(pid);
-        Ok(Self { pid, counters, switches, cpu: sys::cpu_time(pid)?, start: Instant::now() })
+        let (switches, delay) = (switches(pid), delay(pid));
+        Ok(Self { pid, counters, switches, delay, cpu: sys::cpu_time(pid)?, start: Instant::now() })
     }
 
     pub(crate) fn stop(self) -> io::Result<Usage> {
@@ -50,12 +53,17 @@ impl Meter {
         let cpu = sys::cpu_time(self.pid)?.saturating_sub(self.cpu);
         let syscalls = self.counters.map(|counters| counters.iter().map(read_counter).sum());
         let switches = switches(self.pid).saturating_sub(self.switches);
-        Ok(Usage { wall, cpu, switches, syscalls })
+        let delay = delay(self.pid).saturating_sub(self.delay);
+        Ok(Usage { wall, cpu, switches, delay, syscalls })
     }
 }
 
 fn switches(pid: u32) -> u64 {
     sys::sum_over_threads(pid, "voluntary_ctxt_switches")
+}
+
+fn delay(pid: u32) -> Duration {
+    sys::run_delay(pid) + sys::run_delay(std::process::id())
 }
 
 fn syscall_counters(pid: u32) -> io::Result<Vec<OwnedFd>> {

@@ -179,6 +179,8 @@ fn row_json(result: &RowResult) -> Value {
                     "ops": taken.sample.ops,
                     "cpu_us_per_op": taken.sample.cpu_micros(),
                     "sleeps_per_op": taken.sample.sleeps(),
+                    "wait_for_core_per_s": taken.sample.usage.delay.as_secs_f64()
+                        / taken.sample.usage.wall.as_secs_f64(),
                     "core_distance_ns": taken.distance.nanos(),
                     "steady": taken.is_steady,
                     "undisturbed": taken.is_undisturbed,

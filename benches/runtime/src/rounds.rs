@@ -17,8 +17,11 @@ use crate::sys;
 
 const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
 
-/// More CPU time of other processes than this, per second, and a sample is disturbed.
+/// A sample is disturbed if other processes had more of the cores than this per second, and what was
+/// measured waited for a core more than this. One alone says little: others may have used what was idle,
+/// and the threads of a pool wait for each other.
 const FOREIGN_MAX: f64 = 0.15;
+const DELAY_MAX: f64 = 0.05;
 
 /// How often a sample that is disturbed, or in which the cores' distance changed, is taken again.
 const RETRIES: usize = 2;
@@ -118,6 +121,7 @@ fn sample(row: &dyn Row, entry: &Entry, round: usize, scale: Scale) -> io::Resul
     let (start, busy, own) = (Instant::now(), sys::busy_time(CORES), own_cpu());
     let sample = row.measure(entry, scale, Count::Nothing)?;
     let (wall, busy) = (start.elapsed(), sys::busy_time(CORES).saturating_sub(busy));
+    let delay = sample.usage.delay.as_secs_f64() / sample.usage.wall.as_secs_f64();
     let foreign = busy.saturating_sub(own_cpu().saturating_sub(own));
     let after = Distance::probe(CORES);
     Ok(Taken {
@@ -127,7 +131,8 @@ fn sample(row: &dyn Row, entry: &Entry, round: usize, scale: Scale) -> io::Resul
         is_steady: before.is_like(after),
         // The kernel accounts for this in ticks, which says nothing about a short time.
         is_undisturbed: scale == Scale::Quick
-            || foreign.as_secs_f64() <= wall.as_secs_f64() * FOREIGN_MAX,
+            || foreign.as_secs_f64() <= wall.as_secs_f64() * FOREIGN_MAX
+            || delay <= DELAY_MAX,
     })
 }
 

@@ -112,6 +112,16 @@ pub(crate) fn threads(pid: u32) -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// How long the threads of `pid` have been ready to run without running.
+pub(crate) fn run_delay(pid: u32) -> Duration {
+    let of_thread = |tid: u32| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat"));
+        let text = text.unwrap_or_default();
+        text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(threads(pid).into_iter().map(of_thread).sum())
+}
+
 fn status(path: &str, key: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
