@@ -470,6 +470,45 @@ fn an_adopted_pipe_is_read_until_its_writers_are_gone() {
     assert_eq!(bench.result(token), 0);
 }
 
+fn parts(of: &mut [u8]) -> [libc::iovec; 2] {
+    let (head, tail) = of.split_at_mut(of.len() / 2);
+    [head, tail].map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() })
+}
+
+#[test]
+fn reads_and_writes_in_parts_wait_on_streams_like_whole_ones() {
+    let mut bench = Bench::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut buf = [0; 8];
+    let (iov, fd, offset) = (parts(&mut buf), reader.as_raw_fd(), u64::MAX);
+    let token = bench.submit(Op::ReadV { fd, iov: iov.as_ptr(), count: 2, offset });
+    assert!(bench.waits(token));
+    assert_eq!((bench.driver.stats().waiting, bench.driver.stats().threads), (1, 0));
+    writer.write_all(b"abcdef").unwrap();
+    assert_eq!(bench.result(token), 6);
+    assert_eq!(&buf[..6], b"abcdef");
+
+    let filler = [0; 4096];
+    let fd = writer.as_raw_fd();
+    while bench.try_now(write(&writer, &filler, u64::MAX)).is_some() {}
+    bench.turn(Duration::ZERO);
+    let mut text = *b"tail";
+    let iov = parts(&mut text);
+    let tail = Op::WriteV { fd, iov: iov.as_ptr(), count: 2, offset };
+    // Blocking: a thread waits.
+    let threaded = bench.submit(tail);
+    assert!(bench.waits(threaded));
+    assert_eq!((bench.driver.stats().waiting, bench.driver.stats().running), (0, 1));
+    // SAFETY: sets a flag of an open descriptor.
+    assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) }, 0);
+    let ready = bench.submit(tail);
+    assert!(bench.waits(ready));
+    assert_eq!(bench.driver.stats().waiting, 1);
+    drop(thread::spawn(move || std::io::copy(&mut { reader }, &mut std::io::sink())));
+    assert_eq!((bench.result(threaded), bench.result(ready)), (4, 4));
+    drop(writer);
+}
+
 #[test]
 fn an_adopted_file_is_no_obstacle() {
     let mut bench = Bench::new();
@@ -626,6 +665,20 @@ fn those_who_have_something_to_do_at_every_turn_do_not_starve_the_others() {
             break;
         }
         assert!(turns < 8, "others' readiness waits for {turns} turns");
+    }
+}
+
+#[test]
+fn a_descriptor_that_is_always_ready_does_not_put_off_the_turn_for_ever() {
+    let mut bench = Bench::new();
+    let (one, _) = UnixStream::pair().unwrap();
+    bench.driver.adopt(one.as_raw_fd());
+    for _ in 0..2 {
+        let answers = (0..10_000)
+            .take_while(|_| bench.try_now(recv(&one, &mut [0; 1], 0)) == Some(0))
+            .count();
+        assert!((64..1000).contains(&answers), "{answers} answers in a row");
+        assert_eq!(bench.run(recv(&one, &mut [0; 1], 0)), 0);
     }
 }
 
