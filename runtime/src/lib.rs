@@ -40,6 +40,7 @@
 //! once, on the ring, when epoll says it is ready, or on a thread. `op` has the ownership protocol.
 
 mod async_fd;
+mod answer;
 mod backend;
 mod blocking;
 pub mod buf;

@@ -23,6 +23,7 @@ pub(super) fn within<R>(tasks: &Tasks, f: impl FnOnce() -> R) -> R {
 }
 
 /// Calls `f` with the thread's tasks; with none outside of [`within`].
+#[inline]
 pub(super) fn with<R>(f: impl FnOnce(Option<&Tasks>) -> R) -> R {
     let current = CURRENT.with(Cell::get);
     // SAFETY: null, or the tasks that the innermost `within` on this thread borrows: it puts the

@@ -31,6 +31,7 @@ pub(crate) use remote::Remote;
 ///
 /// # Panics
 /// Outside [`Runtime::block_on`](crate::Runtime::block_on) and of what runs in it.
+#[inline]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     current::with(|tasks| match tasks {
         Some(tasks) => tasks.spawn(future),
@@ -95,6 +96,7 @@ impl Tasks {
         &self.remote
     }
 
+    #[inline]
     fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         let task = Typed::new(future, &self.remote);
         let key = self.alive.borrow_mut().insert(task.local().clone());
@@ -104,6 +106,7 @@ impl Tasks {
     }
 
     /// To the end of the run queue.
+    #[inline]
     fn push(&self, task: Local) {
         self.queue.borrow_mut().push_back(Turn::Task(Ready(task)));
     }
@@ -134,6 +137,7 @@ impl Tasks {
     }
 
     /// Whose turn it is.
+    #[inline]
     pub(crate) fn next(&self) -> Option<Turn> {
         let next = self.queue.borrow_mut().pop_front();
         if let Some(Turn::Main) = next {
@@ -143,12 +147,14 @@ impl Tasks {
     }
 
     /// Polls a task. It keeps its panics to itself.
+    #[inline]
     pub(crate) fn run(&self, Ready(task): Ready) {
         if task.run() {
             self.forget(&task);
         }
     }
 
+    #[inline]
     fn forget(&self, task: &Local) {
         let task = self.alive.borrow_mut().try_remove(task.key());
         drop(task);

@@ -12,7 +12,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -85,20 +85,24 @@ pub(super) struct Local {
 }
 
 impl Local {
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: the memory is there while a `Local` is (`refs` has LOCALS).
         unsafe { self.header.as_ref() }
     }
 
+    #[inline]
     fn has(&self, flags: u8) -> bool {
         self.header().state.get() & flags != 0
     }
 
+    #[inline]
     fn set(&self, flags: u8) {
         let state = &self.header().state;
         state.set(state.get() | flags);
     }
 
+    #[inline]
     fn clear(&self, flags: u8) {
         let state = &self.header().state;
         state.set(state.get() & !flags);
@@ -108,6 +112,7 @@ impl Local {
         self.header().key.get()
     }
 
+    #[inline]
     pub(super) fn set_key(&self, key: usize) {
         self.header().key.set(key);
     }
@@ -117,11 +122,13 @@ impl Local {
     }
 
     /// To the run queue of its runtime's `tasks`, if it is not over and not there already.
+    #[inline]
     pub(super) fn schedule(&self, tasks: &Tasks) {
         schedule(self.header, tasks);
     }
 
     /// Its turn, having left the run queue. True when that was its last.
+    #[inline]
     pub(super) fn run(&self) -> bool {
         self.clear(SCHEDULED);
         self.advance(self.has(ABORTED))
@@ -132,6 +139,7 @@ impl Local {
         self.advance(true)
     }
 
+    #[inline]
     fn advance(&self, abort: bool) -> bool {
         if self.has(OVER | RUNNING) {
             return false;
@@ -148,6 +156,7 @@ impl Local {
     }
 
     /// The output is there: tells whom it concerns.
+    #[inline]
     fn tell(&self) {
         if self.has(DETACHED) {
             self.drop_output();
@@ -170,6 +179,7 @@ impl Local {
 }
 
 impl Clone for Local {
+    #[inline]
     fn clone(&self) -> Self {
         let locals = &self.header().locals;
         // More than 2^32 references of 8 bytes each do not come about by accident.
@@ -179,6 +189,7 @@ impl Clone for Local {
 }
 
 impl Drop for Local {
+    #[inline]
     fn drop(&mut self) {
         let left = self.header().locals.get() - 1;
         self.header().locals.set(left);
@@ -196,22 +207,36 @@ pub(super) struct Typed<T> {
 
 impl<T> Typed<T> {
     /// A task that has not been scheduled yet, of the runtime that `remote` leads to.
+    #[inline]
     pub(super) fn new<F>(future: F, remote: &Arc<Remote>) -> Self
     where
         F: Future<Output = T> + 'static,
     {
-        let header = Header {
-            table: &Table { run: run::<F>, drop_output: drop_output::<T>, free: free::<F> },
-            remote: NonNull::from(&**remote),
-            refs: AtomicUsize::new(LOCALS),
-            woken: AtomicBool::new(false),
-            state: Cell::new(0),
-            locals: Cell::new(1),
-            key: Cell::new(0),
-            waiter: Cell::new(None),
-        };
-        let joint = Joint { header, output: Cell::new(None) };
-        let task = Box::new(Task { joint, future: UnsafeCell::new(Some(future)) });
+        // Allocated first, so that a large future moves only once.
+        let task = Box::new_uninit();
+        let task = Box::write(
+            task,
+            Task {
+                joint: Joint {
+                    header: Header {
+                        table: &Table {
+                            run: run::<F>,
+                            drop_output: drop_output::<T>,
+                            free: free::<F>,
+                        },
+                        remote: NonNull::from(&**remote),
+                        refs: AtomicUsize::new(LOCALS),
+                        woken: AtomicBool::new(false),
+                        state: Cell::new(0),
+                        locals: Cell::new(1),
+                        key: Cell::new(0),
+                        waiter: Cell::new(None),
+                    },
+                    output: Cell::new(None),
+                },
+                future: UnsafeCell::new(Some(future)),
+            },
+        );
         let header = NonNull::from(Box::leak(task)).cast();
         Self { task: Local { header }, output: PhantomData }
     }
@@ -296,32 +321,45 @@ unsafe fn drop_output<T>(header: NonNull<Header>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(output)));
 }
 
+/// Frees the memory, of which nothing is to be dropped any more.
+///
 /// # Safety
-/// `header` is of a `Task<F>` that nobody refers to any more, without future and output.
+/// `header` is of a `Task<F>` that nobody refers to.
 unsafe fn free<F: Future>(header: NonNull<Header>) {
     // SAFETY: from `Box::leak` in `Typed::new`; the caller had the last reference.
-    drop(unsafe { Box::from_raw(header.cast::<Task<F>>().as_ptr()) });
+    drop(unsafe { Box::from_raw(header.cast::<MaybeUninit<Task<F>>>().as_ptr()) });
 }
 
 /// Gives up what `what` stands for: the locals, or a waker.
+///
+/// The last to go finds the future, the output and the waiter gone: the future before the register's
+/// `Local` ([`Tasks::drop_all`] at the latest), the others with the handle or before.
+#[inline]
 fn release(header: NonNull<Header>, what: usize) {
-    // SAFETY: what is given up holds the memory until then; `remote` is read before.
-    let (refs, remote, free) = unsafe {
-        let header = header.as_ref();
-        (&header.refs, header.remote, header.table.free)
-    };
-    // Alone nobody else can come to refer to it: no need to write that down.
-    let alone = refs.load(Ordering::Acquire) & !COUNTED == what;
-    if !alone && refs.fetch_sub(what, Ordering::AcqRel) & !COUNTED != what {
-        return;
+    // SAFETY: what is given up holds the memory until then.
+    let refs = unsafe { &header.as_ref().refs };
+    // Where there is nothing else nobody can come to refer to it: no need to write that down.
+    if refs.load(Ordering::Acquire) == what {
+        // SAFETY: that was the last reference.
+        unsafe { (header.as_ref().table.free)(header) };
+    } else {
+        release_shared(header, what);
     }
-    let counted = refs.load(Ordering::Acquire) & COUNTED != 0;
-    // SAFETY: that was the last reference. The future was dropped before the last `Local`
-    // (`Tasks::drop_all`), the output with the handle or at the end.
-    unsafe { free(header) };
-    if counted {
-        // SAFETY: counted by `clone_waker`.
-        unsafe { Arc::decrement_strong_count(remote.as_ptr()) };
+}
+
+#[inline(never)]
+fn release_shared(header: NonNull<Header>, what: usize) {
+    // SAFETY: as above; nothing is touched afterwards unless this was the last reference.
+    let refs = unsafe { header.as_ref() }.refs.fetch_sub(what, Ordering::AcqRel);
+    if refs & !COUNTED == what {
+        // SAFETY: it was. Once wakers were cloned the task has a count of its `Remote`.
+        unsafe {
+            let (remote, free) = (header.as_ref().remote, header.as_ref().table.free);
+            free(header);
+            if refs & COUNTED != 0 {
+                Arc::decrement_strong_count(remote.as_ptr());
+            }
+        }
     }
 }
 
@@ -353,6 +391,7 @@ impl Drop for Woken {
 }
 
 /// To the run queue of its runtime's `tasks`, if it is not over and not there already.
+#[inline]
 fn schedule(header: NonNull<Header>, tasks: &Tasks) {
     // SAFETY: the caller holds the memory. This is the task's thread, as `tasks` are its runtime's and
     // do not leave theirs; so the cells are ours.
