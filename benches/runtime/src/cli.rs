@@ -14,7 +14,7 @@ Measures Ringway beside its peers. ROW is a part of a row's name; without any, a
   --rounds N        samples of each (5; 1 with --quick)
   --seconds S       how long a server is under load for a sample (2)
   --only A,B,…      only these runtimes
-  --priority N      nice value of everything that is measured (0; less than 0 needs root)
+  --realtime        realtime scheduling, for a machine that others use too; they will wait (needs root)
   --out FOLDER      where results.json and results.md go (the build folder)
   --list            the names of rows and runtimes";
 
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     pub(crate) rows: Vec<String>,
     /// Names; empty for all runtimes.
     pub(crate) only: Vec<String>,
-    pub(crate) priority: i32,
+    pub(crate) realtime: bool,
     pub(crate) out: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Options {
             rounds: 0,
             rows,
             only,
-            priority: 0,
+            realtime: false,
             out,
         };
         let mut args = args.iter();
@@ -53,7 +53,7 @@ impl Options {
                 }
                 "--rounds" => options.rounds = number(value()?)?,
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-                "--priority" => options.priority = number(value()?)?,
+                "--realtime" => options.realtime = true,
                 "--out" => options.out = value()?.into(),
                 "--list" => return Err(list()),
                 _ if arg.starts_with('-') => return Err(USAGE.to_owned()),

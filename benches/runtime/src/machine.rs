@@ -13,14 +13,14 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) distance: Distance,
-    pub(crate) priority: i32,
+    pub(crate) realtime: bool,
     /// Name and settings of each runtime.
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Name and version of each package that matters.
     pub(crate) versions: Vec<(String, String)>,
 }
 
-pub(crate) fn describe(priority: i32) -> Machine {
+pub(crate) fn describe(realtime: bool) -> Machine {
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy().into_owned();
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -30,7 +30,7 @@ pub(crate) fn describe(priority: i32) -> Machine {
     let distance = Distance::probe([SERVER_CORE, LOAD_CORE]);
     let settings = CONTENDERS.iter().map(|contender| (contender.name, (contender.settings)()));
     let settings = settings.collect();
-    Machine { kernel, cpu, cores, distance, priority, settings, versions: versions() }
+    Machine { kernel, cpu, cores, distance, realtime, settings, versions: versions() }
 }
 
 /// From the lock file that this program was built with.
@@ -49,12 +49,12 @@ fn versions() -> Vec<(String, String)> {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, cpu, cores, distance, priority, .. } = self;
+        let Self { kernel, cpu, cores, distance, realtime, .. } = self;
         write!(
             f,
             "Linux {kernel}, {cpu}, {cores} cores, a cache line from core to core in {distance}"
         )?;
-        writeln!(f, ", nice {priority}.")?;
+        writeln!(f, "{}.", if *realtime { ", realtime scheduling" } else { "" })?;
         let versions = self.versions.iter().map(|(name, version)| format!("{name} {version}"));
         writeln!(f, "{}.\n", versions.collect::<Vec<_>>().join(", "))?;
         for (name, settings) in &self.settings {

@@ -158,7 +158,7 @@ pub(crate) fn json(machine: &Machine, results: &[RowResult]) -> String {
         "kernel": machine.kernel,
         "cpu": machine.cpu,
         "cores": machine.cores,
-        "nice": machine.priority,
+        "realtime": machine.realtime,
         "runtimes": settings,
         "packages": versions,
         "rows": results.iter().map(row_json).collect::<Vec<_>>(),

@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn run_all(options: &Options) -> io::Result<()> {
     // Before this thread is bound to one core.
-    let machine = machine::describe(options.priority);
+    let machine = machine::describe(options.realtime);
     prepare(options)?;
     println!("{machine}");
     let wanted = |row: &dyn Row| {
@@ -65,8 +65,8 @@ fn run_all(options: &Options) -> io::Result<()> {
 
 fn prepare(options: &Options) -> io::Result<()> {
     sys::allow_descriptors(DESCRIPTORS);
-    if options.priority != 0 {
-        rustix::process::setpriority_process(None, options.priority)?;
+    if options.realtime {
+        sys::schedule_in_real_time()?;
     }
     files::prepare()?;
     fs::create_dir_all(&options.out)?;

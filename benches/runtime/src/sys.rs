@@ -21,6 +21,14 @@ pub(crate) fn pin(core: usize) {
     }
 }
 
+/// Lets the calling thread, and what it starts from now on, run whenever it can: `SCHED_RR`.
+pub(crate) fn schedule_in_real_time() -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `param` is only read.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const param) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What process `pid` has used of CPU time in all its threads, those of the kernel's that work for its
 /// rings among them.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
