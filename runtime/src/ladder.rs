@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use ringway_driver::{Credentials, Op, OpKind};
+use ringway_driver::{Identity, Op, OpKind};
 use ringway_epoll::syscall;
 
 use crate::features::OpSet;
@@ -187,7 +187,7 @@ fn default_order(kind: OpKind) -> &'static [Rung] {
 ///
 /// # Safety
 /// As for [`Driver::submit`](ringway_driver::Driver::submit), for the length of the call.
-pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Credentials>) -> Option<i32> {
+pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Identity>) -> Option<i32> {
     let would_block = -libc::EAGAIN;
     let result = syscall::with_credentials(credentials, || match op {
         // Without a form that could say it would block, but quick (see the table).

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
@@ -18,7 +18,7 @@ use crate::op;
 #[derive(Clone, Debug)]
 pub struct File {
     pub(super) fd: Arc<OwnedFd>,
-    pub(super) identity: Option<Arc<Credentials>>,
+    pub(super) identity: Option<Identity>,
 }
 
 /// What to do with one of a file's times.
@@ -388,7 +388,7 @@ impl SetTime {
 /// # Safety
 /// What `path` gives out belongs to `parts`, or to nobody.
 pub(super) unsafe fn statx<D: 'static>(
-    identity: Option<Arc<Credentials>>,
+    identity: Option<Identity>,
     parts: D,
     flags: i32,
     mask: StatxFlags,

@@ -1,10 +1,9 @@
 //! Identities that the ring knows by number, so that an entry can run on somebody's behalf.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use io_uring::IoUring;
-use ringway_driver::Credentials;
+use ringway_driver::Identity;
 use ringway_epoll::syscall;
 
 /// How many the ring is told of at a time: more than most servers have users at work at once. Each
@@ -14,12 +13,12 @@ const KNOWN_MAX: usize = 1024;
 /// The identities of one ring, oldest first.
 #[derive(Default)]
 pub(super) struct Personalities {
-    known: HashMap<Arc<Credentials>, u16>,
-    order: VecDeque<Arc<Credentials>>,
+    known: HashMap<Identity, u16>,
+    order: VecDeque<Identity>,
 }
 
 impl Personalities {
-    pub(super) fn get(&self, credentials: &Credentials) -> Option<u16> {
+    pub(super) fn get(&self, credentials: &Identity) -> Option<u16> {
         self.known.get(credentials).copied()
     }
 
@@ -32,11 +31,7 @@ impl Personalities {
     ///
     /// # Errors
     /// `-EPERM` if this process may not act for others; the kernel's negated errno.
-    pub(super) fn register(
-        &mut self,
-        ring: &IoUring,
-        credentials: Arc<Credentials>,
-    ) -> Result<u16, i32> {
+    pub(super) fn register(&mut self, ring: &IoUring, credentials: Identity) -> Result<u16, i32> {
         let result = syscall::with_credentials(Some(&credentials), || {
             match ring.submitter().register_personality() {
                 Ok(number) => i32::from(number),
