@@ -274,7 +274,8 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
 ///
 /// # Safety
 /// As for [`run`].
-pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
+#[must_use]
+pub unsafe fn has_form_now(op: &Op) -> bool {
     match *op {
         Op::Append { .. }
         | Op::Fsync { .. }

@@ -56,7 +56,7 @@ impl Dir {
     /// opened through it, are checked for `identity`. `None` is the process's own.
     #[must_use]
     pub fn with_identity(&self, identity: Option<Identity>) -> Self {
-        Self { file: File { fd: self.file.fd.clone(), identity } }
+        Self { file: self.file.with_identity(identity) }
     }
 
     /// The identity that operations through it are checked for, if not the process's own.

@@ -89,7 +89,7 @@ impl UringDriver {
             registered,
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
-            personalities: Personalities::default(),
+            personalities: Personalities::new(has(Feature::DeferTaskrun)),
             backlog: VecDeque::new(),
             refused: Vec::new(),
             cancels_owed: false,
@@ -233,7 +233,7 @@ impl UringDriver {
 
     /// The number under which the ring knows `credentials`, or a negated errno.
     fn personality(&mut self, credentials: Identity) -> Result<u16, i32> {
-        if let Some(known) = self.personalities.get(&credentials) {
+        if let Some(known) = self.personalities.get(&self.ring, &credentials)? {
             return Ok(known);
         }
         if self.personalities.is_full() {
