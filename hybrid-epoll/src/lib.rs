@@ -38,7 +38,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Waker};
 
 use readiness::Readiness;
 use request::{Request, Side};
@@ -167,12 +167,7 @@ impl EpollDriver {
     ///
     /// # Safety
     /// As for [`Driver::submit`].
-    pub unsafe fn submit_blocking(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
+    pub unsafe fn submit_blocking(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.offload(unsafe { Request::new(token, op, credentials) });
@@ -206,7 +201,7 @@ impl EpollDriver {
     /// # Safety
     /// As for [`Driver::submit`], for the length of the call.
     #[must_use]
-    pub unsafe fn try_now(&mut self, op: &Op, credentials: Option<&Credentials>) -> Option<i32> {
+    pub unsafe fn try_now(&mut self, op: &Op, credentials: Option<&Identity>) -> Option<i32> {
         self.tried = None;
         if self.at_once >= AT_ONCE_MAX || request::leaves_a_beginning(op) {
             return None;
@@ -302,7 +297,7 @@ impl EpollDriver {
 }
 
 impl Driver for EpollDriver {
-    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>) {
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.start(unsafe { Request::new(token, op, credentials) });

@@ -105,7 +105,9 @@ pub(crate) fn open(
     let ops = ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
     let found = ring.as_ref().map_or(&[][..], |ring| &ring.found);
     let personalities = found.contains(&(Feature::Personality, Support::Found));
-    let ladder = Ladder::new(ops, personalities, policy);
+    let deferred = found.contains(&(Feature::DeferTaskrun, Support::Found));
+    let switches_here = ring.is_none() || deferred;
+    let ladder = Ladder::new(ops, personalities, switches_here, policy);
     let found = sockets::features(mask);
     let features = Features { backend, chosen_by, reasons, ring, found, ladder };
     Ok((Drivers::new(epoll, parking)?, features))

@@ -76,6 +76,6 @@ pub use guest::Guest;
 pub use ladder::Rung;
 pub use metrics::{Metrics, OpMetrics};
 pub use policy::Policy;
-pub use ringway_driver::{Credentials as Identity, OpKind};
+pub use ringway_driver::{Identity, OpKind};
 pub use runtime::{Builder, Runtime, ShutdownReport};
 pub use task::{JoinError, JoinHandle, spawn};

@@ -6,10 +6,9 @@
 use std::ffi::CStr;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Path, Token};
+use ringway_driver::{Completion, Driver, Identity, Op, Path, Token};
 use ringway_epoll::{EpollDriver, Options};
 
 /// Longer than anything here takes on a loaded machine.
@@ -39,7 +38,7 @@ impl Bench {
         self.submit_as(op, None)
     }
 
-    pub(crate) fn submit_as(&mut self, op: Op, credentials: Option<Arc<Credentials>>) -> Token {
+    pub(crate) fn submit_as(&mut self, op: Op, credentials: Option<Identity>) -> Token {
         let token = self.token();
         // SAFETY: each test keeps what it submits alive until it has the completion or has dropped
         // the driver.

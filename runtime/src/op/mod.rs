@@ -29,11 +29,10 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::cancel;
 use crate::drivers::Drivers;
@@ -111,7 +110,7 @@ impl Ops {
     ///
     /// # Safety
     /// What `op` names is valid and unaliased during the call.
-    unsafe fn begin(&self, op: &Op, credentials: Option<&Credentials>) -> Begun {
+    unsafe fn begin(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
         let for_somebody = credentials.is_some();
         let Some(mut rung) = self.ladder.first(op, for_somebody) else {
             return Begun::Done(-libc::EOPNOTSUPP);
@@ -145,7 +144,7 @@ impl Ops {
     fn submit(
         &self,
         held: Box<dyn Held>,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Identity>,
         waker: Option<&Waker>,
         rung: Rung,
     ) -> Token {

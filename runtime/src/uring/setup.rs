@@ -28,8 +28,9 @@ const ATTEMPTS: [&[SetupFlag]; 6] = {
         // Completions are gathered until this thread asks for them, instead of interrupting it.
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
-        // Or they at least wait for this thread's next system call.
-        &[SingleIssuer, CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
+        // Or they at least wait for this thread's next system call. Without the one issuer, from which
+        // nothing is gained here: another thread tells such a ring of identities (`personalities`).
+        &[CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[CoopTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
         &[SubmitAll, CqSize, Clamp],
         &[CqSize, Clamp],
@@ -93,6 +94,11 @@ fn flags_found(taken: &[SetupFlag], sleep: Sleep, mask: Mask) -> Vec<(Feature, S
             _ if mask.hides(feature) => Support::Masked,
             SetupFlag::DeferTaskrun if sleep == Sleep::InEpoll => {
                 Support::Missing("it does not go with sleeping in epoll".into())
+            }
+            SetupFlag::SingleIssuer
+                if sleep == Sleep::InEpoll || mask.hides(Feature::DeferTaskrun) =>
+            {
+                Support::Missing("of no use without DeferTaskrun".into())
             }
             SetupFlag::CoopTaskrun if taken.contains(&SetupFlag::DeferTaskrun) => {
                 Support::Missing("DeferTaskrun is better".into())
