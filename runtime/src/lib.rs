@@ -39,8 +39,8 @@
 //! An operation is plain data ([`ringway_driver::Op`]). For each, `ladder` picks how it runs: at
 //! once, on the ring, when epoll says it is ready, or on a thread. `op` has the ownership protocol.
 
-mod async_fd;
 mod answer;
+mod async_fd;
 mod backend;
 mod blocking;
 pub mod buf;
