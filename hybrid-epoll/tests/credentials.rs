@@ -142,8 +142,7 @@ fn security_attributes_are_refused_to_another_user() {
             continue;
         }
         assert_eq!(result, 0, "{name:?} by root");
-<<<<<<< HEAD
-        let token = bench.submit_as(set(name.as_ptr()), Some(Arc::new(nobody(&[]))));
+        let token = bench.submit_as(set(name.as_ptr()), Some(nobody(&[])));
         let result = bench.result(token);
         assert_eq!(result, set_by_a_process(&file, name), "{name:?} by its owner");
         if result == 0 {
@@ -152,10 +151,6 @@ fn security_attributes_are_refused_to_another_user() {
             continue;
         }
         assert_eq!(result, -libc::EPERM, "{name:?} by its owner");
-=======
-        let token = bench.submit_as(set(name.as_ptr()), Some(nobody(&[])));
-        assert_eq!(bench.result(token), -libc::EPERM, "{name:?} by its owner");
->>>>>>> identity
     }
 }
 
