@@ -6,6 +6,7 @@ use std::io;
 use std::thread;
 
 use io_uring::{Builder, IoUring};
+use ringway_driver::OpKind;
 
 use super::probe;
 use crate::features::{Feature, Mask, RingFeatures, Support};
@@ -81,7 +82,19 @@ pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), 
     let mut found = flags_found(flags, sleep, mask);
     probe::features(&mut ring, ops, mask, &mut found);
     let entries = ring.params().sq_entries();
-    Ok((ring, RingFeatures { entries, ops: mask.of_ops(ops), found }))
+    let ops = mask.of_ops(ops).retain(|kind| is_whole(kind, &found));
+    Ok((ring, RingFeatures { entries, ops, found }))
+}
+
+/// Whether the kernel has the flags too that make an opcode this operation.
+fn is_whole(kind: OpKind, found: &[(Feature, Support)]) -> bool {
+    let has = |feature| found.contains(&(feature, Support::Found));
+    match kind {
+        OpKind::AcceptMulti => has(Feature::MultishotAccept),
+        OpKind::RecvMulti => has(Feature::MultishotRecv),
+        OpKind::ReadFixed | OpKind::WriteFixed => has(Feature::FixedBuffers),
+        _ => true,
+    }
 }
 
 /// What became of the flags that are features.
