@@ -49,6 +49,8 @@ mod features;
 pub mod fs;
 mod ladder;
 mod mailbox;
+#[cfg(all(test, loom))]
+mod models;
 pub mod net;
 mod op;
 mod runtime;
