@@ -203,7 +203,9 @@ fn a_mailbox_delivers_what_it_took() {
         for number in 1..3 {
             let (mailbox, sum) = (mailbox.clone(), sum.clone());
             thread::spawn(move || {
-                let job = move || drop(sum.fetch_add(number, Ordering::Relaxed));
+                let job = move || {
+                    sum.fetch_add(number, Ordering::Relaxed);
+                };
                 mailbox.send(Box::new(job)).unwrap();
             });
         }
