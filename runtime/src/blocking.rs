@@ -62,7 +62,11 @@ pub(crate) struct PoolQueue {
 
 impl PoolQueue {
     /// Tries to get in, and waits where that fails.
-    fn poll_enter(&self, waker: &Waker, mut enter: impl FnMut() -> Result<(), ()>) -> Poll<()> {
+    pub(crate) fn poll_enter(
+        &self,
+        waker: &Waker,
+        mut enter: impl FnMut() -> Result<(), ()>,
+    ) -> Poll<()> {
         if enter().is_ok() {
             return Poll::Ready(());
         }

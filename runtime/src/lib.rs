@@ -55,6 +55,8 @@ mod guest;
 mod ladder;
 mod mailbox;
 mod metrics;
+#[cfg(all(test, loom))]
+mod models;
 pub mod net;
 mod op;
 mod policy;
