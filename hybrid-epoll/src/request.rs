@@ -125,14 +125,22 @@ pub(crate) fn waits_for(op: &Op) -> Option<(RawFd, Side)> {
         Op::Accept { fd, .. }
         | Op::Recv { fd, .. }
         | Op::RecvMsg { fd, .. }
-        | Op::Read { fd, offset: STREAM, .. } => Some((fd, Side::Reader)),
+        | Op::Read { fd, offset: STREAM, .. }
+        | Op::ReadV { fd, offset: STREAM, .. } => Some((fd, Side::Reader)),
         Op::Connect { fd, .. }
         | Op::Send { fd, .. }
         | Op::SendMsg { fd, .. }
-        | Op::Write { fd, offset: STREAM, .. } => Some((fd, Side::Writer)),
+        | Op::Write { fd, offset: STREAM, .. }
+        | Op::WriteV { fd, offset: STREAM, .. } => Some((fd, Side::Writer)),
         Op::Poll { fd, events } => Some((fd, Side::Events(events))),
         _ => None,
     }
+}
+
+/// Whether only a thread can do it although it is about a stream: there is no form of it that takes
+/// what a blocking one has room for.
+pub(crate) fn needs_a_thread(op: &Op) -> bool {
+    matches!(*op, Op::WriteV { fd, offset: STREAM, .. } if !descriptor::is_nonblocking(fd))
 }
 
 /// Receiving from the error queue or out of band takes no turn: it answers at once (recv(2)).

@@ -113,6 +113,21 @@ pub(crate) fn open(
     Ok((Drivers::new(epoll, parking)?, features))
 }
 
+/// The backend of a guest that was asked for as `wanted`: one that sleeps in epoll.
+///
+/// # Errors
+/// `InvalidInput` if that was ruled out.
+pub(crate) fn as_guest(wanted: Backend) -> io::Result<Backend> {
+    match overridden(wanted)?.0 {
+        Backend::Epoll => Ok(Backend::Epoll),
+        Backend::Uring if wanted == Backend::Uring => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a guest sleeps in epoll, so its backend cannot be uring",
+        )),
+        Backend::Auto | Backend::Uring | Backend::Hybrid => Ok(Backend::Hybrid),
+    }
+}
+
 /// The environment variable that makes features absent.
 const MASK_VARIABLE: &str = "RINGWAY_MASK";
 

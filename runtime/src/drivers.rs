@@ -155,6 +155,11 @@ impl Drivers {
         }
     }
 
+    /// The descriptor of the epoll set, readable when a turn would find something.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.epoll.as_fd().as_raw_fd()
+    }
+
     /// Adds what waits here to `metrics`.
     pub(crate) fn measure(&self, metrics: &mut Metrics) {
         if let Parking::Uring(ring) | Parking::Hybrid(ring) = &self.parking {

@@ -1,6 +1,6 @@
 //! Sockets.
 
-mod socket;
+pub(crate) mod socket;
 pub(crate) mod sockopt;
 mod tcp;
 

@@ -12,6 +12,7 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 
 use ringway_driver::Op;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
@@ -180,6 +181,17 @@ impl Socket {
             }
         }
         (Ok(()), buf)
+    }
+
+    /// `send` that does not block.
+    pub(crate) fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self, buf, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    }
+
+    /// `sendmsg` that does not block.
+    pub(crate) fn try_send_vectored(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(rustix::net::sendmsg(self, bufs, &mut SendAncillaryBuffer::default(), flags)?)
     }
 
     /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.

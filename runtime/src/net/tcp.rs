@@ -101,6 +101,11 @@ impl TcpStream {
         self.socket.into_fd().map(Into::into).map_err(|_| io::ErrorKind::ResourceBusy.into())
     }
 
+    /// The socket, for another type that owns it.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.socket
+    }
+
     /// Receives some bytes into the start of `buf`; 0 at the end of the stream.
     ///
     /// Not cancel safe: bytes that a dropped call has received are lost.

@@ -277,6 +277,11 @@ impl Ops {
         self.state.borrow_mut().drivers.forget(fd);
     }
 
+    /// The descriptor of the epoll set; it lives as long as this.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.state.borrow().drivers.epoll_fd()
+    }
+
     /// How many operations still owe their last completion.
     pub(crate) fn in_flight(&self) -> usize {
         self.state.borrow().table.in_flight()

@@ -15,6 +15,7 @@ use super::{Begun, InFlight, concrete};
 use crate::cancel;
 use crate::runtime::{self, Core};
 use crate::table::Held;
+use crate::task::coop;
 
 /// Makes an operation of `parts`.
 ///
@@ -66,6 +67,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match mem::replace(&mut self.state, State::Done) {
+            State::Idle(parts) if coop::poll_proceed(cx).is_pending() => {
+                self.state = State::Idle(parts);
+                Poll::Pending
+            }
             State::Idle(parts) => match parts.start(runtime::current(), cx.waker()) {
                 Started::Done(output) => Poll::Ready(output),
                 Started::InFlight(flight) => {
