@@ -113,6 +113,11 @@ impl Ladder {
             Rung::Ring if for_somebody && !self.personalities => {
                 self.after(Rung::Ring, op, for_somebody)
             }
+            // The ring does not wait for a descriptor with `O_NONBLOCK`, as those of streams here are: it
+            // would only say what the system call has said already.
+            Rung::Ring if is_stream(op) => {
+                self.after(Rung::Ring, op, for_somebody).or(Some(Rung::Ready))
+            }
             Rung::Pool if is_stream(op) => Some(Rung::Ready),
             rung => Some(rung),
         }
@@ -198,14 +203,20 @@ pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Credentials>) -> O
         // SAFETY: the caller's promise.
         _ => unsafe { syscall::try_now(op) }.unwrap_or(would_block),
     });
-    // Between streams "try again" is the answer.
-    let is_answer = result != would_block || matches!(op, Op::Tee { .. }) || is_splice(op);
+    let is_answer = result != would_block || says_try_again(op);
     is_answer.then_some(result)
 }
 
-/// Whether `op` moves bytes between streams.
-fn is_splice(op: &Op) -> bool {
-    matches!(op, Op::Splice { from_offset: u64::MAX, to_offset: u64::MAX, .. })
+/// Whether "try again" is an answer of `op`'s own: a pipe or socket is not ready, and no other rung can
+/// change that.
+fn says_try_again(op: &Op) -> bool {
+    match *op {
+        Op::Splice { from_offset, to_offset, resident, .. } => {
+            resident || (from_offset, to_offset) == (u64::MAX, u64::MAX)
+        }
+        Op::Tee { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether a rung's answer says nothing about the operation, only that it cannot run this way: then

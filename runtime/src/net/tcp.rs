@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::socket::{Connection, Socket, ip_address};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::descriptor::Descriptor;
 
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -99,6 +100,10 @@ impl TcpStream {
     /// `ResourceBusy` if operations are in flight; the connection is closed then.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         self.socket.into_fd().map(Into::into).map_err(|_| io::ErrorKind::ResourceBusy.into())
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.socket.descriptor()
     }
 
     /// Receives some bytes into the start of `buf`; 0 at the end of the stream.
