@@ -113,9 +113,8 @@ impl Ladder {
             Rung::Ring if for_somebody && !self.personalities => {
                 self.after(Rung::Ring, op, for_somebody)
             }
-            // The ring does not wait for a descriptor with `O_NONBLOCK`, as those of streams here are: it
-            // would only say what the system call has said already.
-            Rung::Ring if is_stream(op) => {
+            // The ring runs it on this thread, where a pipe without readers raises SIGPIPE.
+            Rung::Ring if is_stream_write(op) => {
                 self.after(Rung::Ring, op, for_somebody).or(Some(Rung::Ready))
             }
             Rung::Pool if is_stream(op) => Some(Rung::Ready),
@@ -126,13 +125,13 @@ impl Ladder {
 
 /// Whether a read or write is about a stream, which readiness says something about.
 fn is_stream(op: &Op) -> bool {
-    matches!(
-        *op,
-        Op::Read { offset: u64::MAX, .. }
-            | Op::Write { offset: u64::MAX, .. }
-            | Op::ReadV { offset: u64::MAX, .. }
-            | Op::WriteV { offset: u64::MAX, .. }
-    )
+    let is_read =
+        matches!(*op, Op::Read { offset: u64::MAX, .. } | Op::ReadV { offset: u64::MAX, .. });
+    is_read || is_stream_write(op)
+}
+
+fn is_stream_write(op: &Op) -> bool {
+    matches!(*op, Op::Write { offset: u64::MAX, .. } | Op::WriteV { offset: u64::MAX, .. })
 }
 
 /// The order of trying where everything is there. Also says which rungs an operation has at all.
@@ -261,6 +260,19 @@ mod tests {
         assert_eq!(climb(&ladder, &READ, false), [Rung::Inline, Rung::Pool]);
         assert_eq!(climb(&ladder, &RECV, false), [Rung::Ready]);
         assert_eq!(climb(&ladder, &STREAM, false), [Rung::Inline, Rung::Ready]);
+    }
+
+    #[test]
+    fn no_write_to_a_stream_is_on_the_ring() {
+        let write = Op::Write { fd: -1, buf: ptr::null(), len: 0, offset: u64::MAX };
+        let on_ring = Policy::new().prefer(OpKind::Write, &[Rung::Ring]);
+        for (policy, rungs) in
+            [(Policy::new(), [Rung::Inline, Rung::Ready].as_slice()), (on_ring, &[Rung::Ready])]
+        {
+            assert_eq!(climb(&Ladder::new(all(), true, &policy), &write, false), rungs);
+        }
+        let ladder = Ladder::new(all(), true, &Policy::new());
+        assert_eq!(climb(&ladder, &STREAM, false), [Rung::Inline, Rung::Ring, Rung::Ready]);
     }
 
     #[test]
