@@ -14,7 +14,7 @@ use ringway_driver::{Identity, Op, Path};
 use crate::cached;
 use crate::descriptor::{
     is_file, is_nonblocking, outcome, poll, read, read_vectored, set_status_flags, socket_error,
-    splice, status_flags, write, write_vectored,
+    splice, status_flags, tee, write, write_vectored,
 };
 
 /// The offset by which `Read` and `Write` say "no offset": the descriptor is a stream.
@@ -102,7 +102,7 @@ unsafe fn call(op: &Op) -> i32 {
                 return splice(from, from_offset, to, to_offset, len, flags);
             }
             Op::Tee { from, to, len, flags } => {
-                libc::tee(from, to, len as usize, flags | libc::SPLICE_F_NONBLOCK) as i64
+                return tee(from, to, len, flags | libc::SPLICE_F_NONBLOCK);
             }
             Op::OpenAt { path, how } => {
                 let size = size_of::<libc::open_how>();

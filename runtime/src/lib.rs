@@ -48,6 +48,7 @@ pub mod cancel;
 #[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
 pub mod compat;
 pub mod cores;
+mod descriptor;
 mod drivers;
 mod features;
 pub mod fs;
@@ -59,6 +60,8 @@ mod metrics;
 mod models;
 pub mod net;
 mod op;
+mod permits;
+pub mod pipe;
 mod policy;
 mod runtime;
 pub mod signal;

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::socket::{Connection, Socket, ip_address};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::descriptor::Descriptor;
 
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -104,6 +105,10 @@ impl TcpStream {
     /// The socket, for another type that owns it.
     pub(crate) fn into_connection(self) -> Connection {
         self.socket
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.socket.descriptor()
     }
 
     /// Receives some bytes into the start of `buf`; 0 at the end of the stream.
