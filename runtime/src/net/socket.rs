@@ -12,6 +12,8 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 
 use ringway_driver::Op;
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
@@ -200,6 +202,19 @@ impl Socket {
     /// nobody receives. Bytes that still wait to be received do not end the wait.
     pub(crate) async fn hang_up(&self) -> io::Result<()> {
         self.poll(libc::POLLRDHUP).await.map(drop)
+    }
+
+    /// `recv` without waiting.
+    pub(crate) fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::DONTWAIT;
+        let (_, len) = retry_on_intr(|| rustix::net::recv(self, &mut *buf, flags))?;
+        Ok(len)
+    }
+
+    /// `send` without waiting.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(retry_on_intr(|| rustix::net::send(self, bytes, flags))?)
     }
 
     /// `shutdown`.
