@@ -25,6 +25,9 @@ use super::socket::Socket;
 use crate::runtime::Core;
 use crate::uring::provided::{Group, Registration};
 
+/// What a stream may hold of a small pool: one buffer to look at while it waits for the next.
+const SHARE_MIN: u32 = 2;
+
 /// The largest buffer: more than sockets keep for one receive.
 const SIZE_MAX: usize = 16 << 20;
 
@@ -72,13 +75,13 @@ impl RecvPool {
         Ok(Self(Rc::new(Shared {
             memory: Memory::new(usize::from(count) * size)?,
             size,
-            share_max: Cell::new(u32::from(count / 4).max(1)),
+            share_max: Cell::new(u32::from(count / 4).max(SHARE_MIN)),
             state: RefCell::new(state),
         })))
     }
 
     /// How many buffers, at least one, a stream and those who got buffers from it hold at most; a quarter
-    /// of them if nothing is said. What the kernel receives beyond that, before it can be told to stop,
+    /// of them, at least two, if nothing is said. What the kernel receives beyond that, before it can be told to stop,
     /// is copied to memory of its own.
     #[must_use]
     pub fn share_max(self, buffers: u16) -> Self {

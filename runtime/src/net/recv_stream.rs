@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use ringway_driver::{Op, OpKind};
