@@ -282,12 +282,12 @@ impl Shared {
 
     /// Receives what `socket` has, without waiting, if the pool is not with a ring into one of its
     /// buffers.
-    pub(super) fn receive(&self, socket: &Socket) -> io::Result<Received> {
+    pub(super) fn receive(&self, socket: &Socket, core: &Core) -> io::Result<Received> {
         let mut state = self.state.borrow_mut();
         if matches!(state.place, Place::Ring { .. }) {
             drop(state);
             let mut bytes = vec![0; self.size];
-            let len = socket.try_recv(&mut bytes)?;
+            let len = socket.recv_now(core, &mut bytes)?;
             bytes.truncate(len);
             return Ok(if len == 0 { Received::End } else { Received::Own(bytes.into()) });
         }
@@ -298,7 +298,7 @@ impl Shared {
         let room = unsafe {
             self.memory.slice_mut(self.at(id) + used as usize, self.size - used as usize)
         };
-        let len = socket.try_recv(room)?;
+        let len = socket.recv_now(core, room)?;
         if len == 0 {
             return Ok(Received::End);
         }

@@ -19,7 +19,7 @@ use super::recv_pool::{Received, RecvPool};
 use super::socket::Socket;
 use crate::cancel;
 use crate::op::{self, Multi};
-use crate::runtime;
+use crate::runtime::{self, Core};
 use crate::uring::provided::Registration;
 
 /// How many receives without a ring a stream answers in a row before it lets others run.
@@ -42,7 +42,7 @@ enum State {
     /// One operation for all.
     Multi(Multi<Receiving>),
     /// Waits for something to receive.
-    Readable(Pin<Box<dyn Future<Output = io::Result<i16>>>>),
+    Waiting(Pin<Box<dyn Future<Output = io::Result<()>>>>),
     Over,
 }
 
@@ -104,7 +104,7 @@ impl RecvStream {
                 self.state = State::Multi(self.receive_all(registration));
                 ControlFlow::Continue(())
             }
-            Ok(_) => self.receive_one(cx),
+            Ok(_) => self.receive_one(&core, cx),
         }
     }
 
@@ -138,35 +138,33 @@ impl RecvStream {
                     self.one_by_one = true;
                     ControlFlow::Continue(())
                 }
-                // By a token, which may not be the next call's.
-                errno @ libc::ECANCELED => answer(Some(Err(io::Error::from_raw_os_error(errno)))),
-                errno => self.end(Some(Err(io::Error::from_raw_os_error(errno)))),
+                errno => self.failed(io::Error::from_raw_os_error(errno)),
             },
         }
     }
 
     /// Receives what there is now, into a buffer that is taken only for that.
-    fn receive_one(&mut self, cx: &mut Context<'_>) -> Step {
+    fn receive_one(&mut self, core: &Core, cx: &mut Context<'_>) -> Step {
         self.streak += 1;
         if self.streak > STREAK_MAX {
             self.streak = 0;
             cx.waker().wake_by_ref();
             return ControlFlow::Break(Poll::Pending);
         }
-        match self.inbox.pool().receive(&self.socket) {
+        match self.inbox.pool().receive(&self.socket, core) {
             Ok(Received::End) => self.end(None),
             Ok(Received::NoBuffer) => self.wait_in_line(cx),
             Ok(received) => {
                 if self.one_by_one {
-                    runtime::current().ops.note_refusal(OpKind::RecvMulti);
+                    core.ops.note_refusal(OpKind::RecvMulti);
                 }
                 answer(self.inbox.accept(received).map(Ok))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.streak = 0;
                 let socket = self.socket.clone();
-                let readable = async move { socket.poll(libc::POLLIN).await };
-                self.state = State::Readable(Box::pin(readable));
+                let waiting = async move { socket.receivable().await };
+                self.state = State::Waiting(Box::pin(waiting));
                 ControlFlow::Continue(())
             }
             Err(error) => self.end(Some(Err(error))),
@@ -185,6 +183,14 @@ impl RecvStream {
         self.wait(cx)
     }
 
+    fn failed(&mut self, error: io::Error) -> Step {
+        match error.raw_os_error() {
+            // By a token, which may not be the next call's.
+            Some(libc::ECANCELED) => answer(Some(Err(error))),
+            _ => self.end(Some(Err(error))),
+        }
+    }
+
     fn end(&mut self, item: Option<Item>) -> Step {
         self.state = State::Over;
         answer(item)
@@ -201,13 +207,13 @@ impl RecvStream {
                     self.ended(cx)
                 }
             },
-            State::Readable(readable) => match readable.as_mut().poll(cx) {
+            State::Waiting(waiting) => match waiting.as_mut().poll(cx) {
                 Poll::Pending => ControlFlow::Break(Poll::Pending),
                 Poll::Ready(result) => {
                     self.state = State::Idle;
                     match result {
-                        Ok(_) => self.receive_one(cx),
-                        Err(error) => answer(Some(Err(error))),
+                        Ok(()) => self.receive_one(&runtime::current(), cx),
+                        Err(error) => self.failed(error),
                     }
                 }
             },

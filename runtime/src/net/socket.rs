@@ -204,6 +204,46 @@ impl Socket {
         self.poll(libc::POLLRDHUP).await.map(drop)
     }
 
+    /// Waits until there is something to receive, be it the end, and leaves it there.
+    ///
+    /// # Errors
+    /// The socket's, which are not told a second time.
+    pub(crate) async fn receivable(&self) -> io::Result<()> {
+        if !runtime::current().ops.receives_when_ready() {
+            return self.poll(libc::POLLIN).await.map(drop);
+        }
+        // A receive, even one that takes nothing, is tried when the driver knows of something, and not
+        // before; a poll asks the kernel twice.
+        // SAFETY: socket and byte belong to the parts.
+        let peek = unsafe {
+            op::submit(
+                None,
+                (self.for_operation(), 0_u8),
+                |(socket, byte)| Op::Recv {
+                    fd: socket.as_raw_fd(),
+                    buf: &raw mut *byte,
+                    len: 1,
+                    flags: libc::MSG_PEEK,
+                },
+                |_, result| result.map(drop),
+            )
+        };
+        peek.await
+    }
+
+    /// As [`Socket::try_recv`], with what the driver of `core` knows of the socket, and tells it.
+    pub(crate) fn recv_now(&self, core: &Core, buf: &mut [u8]) -> io::Result<usize> {
+        let socket = self.for_operation();
+        let (buf, len) = (buf.as_mut_ptr(), op_len(buf.len()));
+        let op = Op::Recv { fd: socket.as_raw_fd(), buf, len, flags: 0 };
+        // SAFETY: socket and buffer are borrowed for the length of the call.
+        match unsafe { core.ops.try_now(&op) } {
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(result) => usize::try_from(result)
+                .map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg())),
+        }
+    }
+
     /// `recv` without waiting.
     pub(crate) fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let flags = RecvFlags::DONTWAIT;

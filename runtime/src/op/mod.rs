@@ -34,6 +34,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringway_driver::{Completion, Credentials, Op, OpKind, Token};
+use ringway_epoll::syscall;
 
 use crate::cancel;
 use crate::drivers::Drivers;
@@ -144,6 +145,28 @@ impl Ops {
         }
         let next = self.ladder.after(rung, op, for_somebody);
         next.map_or(Begun::Done(-libc::EAGAIN), Begun::GoTo)
+    }
+
+    /// Tries `op` now, whatever its first rung; `None` if it would block, or is known to.
+    ///
+    /// # Safety
+    /// What `op` names is valid and unaliased during the call.
+    pub(crate) unsafe fn try_now(&self, op: &Op) -> Option<i32> {
+        let ready = self.ladder.first(op, false) == Some(Rung::Ready);
+        let (rung, result) = match ready {
+            // SAFETY: the caller's promise, unchanged.
+            true => (Rung::Ready, unsafe { self.state.borrow_mut().drivers.try_ready(op, None) }),
+            // SAFETY: the caller's promise, unchanged.
+            false => (Rung::Inline, unsafe { syscall::try_now(op) }),
+        };
+        let result = result.filter(|&result| result != -libc::EAGAIN)?;
+        self.tally.count(op.kind(), rung, result, Duration::ZERO);
+        Some(result)
+    }
+
+    /// Whether sockets are received from when epoll says so.
+    pub(crate) fn receives_when_ready(&self) -> bool {
+        self.ladder.rungs(OpKind::Recv).first() == Some(Rung::Ready)
     }
 
     /// The one place where operations go to a driver.
