@@ -63,6 +63,7 @@ mod op;
 mod permits;
 pub mod pipe;
 mod policy;
+pub mod process;
 mod runtime;
 pub mod signal;
 mod sockets;
