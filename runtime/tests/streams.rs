@@ -244,13 +244,10 @@ fn a_dropped_next_loses_nothing(rt: Runtime) {
         let (mut at, mut dropped) = (0, 0);
         loop {
             // Dropped after its first poll, whatever that has begun.
-            let received = match timeout(Duration::ZERO, stream.next()).await {
-                Ok(received) => received,
-                Err(_) => {
-                    dropped += 1;
-                    support::yield_now().await;
-                    continue;
-                }
+            let Ok(received) = timeout(Duration::ZERO, stream.next()).await else {
+                dropped += 1;
+                support::yield_now().await;
+                continue;
             };
             let Some(buf) = received else { break };
             let buf = buf.unwrap();
@@ -695,7 +692,7 @@ fn run_out_of_descriptors(rt: Runtime) {
         let waiting = waiting.unwrap();
         // The ring takes the limit of the time when an accept is submitted.
         let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
         let restoring = ringway::spawn(async move {
             sleep(Duration::from_millis(300)).await;
             setrlimit(Resource::Nofile, before).unwrap();
