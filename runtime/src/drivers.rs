@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Wake, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
 use ringway_epoll::{EpollDriver, Full, Job};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -66,7 +66,7 @@ impl Drivers {
         &mut self,
         token: Token,
         op: Op,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Identity>,
         rung: Rung,
     ) {
         match (rung, &mut self.parking) {
@@ -99,7 +99,7 @@ impl Drivers {
     pub(crate) unsafe fn try_ready(
         &mut self,
         op: &Op,
-        credentials: Option<&Credentials>,
+        credentials: Option<&Identity>,
     ) -> Option<i32> {
         // SAFETY: the caller's promise, unchanged.
         unsafe { self.epoll.try_now(op, credentials) }
@@ -177,6 +177,11 @@ impl Drivers {
             Some(wake) => Arc::new(RingWaker(wake.clone())),
             None => self.epoll.waker(),
         }
+    }
+
+    /// The descriptor of the epoll set, readable when a turn would find something.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.epoll.as_fd().as_raw_fd()
     }
 
     /// Adds what waits here to `metrics`.

@@ -58,7 +58,7 @@ pub enum Feature {
     MultishotRecv,
     /// `IORING_RECVSEND_BUNDLE` (6.10): one receive fills several provided buffers.
     RecvBundle,
-    /// `IORING_SEND_ZC_REPORT_USAGE` (6.2): whether a zero-copy send copied after all.
+    /// `IORING_SEND_ZC_REPORT_USAGE` (6.2, and some 6.1): whether a zero-copy send copied after all.
     ReportUsage,
     /// `IORING_REGISTER_BUFFERS2`, sparse (5.19): registered buffers that come and go.
     FixedBuffers,
@@ -300,6 +300,11 @@ pub(crate) struct OpSet(u64);
 impl OpSet {
     pub(crate) fn contains(self, kind: OpKind) -> bool {
         self.0 & bit(kind) != 0
+    }
+
+    /// Those that `keep` says yes to.
+    pub(crate) fn retain(self, keep: impl Fn(OpKind) -> bool) -> Self {
+        OpKind::ALL.into_iter().filter(|&kind| self.contains(kind) && keep(kind)).collect()
     }
 
     fn insert(&mut self, kind: OpKind) {

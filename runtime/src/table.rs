@@ -8,11 +8,10 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::mem;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use ringway_driver::{Completion, Credentials, Op, OpKind, Token};
+use ringway_driver::{Completion, Identity, Op, OpKind, Token};
 use slab::Slab;
 
 use crate::ladder::{self, Rung};
@@ -23,7 +22,7 @@ pub(crate) trait Held: Any {
     fn describe(&mut self) -> Op;
 
     /// On whose behalf it runs.
-    fn credentials(&self) -> Option<Arc<Credentials>> {
+    fn credentials(&self) -> Option<Identity> {
         None
     }
 
@@ -163,7 +162,7 @@ impl Table {
     }
 
     /// On whose behalf a refused operation is to run.
-    pub(crate) fn credentials(&mut self, token: Token) -> Option<Arc<Credentials>> {
+    pub(crate) fn credentials(&mut self, token: Token) -> Option<Identity> {
         let entry = self.get_mut(token)?;
         // SAFETY: the pointer is the box's that `insert` gave up; a refused operation is nobody's.
         unsafe { entry.held.as_ref() }.credentials()

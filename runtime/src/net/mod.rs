@@ -6,7 +6,7 @@ mod recv_buf;
 mod recv_memory;
 mod recv_pool;
 mod recv_stream;
-mod socket;
+pub(crate) mod socket;
 pub(crate) mod sockopt;
 mod tcp;
 

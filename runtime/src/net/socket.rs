@@ -2,47 +2,31 @@
 
 #![allow(unsafe_code, reason = "makes operations out of descriptors and buffers")]
 
-use std::cell::OnceCell;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::rc::{Rc, Weak};
 
 use ringway_driver::Op;
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
+use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
+use crate::descriptor::Descriptor;
 use crate::op;
 use crate::runtime::{self, Core};
 
-/// A socket; clones are the same one. It is non-blocking, for readiness may lie.
+/// A socket; clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Socket(Rc<Shared>);
-
-/// The descriptor, and the runtime that knows about it.
-struct Shared {
-    fd: OwnedFd,
-    /// Set by the first operation, where the driver wants to be told of the descriptor's end.
-    adopted_by: OnceCell<Weak<Core>>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(core) = self.adopted_by.get().and_then(Weak::upgrade) {
-            core.ops.forget(self.fd.as_raw_fd());
-        }
-    }
-}
+pub(crate) struct Socket(Descriptor);
 
 impl Socket {
     /// Takes a non-blocking descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
+        Self(Descriptor::new(fd))
     }
 
     /// The descriptor alone, for another runtime.
@@ -50,24 +34,17 @@ impl Socket {
     /// # Errors
     /// Itself, while operations or clones hold it.
     pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
-        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
-        let fd = shared.fd.as_raw_fd();
-        if let Some(core) = shared.adopted_by.get().and_then(Weak::upgrade) {
-            core.ops.forget(fd);
-        }
-        let shared = ManuallyDrop::new(shared);
-        // SAFETY: the value is not used again, nor dropped; the other field is a cell of a weak
-        // reference, leaked at worst.
-        Ok(unsafe { ptr::read(&raw const shared.fd) })
+        self.0.into_fd().map_err(Self)
+    }
+
+    /// The descriptor, for operations that are not about sockets alone.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0
     }
 
     /// A clone for an operation's parts, which the driver has been told about.
     pub(crate) fn for_operation(&self) -> Self {
-        self.0.adopted_by.get_or_init(|| {
-            let core = runtime::current();
-            if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(&core) } else { Weak::new() }
-        });
-        self.clone()
+        Self(self.0.for_operation())
     }
 
     /// `accept`; the connection's socket and the peer's address.
@@ -134,19 +111,8 @@ impl Socket {
     }
 
     /// Receives until `buf` is full; `UnexpectedEof` if the stream ends before.
-    pub(crate) async fn recv_exact<B: IoBufMut>(&self, mut buf: B) -> BufResult<(), B> {
-        let total = buf.bytes_total();
-        let mut done = 0;
-        while done < total {
-            let (result, part) = self.recv(buf.slice(done..total), 0).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub(crate) async fn recv_exact<B: IoBufMut>(&self, buf: B) -> BufResult<(), B> {
+        fill_all(buf, async |part, _| self.recv(part, 0).await).await
     }
 
     /// `send` of `buf`'s initialised bytes, with `flags`.
@@ -169,33 +135,20 @@ impl Socket {
     }
 
     /// Sends all of `buf`'s initialised bytes.
-    pub(crate) async fn send_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
-        let total = buf.bytes_init();
-        let mut done = 0;
-        while done < total {
-            let (result, part) = self.send(buf.slice(done..), 0).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub(crate) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
+        empty_all(buf, async |part, _| self.send(part, 0).await).await
     }
 
-    /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.
+    /// `sendmsg` that does not block.
+    pub(crate) fn try_send_vectored(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut control = SendAncillaryBuffer::default();
+        Ok(retry_on_intr(|| rustix::net::sendmsg(self, bufs, &mut control, flags))?)
+    }
+
+    /// See [`Descriptor::poll`].
     pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
-        // SAFETY: the socket belongs to the parts.
-        let poll = unsafe {
-            op::submit(
-                None,
-                self.for_operation(),
-                move |socket| Op::Poll { fd: socket.as_raw_fd(), events },
-                |_, result| result.map(|ready| ready as i16),
-            )
-        };
-        poll.await
+        self.0.poll(events).await
     }
 
     /// Waits until the peer has ended its direction of the stream, or the connection is broken, while
@@ -314,7 +267,7 @@ impl Deref for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if Rc::strong_count(&self.0.0) > 1 {
+        if self.0.descriptor().is_shared() {
             let _ = self.0.shutdown(Shutdown::Both);
         }
     }
@@ -322,13 +275,13 @@ impl Drop for Connection {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.fd.as_fd()
+        self.0.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.fd.as_raw_fd()
+        self.0.as_raw_fd()
     }
 }
 

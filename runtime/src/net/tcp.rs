@@ -14,6 +14,7 @@ use super::recv_pool::RecvPool;
 use super::recv_stream::RecvStream;
 use super::socket::{Connection, Socket, ip_address};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::descriptor::Descriptor;
 
 /// A socket that accepts connections.
 pub struct TcpListener {
@@ -116,6 +117,15 @@ impl TcpStream {
     /// `ResourceBusy` if operations are in flight; the connection is closed then.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         self.socket.into_fd().map(Into::into).map_err(|_| io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// The socket, for another type that owns it.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.socket
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.socket.descriptor()
     }
 
     /// Receives some bytes into the start of `buf`; 0 at the end of the stream.

@@ -29,11 +29,10 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Credentials, Op, OpKind, Token};
+use ringway_driver::{Completion, Identity, Op, OpKind, Token};
 use ringway_epoll::syscall;
 
 use crate::cancel;
@@ -117,7 +116,7 @@ impl Ops {
     ///
     /// # Safety
     /// What `op` names is valid and unaliased during the call.
-    unsafe fn begin(&self, op: &Op, credentials: Option<&Credentials>) -> Begun {
+    unsafe fn begin(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
         let for_somebody = credentials.is_some();
         let Some(mut rung) = self.ladder.first(op, for_somebody) else {
             return Begun::Done(-libc::EOPNOTSUPP);
@@ -173,7 +172,7 @@ impl Ops {
     fn submit(
         &self,
         held: Box<dyn Held>,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Identity>,
         waker: Option<&Waker>,
         rung: Rung,
     ) -> Token {
@@ -350,6 +349,11 @@ impl Ops {
 
     pub(crate) fn forget(&self, fd: RawFd) {
         self.state.borrow_mut().drivers.forget(fd);
+    }
+
+    /// The descriptor of the epoll set; it lives as long as this.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.state.borrow().drivers.epoll_fd()
     }
 
     /// How many operations still owe their last completion.

@@ -16,12 +16,11 @@ mod sqe;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use ringway_driver::{Completion, Credentials, Op, OpKind, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
 use personalities::Personalities;
@@ -88,12 +87,6 @@ impl UringDriver {
         let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
         features.found.push(mask.probe(Feature::RegisteredRing, register));
         let has = |feature| features.found.contains(&(feature, Support::Found));
-        let needs = [
-            (OpKind::AcceptMulti, Feature::MultishotAccept),
-            (OpKind::RecvMulti, Feature::MultishotRecv),
-        ];
-        let cannot = needs.into_iter().filter(|&(_, feature)| !has(feature)).map(|(kind, _)| kind);
-        features.ops = features.ops.without(cannot.collect());
         let groups = has(Feature::ProvidedBuffers)
             .then(|| Groups::new(has(Feature::IncrementalBuffers), has(Feature::RecvBundle)));
         let driver = Self {
@@ -101,7 +94,7 @@ impl UringDriver {
             registered,
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
-            personalities: Personalities::default(),
+            personalities: Personalities::new(has(Feature::DeferTaskrun)),
             groups,
             backlog: VecDeque::new(),
             refused: Vec::new(),
@@ -229,12 +222,7 @@ impl UringDriver {
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn submit(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
+    pub(crate) unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         if matches!(op, Op::Accept { .. } | Op::AcceptMulti { .. }) {
             self.settle_cancels();
         }
@@ -250,8 +238,8 @@ impl UringDriver {
     }
 
     /// The number under which the ring knows `credentials`, or a negated errno.
-    fn personality(&mut self, credentials: Arc<Credentials>) -> Result<u16, i32> {
-        if let Some(known) = self.personalities.get(&credentials) {
+    fn personality(&mut self, credentials: Identity) -> Result<u16, i32> {
+        if let Some(known) = self.personalities.get(&self.ring, &credentials)? {
             return Ok(known);
         }
         if self.personalities.is_full() {
