@@ -37,6 +37,33 @@ pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Opt
     }
 }
 
+/// [`read`] into several parts.
+///
+/// # Safety
+/// As for [`descriptor::read_vectored`].
+pub(crate) unsafe fn read_vectored(
+    fd: RawFd,
+    iov: *const libc::iovec,
+    count: u32,
+    offset: u64,
+) -> Option<i32> {
+    // SAFETY: the caller names `count` vectors.
+    let parts = unsafe { std::slice::from_raw_parts(iov, count as usize) };
+    let wanted: usize = parts.iter().map(|part| part.iov_len).sum();
+    // SAFETY: handed down.
+    let result = unsafe { descriptor::read_vectored(fd, iov, count, offset, libc::RWF_NOWAIT) };
+    let count = unless_refused(result, || None)?;
+    let Ok(done) = u32::try_from(count) else { return Some(count) };
+    if done as usize >= wanted.min(TRANSFER_MAX as usize) {
+        return Some(count);
+    }
+    // Short: the end of the file, or of what is cached?
+    let (mut probe, at) = (0_u8, offset.wrapping_add(done.into()));
+    // SAFETY: one byte, on the stack.
+    let more = unsafe { descriptor::read(fd, &raw mut probe, 1, at, libc::RWF_NOWAIT) };
+    (more == 0).then_some(count)
+}
+
 /// Opens what can be found without leaving the caches.
 ///
 /// # Safety

@@ -5,6 +5,7 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::RawFd;
+use std::ptr;
 
 use libc::{c_int, c_void, iovec};
 
@@ -103,4 +104,53 @@ pub(crate) unsafe fn write(fd: RawFd, buf: *const u8, len: u32, offset: u64, fla
     let part = iovec { iov_base: base, iov_len: len.min(TRANSFER_MAX) as usize };
     // SAFETY: one vector, on the stack, that names the caller's buffer; it is only read.
     outcome(unsafe { libc::pwritev2(fd, &raw const part, 1, offset.cast_signed(), flags) } as i64)
+}
+
+/// `preadv2` into several parts.
+///
+/// # Safety
+/// `iov` names `count` vectors, each valid for writing.
+pub(crate) unsafe fn read_vectored(
+    fd: RawFd,
+    iov: *const iovec,
+    count: u32,
+    offset: u64,
+    flags: c_int,
+) -> i32 {
+    let count = c_int::try_from(count).unwrap_or(c_int::MAX);
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::preadv2(fd, iov, count, offset.cast_signed(), flags) } as i64)
+}
+
+/// `pwritev2`, likewise.
+///
+/// # Safety
+/// `iov` names `count` vectors, each valid for reading.
+pub(crate) unsafe fn write_vectored(
+    fd: RawFd,
+    iov: *const iovec,
+    count: u32,
+    offset: u64,
+    flags: c_int,
+) -> i32 {
+    let count = c_int::try_from(count).unwrap_or(c_int::MAX);
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::pwritev2(fd, iov, count, offset.cast_signed(), flags) } as i64)
+}
+
+/// `splice`; an offset of `u64::MAX` means none. The kernel's copy of an offset is its own: nobody's
+/// memory changes.
+pub(crate) fn splice(
+    from: RawFd,
+    from_offset: u64,
+    to: RawFd,
+    to_offset: u64,
+    len: u32,
+    flags: u32,
+) -> i32 {
+    let (mut at, mut onto) = (from_offset.cast_signed(), to_offset.cast_signed());
+    let at = if from_offset == u64::MAX { ptr::null_mut() } else { &raw mut at };
+    let onto = if to_offset == u64::MAX { ptr::null_mut() } else { &raw mut onto };
+    // SAFETY: the offsets are on the stack, or null.
+    outcome(unsafe { libc::splice(from, at, to, onto, len as usize, flags) } as i64)
 }

@@ -3,12 +3,15 @@
 //! [`EpollDriver`] keeps the contract of [`ringway_driver::Driver`] without a ring, or beside one:
 //!
 //! 1. **now**: an operation is tried when it is submitted, in a form that does not block
-//!    ([`syscall::try_now`]);
+//!    ([`syscall::try_now`]), unless its descriptor is known not to be ready;
 //! 2. **ready**: if it would have blocked on a socket, pipe or other stream, it waits in epoll, in
 //!    the order of arrival, and is tried again (`readiness`);
 //! 3. **pool**: everything else goes to a thread that may block (`offload`, [`syscall::run`]).
 //!
 //! Whichever it was, its completion is delivered by the next [`Driver::turn`], never by `submit`.
+//! [`EpollDriver::try_now`] is the first step without a submission. What is known of descriptors is
+//! kept between operations for those that are adopted ([`Driver::adopt`]).
+//!
 //! The crate knows no ring: it can watch one's descriptor ([`EpollDriver::watch_ring`]), and its own
 //! can be watched ([`EpollDriver::as_fd`]). It has no timers and no tasks.
 //!
@@ -20,28 +23,38 @@
 mod cached;
 mod credentials;
 mod descriptor;
+mod notifier;
 mod offload;
 mod readiness;
 mod request;
+mod set;
+mod slot;
 pub mod syscall;
+mod waiting;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::Poller;
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Wake, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Waker};
 
 use readiness::Readiness;
-use request::{Request, take};
+use request::{Request, Side};
 
 pub use offload::{Full, Job, Pool};
 
 /// How soon to try again when the system has no thread to give and none is there to wait for.
 const THREAD_RETRY: Duration = Duration::from_millis(50);
+
+/// How many turns in a row may do without a look at the set because they have something to deliver:
+/// enough to make its price small, few enough that others' readiness does not wait long.
+const SKIPS_MAX: u32 = 3;
+
+/// How many operations are answered at once between two turns: a few for each task of a batch, and
+/// about a millisecond of system calls. More go by way of a submission.
+const AT_ONCE_MAX: u32 = 256;
 
 /// Limits of the blocking pool.
 #[derive(Clone, Debug)]
@@ -61,6 +74,23 @@ impl Default for Options {
     }
 }
 
+/// What a driver and its pool are at, at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Threads of the pool; never more than [`Options::pool_threads_max`].
+    pub threads: usize,
+    /// Threads without work.
+    pub idle: usize,
+    /// Operations and closures that wait for a thread; never more than [`Options::pool_queue_max`].
+    pub queued: usize,
+    /// Operations and closures that threads are at.
+    pub running: usize,
+    /// Operations that the pool's queue has no room for.
+    pub backlog: usize,
+    /// Operations that wait for a descriptor to become ready.
+    pub waiting: usize,
+}
+
 /// The driver that parks in epoll, with a ring's descriptor in the set or without one.
 ///
 /// Dropping it cancels what waits, and waits itself (on the thread that drops it) for the operations
@@ -73,8 +103,12 @@ pub struct EpollDriver {
     /// Completions that the next turn delivers.
     ready: Vec<Completion>,
     in_flight: usize,
-    /// Somebody sleeps on the epoll descriptor instead of in `turn`.
-    watched: Cell<bool>,
+    /// What [`Self::try_now`] has just found not ready.
+    tried: Option<(RawFd, Side)>,
+    /// Answers of [`Self::try_now`] since the last turn.
+    at_once: u32,
+    /// Turns since the last that looked at the set.
+    skipped: u32,
 }
 
 impl EpollDriver {
@@ -88,14 +122,16 @@ impl EpollDriver {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let readiness = Readiness::new()?;
-        let pool = Pool::new(options, readiness.poller());
+        let pool = Pool::new(options, readiness.notifier());
         Ok(Self {
             readiness,
             pool,
             backlog: VecDeque::new(),
             ready: Vec::new(),
             in_flight: 0,
-            watched: Cell::new(false),
+            tried: None,
+            at_once: 0,
+            skipped: 0,
         })
     }
 
@@ -119,9 +155,9 @@ impl EpollDriver {
     /// price of a system call per turn.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watched.set(true);
+        let fd = self.readiness.watched();
         self.tell_watcher();
-        self.readiness.poller().as_fd()
+        fd
     }
 
     /// As [`Driver::submit`], but straight to the pool, whatever the operation.
@@ -131,12 +167,7 @@ impl EpollDriver {
     ///
     /// # Safety
     /// As for [`Driver::submit`].
-    pub unsafe fn submit_blocking(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
+    pub unsafe fn submit_blocking(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.offload(unsafe { Request::new(token, op, credentials) });
@@ -154,11 +185,49 @@ impl EpollDriver {
         self.backlog.len()
     }
 
+    /// What there is to do. Takes the pool's lock for a moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (backlog, waiting) = (self.backlog.len(), self.readiness.waiting());
+        Stats { backlog, waiting, ..self.pool.stats() }
+    }
+
+    /// Runs `op` now if its descriptor is ready and nobody waits there before it; gives its result.
+    ///
+    /// `None`: it is to be submitted. Nothing has happened then, and a submission that follows at once
+    /// does not try again what was tried here in vain. There is an end to what is answered at once
+    /// between two turns, so that a busy descriptor does not keep the others waiting.
+    ///
+    /// # Safety
+    /// As for [`Driver::submit`], for the length of the call.
+    #[must_use]
+    pub unsafe fn try_now(&mut self, op: &Op, credentials: Option<&Identity>) -> Option<i32> {
+        self.tried = None;
+        if self.at_once >= AT_ONCE_MAX || request::leaves_a_beginning(op) {
+            return None;
+        }
+        let place = request::waits_for(op).filter(|_| !request::needs_a_thread(op));
+        if place.is_some_and(|(fd, side)| !self.readiness.welcomes(fd, side)) {
+            return None;
+        }
+        // SAFETY: the caller's promise.
+        let answer = unsafe { request::attempt(op, credentials) };
+        self.at_once += u32::from(answer.is_some());
+        let Some((fd, side)) = place else { return answer };
+        // SAFETY: the caller's promise.
+        let short = answer.is_some_and(|result| unsafe { request::is_short(op, result) });
+        self.readiness.note(fd, side, answer, short);
+        if answer.is_none() {
+            self.tried = Some((fd, side));
+        }
+        answer
+    }
+
     /// Behind those that wait for the same descriptor already, or at once if there are none.
     fn start(&mut self, mut request: Request) {
-        let place = request.waits_for();
-        let queues = place.is_some_and(|(fd, side)| self.readiness.has_queue(fd, side));
-        if !queues && let Some(result) = request.attempt() {
+        let tried = self.tried.take();
+        let place = request.waits_for().filter(|_| !request::needs_a_thread(request.op()));
+        if let Some(result) = self.first_attempt(&mut request, place, tried) {
             return self.finish(Completion::last(request.token, result));
         }
         let Some((fd, side)) = place else { return self.offload(request) };
@@ -174,6 +243,25 @@ impl EpollDriver {
         }
     }
 
+    /// Unless it is known to be in vain: by `tried`, or by what is known of the descriptor.
+    fn first_attempt(
+        &mut self,
+        request: &mut Request,
+        place: Option<(RawFd, Side)>,
+        tried: Option<(RawFd, Side)>,
+    ) -> Option<i32> {
+        let Some((fd, side)) = place else { return request.attempt() };
+        // A connection attempt has to be begun, whatever the descriptor is ready for.
+        let begins = matches!(request.op(), Op::Connect { .. });
+        if !begins && (place == tried || !self.readiness.welcomes(fd, side)) {
+            return None;
+        }
+        let answer = request.attempt();
+        let short = answer.is_some_and(|result| request.is_short(result));
+        self.readiness.note(fd, side, answer, short);
+        answer
+    }
+
     fn offload(&mut self, request: Request) {
         self.backlog.push_back(request);
         self.pool.feed(&mut self.backlog);
@@ -185,10 +273,15 @@ impl EpollDriver {
     }
 
     fn tell_watcher(&self) {
-        if self.watched.get() && !self.ready.is_empty() {
-            // Writing to an event descriptor that is open and not full does not fail.
-            let _ = self.readiness.poller().notify();
+        if self.readiness.is_watched() && !self.ready.is_empty() {
+            self.readiness.notifier().notify();
         }
+    }
+
+    /// Whether a turn has enough to deliver without a look at the set. Never for one who sleeps on the
+    /// set's descriptor, which only that look makes quiet again.
+    fn may_skip(&self) -> bool {
+        !self.ready.is_empty() && self.skipped < SKIPS_MAX && !self.readiness.is_watched()
     }
 
     /// How long a turn may sleep.
@@ -204,7 +297,7 @@ impl EpollDriver {
 }
 
 impl Driver for EpollDriver {
-    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>) {
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.start(unsafe { Request::new(token, op, credentials) });
@@ -225,18 +318,37 @@ impl Driver for EpollDriver {
         self.in_flight
     }
 
+    fn adopt(&mut self, fd: RawFd) {
+        self.readiness.adopt(fd, &mut self.ready);
+        self.tell_watcher();
+    }
+
+    fn forget(&mut self, fd: RawFd) {
+        self.tried = None;
+        self.readiness.forget(fd, &mut self.ready);
+        self.tell_watcher();
+    }
+
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        (self.tried, self.at_once) = (None, 0);
         self.pool.feed(&mut self.backlog);
-        self.readiness.wait(self.patience(timeout), &mut self.ready)?;
-        self.pool.collect(&mut self.ready);
-        self.pool.feed(&mut self.backlog);
+        if self.may_skip() {
+            self.skipped += 1;
+        } else {
+            self.skipped = 0;
+            // Whatever the pool has finished, it has notified of.
+            if self.readiness.wait(self.patience(timeout), &mut self.ready)? {
+                self.pool.collect(&mut self.ready);
+                self.pool.feed(&mut self.backlog);
+            }
+        }
         self.in_flight -= self.ready.len();
         out.append(&mut self.ready);
         Ok(())
     }
 
     fn waker(&self) -> Waker {
-        Arc::new(PollerWaker(Arc::clone(self.readiness.poller())))
+        Arc::clone(self.readiness.notifier()) as Waker
     }
 }
 
@@ -246,12 +358,8 @@ impl Drop for EpollDriver {
     }
 }
 
-/// Wakes by the poller's own notification, which writes nothing while one is pending.
-struct PollerWaker(Arc<Poller>);
-
-impl Wake for PollerWaker {
-    fn wake(&self) {
-        // Writing to an event descriptor that is open and not full does not fail.
-        let _ = self.0.notify();
-    }
+/// Takes the request called `token` out of `queue`.
+fn take(queue: &mut VecDeque<Request>, token: Token) -> Option<Request> {
+    let at = queue.iter().position(|request| request.token == token)?;
+    queue.remove(at)
 }

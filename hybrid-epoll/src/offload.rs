@@ -12,11 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use polling::Poller;
 use ringway_driver::{Completion, Token};
 
-use crate::Options;
+use crate::notifier::Notifier;
 use crate::request::Request;
+use crate::{Options, Stats};
 
 /// How long a thread stays without work. Longer than the pauses of a busy server, short enough that
 /// a burst's stacks do not stay for good.
@@ -67,7 +67,7 @@ struct Shared {
     work: Condvar,
     /// An operation has ended.
     ended: Condvar,
-    poller: Arc<Poller>,
+    notifier: Arc<Notifier>,
     limits: Options,
     keep_alive: Duration,
 }
@@ -79,6 +79,8 @@ struct State {
     idle: usize,
     /// Operations that threads are at.
     running: usize,
+    /// Closures that threads are at.
+    jobs: usize,
     finished: Vec<Completion>,
     /// The driver was turned away and wants to hear when there is room.
     hungry: bool,
@@ -102,16 +104,28 @@ impl Pool {
         }
     }
 
-    pub(crate) fn new(limits: &Options, poller: &Arc<Poller>) -> Self {
-        Self::with_keep_alive(limits, poller, KEEP_ALIVE)
+    /// Fills in what is the pool's.
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.shared.lock();
+        Stats {
+            threads: state.threads,
+            idle: state.idle,
+            queued: state.queue.len(),
+            running: state.running + state.jobs,
+            ..Stats::default()
+        }
     }
 
-    fn with_keep_alive(limits: &Options, poller: &Arc<Poller>, keep_alive: Duration) -> Self {
+    pub(crate) fn new(limits: &Options, notifier: &Arc<Notifier>) -> Self {
+        Self::with_keep_alive(limits, notifier, KEEP_ALIVE)
+    }
+
+    fn with_keep_alive(limits: &Options, notifier: &Arc<Notifier>, keep_alive: Duration) -> Self {
         let shared = Shared {
             state: Mutex::default(),
             work: Condvar::new(),
             ended: Condvar::new(),
-            poller: Arc::clone(poller),
+            notifier: Arc::clone(notifier),
             limits: limits.clone(),
             keep_alive,
         };
@@ -119,7 +133,7 @@ impl Pool {
     }
 
     /// Moves requests from the front of `backlog` to the queue while there is room. If some stay,
-    /// the poller is notified when there is room again.
+    /// the driver is notified when there is room again.
     pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) {
         if backlog.is_empty() {
             return;
@@ -227,7 +241,7 @@ impl Shared {
         work: Work,
     ) -> MutexGuard<'a, State> {
         if mem::take(&mut state.hungry) {
-            self.notify();
+            self.notifier.notify();
         }
         match work {
             Work::Request(request) => {
@@ -238,23 +252,20 @@ impl Shared {
                 state.running -= 1;
                 state.finished.push(completion);
                 self.ended.notify_all();
-                self.notify();
+                self.notifier.notify();
             }
             Work::Job(job) => {
+                state.jobs += 1;
                 drop(state);
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
                     // Dropping it is once more the job's code, which could panic once more.
                     mem::forget(payload);
                 }
                 state = self.lock();
+                state.jobs -= 1;
             }
         }
         state
-    }
-
-    fn notify(&self) {
-        // Writing to an event descriptor that is open and not full does not fail.
-        let _ = self.poller.notify();
     }
 }
 
@@ -267,8 +278,8 @@ mod tests {
 
     #[test]
     fn threads_end_when_there_is_nothing_to_do_and_start_again_when_there_is() {
-        let poller = Arc::new(Poller::new().unwrap());
-        let pool = Pool::with_keep_alive(&Options::default(), &poller, Duration::from_millis(10));
+        let notifier = Arc::new(Notifier::new().unwrap());
+        let pool = Pool::with_keep_alive(&Options::default(), &notifier, Duration::from_millis(10));
         for _ in 0..2 {
             let (done, is_done) = mpsc::channel();
             pool.execute(Box::new(move || done.send(()).unwrap())).unwrap();

@@ -1,81 +1,116 @@
-//! Who waits for which descriptor, and the epoll set that says when it is worth another try.
+//! Who waits for which descriptor, and when another try is worth it.
 //!
-//! A descriptor is in the set only while somebody waits for it, armed for one event. So a number
-//! that is closed and used again cannot be taken for its predecessor.
+//! A descriptor whose owner promises to say when it closes it ([`Readiness::adopt`]) goes into the set
+//! once, with its first wait, for every edge; its slot remembers what was ready. Any other is in the
+//! set only while somebody waits for it, armed for one event, and nothing is remembered: its number
+//! may be closed and used again unseen, and must not be taken for its predecessor.
 
-#![allow(unsafe_code, reason = "borrows descriptors that a waiting operation keeps open")]
-
-use std::collections::{HashMap, VecDeque};
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libc::{POLLIN, POLLOUT};
-use polling::{Event, Events, PollMode, Poller};
-use ringway_driver::{Completion, Token};
-use rustix::event::epoll;
+use libc::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP};
+use ringway_driver::{Completion, Op, Token};
 
-use crate::request::{Request, Side, take};
+use crate::notifier::Notifier;
+use crate::request::{Request, Side};
+use crate::set::{self, Flags, Set};
+use crate::slot::Slot;
+use crate::waiting::Waiting;
 
-/// The key of a watched ring; other keys are descriptors. (`usize::MAX` is the crate's own.)
-const RING: usize = usize::MAX - 1;
+/// What a descriptor that is in the set for good has events for.
+const EDGES: i16 = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
 
-/// The epoll set and the queues behind it.
+/// The set, the descriptors and those who wait for them.
 pub(crate) struct Readiness {
-    poller: Arc<Poller>,
-    events: Events,
-    waiting: HashMap<RawFd, Waiting>,
-    /// Where each waiting operation waits.
-    places: HashMap<Token, RawFd>,
+    set: Set,
+    notifier: Arc<Notifier>,
+    /// By number. As long as the highest number that was adopted or waited for.
+    slots: Vec<Slot>,
+    waiting: Waiting,
     ring_ready: bool,
-}
-
-/// Those who wait for one descriptor.
-#[derive(Default)]
-struct Waiting {
-    /// First come, first served.
-    readers: VecDeque<Request>,
-    writers: VecDeque<Request>,
-    polls: VecDeque<Request>,
-    registered: bool,
-    /// The events that the set is armed for; `None` after it has fired.
-    armed: Option<i16>,
+    /// Somebody sleeps on the set's descriptor instead of in [`Self::wait`].
+    watched: Cell<bool>,
 }
 
 impl Readiness {
     pub(crate) fn new() -> io::Result<Self> {
+        let notifier = Arc::new(Notifier::new()?);
         Ok(Self {
-            poller: Arc::new(Poller::new()?),
-            events: Events::new(),
-            waiting: HashMap::new(),
-            places: HashMap::new(),
+            set: Set::new(notifier.event())?,
+            notifier,
+            slots: Vec::new(),
+            waiting: Waiting::default(),
             ring_ready: false,
+            watched: Cell::new(false),
         })
     }
 
-    pub(crate) fn poller(&self) -> &Arc<Poller> {
-        &self.poller
+    pub(crate) fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
+    }
+
+    /// How many operations wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The set's descriptor, for somebody else to sleep on, from now on.
+    pub(crate) fn watched(&self) -> BorrowedFd<'_> {
+        if !self.watched.replace(true) && self.notifier.wake_up(true) {
+            self.notifier.notify();
+        }
+        self.set.as_fd()
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.get()
     }
 
     pub(crate) fn watch_ring(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let event = Event::readable(RING);
-        // SAFETY: epoll itself forgets a descriptor whose last copy is closed, so nothing is left
-        // behind by a ring that goes first.
-        unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event, PollMode::Level) }
+        self.set.add_ring(fd)
     }
 
     pub(crate) fn take_ring_ready(&mut self) -> bool {
         std::mem::take(&mut self.ring_ready)
     }
 
-    /// Whether somebody waits on this side already, whose turn comes first.
-    pub(crate) fn has_queue(&self, fd: RawFd, side: Side) -> bool {
-        self.waiting.get(&fd).is_some_and(|waiting| match side {
-            Side::Reader => !waiting.readers.is_empty(),
-            Side::Writer => !waiting.writers.is_empty(),
-            Side::Events(_) => false,
-        })
+    /// See [`ringway_driver::Driver::adopt`].
+    pub(crate) fn adopt(&mut self, fd: RawFd, done: &mut Vec<Completion>) {
+        self.forget(fd, done);
+        let Some(slot) = grow(&mut self.slots, fd) else { return };
+        slot.adopt();
+        if slot.in_set
+            && let Err(error) = self.set.add_edges(fd)
+        {
+            slot.in_set = false;
+            fail(slot, &mut self.waiting, errno(&error), done);
+        }
+    }
+
+    /// See [`ringway_driver::Driver::forget`].
+    pub(crate) fn forget(&mut self, fd: RawFd, done: &mut Vec<Completion>) {
+        let Some(slot) = self.slots.get_mut(fd as usize).filter(|slot| slot.adopted) else {
+            return;
+        };
+        fail(slot, &mut self.waiting, libc::ECANCELED, done);
+        if slot.in_set {
+            self.set.remove(fd);
+        }
+        *slot = Slot::default();
+    }
+
+    /// Whether an attempt on this side has a chance and overtakes nobody.
+    pub(crate) fn welcomes(&self, fd: RawFd, side: Side) -> bool {
+        self.slots.get(fd as usize).is_none_or(|slot| slot.welcomes(side))
+    }
+
+    /// An attempt of `op` has been made by a newcomer; `short` if it got less than it asked for.
+    pub(crate) fn note(&mut self, fd: RawFd, side: Side, answer: Option<i32>, short: bool) {
+        let Some(slot) = self.slots.get_mut(fd as usize) else { return };
+        note(slot, fd, side, answer, short);
     }
 
     /// Lets `request` wait; gives it back with the reason if the descriptor cannot be waited for
@@ -86,187 +121,190 @@ impl Readiness {
         fd: RawFd,
         side: Side,
     ) -> Result<(), (Request, io::Error)> {
+        let refused = |request, errno| Err((request, io::Error::from_raw_os_error(errno)));
         let token = request.token;
-        let waiting = self.waiting.entry(fd).or_default();
-        waiting.queue(side).push_back(request);
-        let Err(error) = waiting.arm(&self.poller, fd) else {
-            self.places.insert(token, fd);
-            return Ok(());
-        };
-        let request = waiting.queue(side).pop_back();
-        self.forget_if_idle(fd);
+        let Some(slot) = grow(&mut self.slots, fd) else { return refused(request, libc::EBADF) };
+        if let Err(request) = self.waiting.push(slot.queue(side), request) {
+            return refused(request, libc::EEXIST);
+        }
+        let Err(error) = ask(slot, &mut self.waiting, &self.set, fd) else { return Ok(()) };
+        let request = self.waiting.remove(slot.queue(side), token);
+        leave_if_idle(slot, &self.set, fd);
         request.map_or(Ok(()), |request| Err((request, error)))
     }
 
     /// Ends the wait of `token`, if it waits here.
     pub(crate) fn take(&mut self, token: Token) -> Option<Request> {
-        let fd = self.places.remove(&token)?;
-        let waiting = self.waiting.get_mut(&fd)?;
-        let queues = [&mut waiting.readers, &mut waiting.writers, &mut waiting.polls];
-        let request = queues.into_iter().find_map(|queue| take(queue, token))?;
-        self.forget_if_idle(fd);
+        let (fd, side) = self.waiting.find(token)?.waits_for()?;
+        let slot = self.slots.get_mut(fd as usize)?;
+        let request = self.waiting.remove(slot.queue(side), token)?;
+        // Others keep what is armed: an event that nobody asks for any more costs one look.
+        leave_if_idle(slot, &self.set, fd);
         Some(request)
     }
 
     /// Sleeps until something is ready, a notification comes or `timeout` has passed, and gives
-    /// everybody whose descriptor is ready another try. An interrupted sleep goes on.
+    /// everybody whose descriptor is ready another try. Tells whether there was a notification.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         done: &mut Vec<Completion>,
-    ) -> io::Result<()> {
-        self.events.clear();
-        self.poller.wait(&mut self.events, timeout)?;
-        let first = done.len();
-        for event in self.events.iter() {
-            if event.key == RING {
-                self.ring_ready = true;
-                continue;
-            }
-            let fd = event.key as RawFd;
-            let Some(waiting) = self.waiting.get_mut(&fd) else { continue };
-            waiting.serve(&event, done);
-            if waiting.is_idle() {
-                forget(&mut self.waiting, &self.poller, fd);
-            } else if let Err(error) = waiting.arm(&self.poller, fd) {
-                waiting.fail(&error, done);
-                forget(&mut self.waiting, &self.poller, fd);
+    ) -> io::Result<bool> {
+        let sleeps = timeout != Some(Duration::ZERO) && self.notifier.fall_asleep();
+        let events = self.set.wait(if sleeps { timeout } else { Some(Duration::ZERO) });
+        let notified = self.notifier.wake_up(self.watched.get());
+        for index in 0..events? {
+            match self.set.event(index) {
+                Some((set::RING, _)) => self.ring_ready = true,
+                Some((key, flags)) => self.serve(key, flags, done),
+                None => {}
             }
         }
-        for completion in &done[first..] {
-            self.places.remove(&completion.token);
-        }
-        Ok(())
+        Ok(notified)
     }
 
-    /// Takes `fd` out of the set if nobody waits for it. Others keep what is armed: an event that
-    /// nobody asks for any more costs one look.
-    fn forget_if_idle(&mut self, fd: RawFd) {
-        if self.waiting.get(&fd).is_some_and(Waiting::is_idle) {
-            forget(&mut self.waiting, &self.poller, fd);
+    /// Another try for everybody whom `flags` may concern, in turn.
+    fn serve(&mut self, key: u64, flags: Flags, done: &mut Vec<Completion>) {
+        // Keys that are no descriptor's have done their part by ending the wait.
+        let Ok(fd) = RawFd::try_from(key) else { return };
+        let Some(slot) = self.slots.get_mut(fd as usize) else { return };
+        slot.hear(flags);
+        slot.armed = None;
+        for side in [Side::Reader, Side::Writer] {
+            serve_in_turn(slot, &mut self.waiting, fd, side, done);
+        }
+        serve_polls(slot, &mut self.waiting, flags, done);
+        if slot.adopted || leave_if_idle(slot, &self.set, fd) {
+            return;
+        }
+        if let Err(error) = ask(slot, &mut self.waiting, &self.set, fd) {
+            fail(slot, &mut self.waiting, errno(&error), done);
+            leave_if_idle(slot, &self.set, fd);
         }
     }
 }
 
-fn forget(table: &mut HashMap<RawFd, Waiting>, poller: &Poller, fd: RawFd) {
-    if table.remove(&fd).is_some_and(|waiting| waiting.registered) {
-        // SAFETY: the operation that waited last has not been reported yet, so its descriptor is
-        // still open, as the contract of `Driver::submit` has it.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        // If the descriptor was closed against the contract, the set has forgotten it already.
-        let _ = poller.delete(fd);
+/// The slot of `fd`, made if need be; `None` for no descriptor.
+fn grow(slots: &mut Vec<Slot>, fd: RawFd) -> Option<&mut Slot> {
+    let at = usize::try_from(fd).ok()?;
+    if slots.len() <= at {
+        slots.resize_with(at + 1, Slot::default);
+    }
+    slots.get_mut(at)
+}
+
+/// Sees to it that the set has an event when any who wait can go on.
+fn ask(slot: &mut Slot, waiting: &mut Waiting, set: &Set, fd: RawFd) -> io::Result<()> {
+    if slot.adopted {
+        if !slot.in_set {
+            set.add_edges(fd)?;
+        }
+    } else {
+        let wanted = wanted(slot, waiting);
+        if slot.armed.is_some_and(|armed| wanted & !armed == 0) {
+            return Ok(());
+        }
+        // Somebody who polls wants exactly these events.
+        set.arm(fd, wanted, !slot.polls.is_empty(), slot.in_set)?;
+        slot.armed = Some(wanted);
+    }
+    slot.in_set = true;
+    Ok(())
+}
+
+fn wanted(slot: &Slot, waiting: &mut Waiting) -> i16 {
+    let mut wanted = 0;
+    if !slot.readers.is_empty() {
+        wanted |= POLLIN;
+    }
+    if !slot.writers.is_empty() {
+        wanted |= POLLOUT;
+    }
+    let mut next = waiting.first(slot.polls);
+    while let Some(request) = next {
+        if let Some((_, Side::Events(events))) = request.waits_for() {
+            wanted |= events;
+        }
+        let token = request.token;
+        next = waiting.next(token);
+    }
+    wanted
+}
+
+/// Takes a descriptor that is not adopted out of the set if nobody waits for it; tells whether
+/// nobody does.
+///
+/// The operation that waited last has not been reported yet, so the descriptor is still open, as the
+/// contract of `Driver::submit` has it.
+fn leave_if_idle(slot: &mut Slot, set: &Set, fd: RawFd) -> bool {
+    if slot.adopted || !slot.is_idle() {
+        return false;
+    }
+    if slot.in_set {
+        set.remove(fd);
+    }
+    *slot = Slot::default();
+    true
+}
+
+fn note(slot: &mut Slot, fd: RawFd, side: Side, answer: Option<i32>, short: bool) {
+    match answer {
+        None => slot.note_empty(side),
+        Some(_) if short => slot.note_short(fd),
+        Some(_) => {}
     }
 }
 
-impl Waiting {
-    fn queue(&mut self, side: Side) -> &mut VecDeque<Request> {
-        match side {
-            Side::Reader => &mut self.readers,
-            Side::Writer => &mut self.writers,
-            Side::Events(_) => &mut self.polls,
+fn serve_in_turn(
+    slot: &mut Slot,
+    waiting: &mut Waiting,
+    fd: RawFd,
+    side: Side,
+    done: &mut Vec<Completion>,
+) {
+    while slot.is_ready(side)
+        && let Some(request) = waiting.first(*slot.queue(side))
+    {
+        let answer = request.attempt();
+        let (token, short) = (request.token, answer.is_some_and(|result| request.is_short(result)));
+        note(slot, fd, side, answer, short);
+        let Some(result) = answer else { return };
+        done.push(Completion::last(token, result));
+        waiting.remove(slot.queue(side), token);
+    }
+}
+
+fn serve_polls(slot: &mut Slot, waiting: &mut Waiting, flags: Flags, done: &mut Vec<Completion>) {
+    let mut next = waiting.first(slot.polls).map(|request| request.token);
+    while let Some(token) = next {
+        next = waiting.next(token).map(|request| request.token);
+        let Some(request) = waiting.find(token) else { return };
+        if (!slot.adopted || concerns(flags, request.op()))
+            && let Some(result) = request.attempt()
+        {
+            done.push(Completion::last(token, result));
+            waiting.remove(&mut slot.polls, token);
         }
     }
+}
 
-    fn is_idle(&self) -> bool {
-        self.readers.is_empty() && self.writers.is_empty() && self.polls.is_empty()
-    }
+/// Whether an edge can be what a poll waits for. Of events that have no edges of their own, such as
+/// `POLLRDNORM`, any may be.
+fn concerns(flags: Flags, op: &Op) -> bool {
+    let Op::Poll { events, .. } = *op else { return true };
+    let waits_for = u32::from((events | POLLERR | POLLHUP).cast_unsigned());
+    flags.bits() & waits_for != 0 || events & !(EDGES | POLLERR | POLLHUP) != 0
+}
 
-    /// Another try for everybody whom `event` may concern, in turn.
-    fn serve(&mut self, event: &Event, done: &mut Vec<Completion>) {
-        self.armed = None;
-        if event.readable {
-            serve_in_turn(&mut self.readers, done);
-        }
-        if event.writable {
-            serve_in_turn(&mut self.writers, done);
-        }
-        self.polls.retain_mut(|request| match request.attempt() {
-            Some(result) => {
-                done.push(Completion::last(request.token, result));
-                false
-            }
-            None => true,
-        });
-    }
-
-    fn fail(&mut self, error: &io::Error, done: &mut Vec<Completion>) {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        let queues = [&mut self.readers, &mut self.writers, &mut self.polls];
-        for request in queues.into_iter().flat_map(|queue| queue.drain(..)) {
+/// Ends everybody who waits.
+fn fail(slot: &mut Slot, waiting: &mut Waiting, errno: i32, done: &mut Vec<Completion>) {
+    for queue in [&mut slot.readers, &mut slot.writers, &mut slot.polls] {
+        while let Some(request) = waiting.pop(queue) {
             done.push(request.fail(errno));
         }
     }
-
-    /// Asks the set for one event that concerns anybody who waits.
-    fn arm(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
-        let wanted = self.wanted();
-        if self.armed.is_some_and(|armed| wanted & !armed == 0) {
-            return Ok(());
-        }
-        // SAFETY: whoever waits keeps the descriptor open until it is told, and it is told after
-        // `forget`.
-        let source = unsafe { BorrowedFd::borrow_raw(fd) };
-        let modify = self.registered
-            || match self.register(poller, source, wanted, false) {
-                Ok(()) => false,
-                // A copy of the descriptor kept an entry of this number alive.
-                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => true,
-                Err(error) => return Err(error),
-            };
-        if modify {
-            self.register(poller, source, wanted, true)?;
-        }
-        (self.registered, self.armed) = (true, Some(wanted));
-        Ok(())
-    }
-
-    fn wanted(&self) -> i16 {
-        let mut wanted = 0;
-        if !self.readers.is_empty() {
-            wanted |= POLLIN;
-        }
-        if !self.writers.is_empty() {
-            wanted |= POLLOUT;
-        }
-        for request in &self.polls {
-            if let Some((_, Side::Events(events))) = request.waits_for() {
-                wanted |= events;
-            }
-        }
-        wanted
-    }
-
-    fn register(
-        &self,
-        poller: &Poller,
-        source: BorrowedFd<'_>,
-        wanted: i16,
-        modify: bool,
-    ) -> io::Result<()> {
-        let key = source.as_raw_fd() as usize;
-        if self.polls.is_empty() {
-            let event = Event::new(key, wanted & POLLIN != 0, wanted & POLLOUT != 0);
-            return if modify {
-                poller.modify(source, event)
-            } else {
-                // SAFETY: the descriptor leaves the set in `forget`, before it may be closed.
-                unsafe { poller.add(&source, event) }
-            };
-        }
-        // Somebody wants exactly these. To the poller "readable" includes urgent data, and it has
-        // no word for POLLRDHUP: arming more than is wanted would wake again and again.
-        let flags = u32::from(wanted.cast_unsigned());
-        let flags = epoll::EventFlags::from_bits_retain(flags) | epoll::EventFlags::ONESHOT;
-        let data = epoll::EventData::new_u64(key as u64);
-        let change = if modify { epoll::modify } else { epoll::add };
-        Ok(change(poller, source, data, flags)?)
-    }
 }
 
-fn serve_in_turn(queue: &mut VecDeque<Request>, done: &mut Vec<Completion>) {
-    while let Some(request) = queue.front_mut() {
-        let Some(result) = request.attempt() else { break };
-        done.push(Completion::last(request.token, result));
-        queue.pop_front();
-    }
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }

@@ -9,12 +9,12 @@ use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use libc::c_int;
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 
 use crate::cached;
 use crate::descriptor::{
-    is_file, is_nonblocking, outcome, poll, read, set_status_flags, socket_error, status_flags,
-    write,
+    is_file, is_nonblocking, outcome, poll, read, read_vectored, set_status_flags, socket_error,
+    splice, status_flags, write, write_vectored,
 };
 
 /// The offset by which `Read` and `Write` say "no offset": the descriptor is a stream.
@@ -57,6 +57,8 @@ unsafe fn call(op: &Op) -> i32 {
                 let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
                 libc::accept4(fd, addr.cast(), addr_len, flags).into()
             }
+            // One system call cannot answer more than once.
+            Op::AcceptMulti { .. } | Op::RecvMulti { .. } => return -libc::EOPNOTSUPP,
             Op::Connect { fd, addr, addr_len } => libc::connect(fd, addr.cast(), addr_len).into(),
             Op::Recv { fd, buf, len, flags } => {
                 libc::recv(fd, buf.cast(), len as usize, flags) as i64
@@ -64,6 +66,8 @@ unsafe fn call(op: &Op) -> i32 {
             Op::Send { fd, buf, len, flags } => {
                 libc::send(fd, buf.cast(), len as usize, flags | libc::MSG_NOSIGNAL) as i64
             }
+            // The kernel's MSG_ZEROCOPY answers through the socket's error queue, not here.
+            Op::SendZc { .. } | Op::SendMsgZc { .. } => return -libc::EOPNOTSUPP,
             Op::RecvMsg { fd, msg, flags } => libc::recvmsg(fd, msg, flags) as i64,
             Op::SendMsg { fd, msg, flags } => {
                 libc::sendmsg(fd, msg, flags | libc::MSG_NOSIGNAL) as i64
@@ -73,10 +77,33 @@ unsafe fn call(op: &Op) -> i32 {
             Op::Close { fd } => libc::close(fd).into(),
             Op::Read { fd, buf, len, offset } => return read(fd, buf, len, offset, 0),
             Op::Write { fd, buf, len, offset } => return write(fd, buf, len, offset, 0),
+            Op::ReadV { fd, iov, count, offset } => {
+                return read_vectored(fd, iov, count, offset, 0);
+            }
+            Op::WriteV { fd, iov, count, offset } => {
+                return write_vectored(fd, iov, count, offset, 0);
+            }
+            // To a system call a registered buffer is memory like any other.
+            Op::ReadFixed { fd, buf, len, offset, .. } => return read(fd, buf, len, offset, 0),
+            Op::WriteFixed { fd, buf, len, offset, .. } => return write(fd, buf, len, offset, 0),
             // pwritev2(2): the offset is ignored, except that -1 would move the position.
             Op::Append { fd, buf, len } => return write(fd, buf, len, 0, libc::RWF_APPEND),
             Op::Fsync { fd, data_only: false } => libc::fsync(fd).into(),
             Op::Fsync { fd, data_only: true } => libc::fdatasync(fd).into(),
+            Op::SyncRange { fd, offset, len, flags } => {
+                libc::sync_file_range(fd, offset.cast_signed(), len.into(), flags).into()
+            }
+            // It returns its error instead of setting errno.
+            Op::Advise { fd, offset, len, advice } => {
+                return -libc::posix_fadvise(fd, offset.cast_signed(), len.into(), advice);
+            }
+            Op::Splice { from, from_offset, to, to_offset, len, flags, .. } => {
+                let flags = flags | libc::SPLICE_F_NONBLOCK;
+                return splice(from, from_offset, to, to_offset, len, flags);
+            }
+            Op::Tee { from, to, len, flags } => {
+                libc::tee(from, to, len as usize, flags | libc::SPLICE_F_NONBLOCK) as i64
+            }
             Op::OpenAt { path, how } => {
                 let size = size_of::<libc::open_how>();
                 libc::syscall(libc::SYS_openat2, path.dir, path.name, how, size)
@@ -100,6 +127,10 @@ unsafe fn call(op: &Op) -> i32 {
             Op::RenameAt { from, to, flags } => {
                 libc::syscall(libc::SYS_renameat2, from.dir, from.name, to.dir, to.name, flags)
             }
+            Op::LinkAt { from, to, flags } => {
+                libc::linkat(from.dir, from.name, to.dir, to.name, flags).into()
+            }
+            Op::SymlinkAt { target, link } => libc::symlinkat(target, link.dir, link.name).into(),
             Op::ReadlinkAt { path, buf, len } => {
                 libc::readlinkat(path.dir, path.name, buf.cast(), len as usize) as i64
             }
@@ -113,6 +144,8 @@ unsafe fn call(op: &Op) -> i32 {
             Op::SetXattr { fd, name, buf, len, flags } => {
                 libc::fsetxattr(fd, name, buf.cast(), len as usize, flags).into()
             }
+            Op::ListXattr { fd, buf, len } => libc::flistxattr(fd, buf.cast(), len as usize) as i64,
+            Op::RemoveXattr { fd, name } => libc::fremovexattr(fd, name).into(),
             Op::Statfs { fd, out } => libc::fstatfs(fd, out).into(),
         }
     };
@@ -138,6 +171,7 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             // first; another thread could still take the connection in between.
             Op::Accept { fd, .. } if !is_nonblocking(fd) && poll(fd, libc::POLLIN, 0) == 0 => None,
             Op::Accept { .. } => unless_again(run(op)),
+            Op::AcceptMulti { .. } | Op::RecvMulti { .. } => Some(-libc::EOPNOTSUPP),
             Op::Connect { fd, .. } => start_connect(fd, op),
             Op::Recv { fd, buf, len, flags } => {
                 let flags_now = flags | libc::MSG_DONTWAIT;
@@ -147,6 +181,7 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
                 let flags_now = flags | libc::MSG_DONTWAIT;
                 unless_waiting(flags, run(&Op::Send { fd, buf, len, flags: flags_now }))
             }
+            Op::SendZc { .. } | Op::SendMsgZc { .. } => Some(-libc::EOPNOTSUPP),
             Op::RecvMsg { fd, msg, flags } => {
                 let flags_now = flags | libc::MSG_DONTWAIT;
                 unless_waiting(flags, run(&Op::RecvMsg { fd, msg, flags: flags_now }))
@@ -175,10 +210,37 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             Op::Write { fd, buf, len, offset } => {
                 unless_refused(write(fd, buf, len, offset, libc::RWF_NOWAIT), || None)
             }
+            Op::ReadV { fd, iov, count, offset: STREAM } => {
+                let result = read_vectored(fd, iov, count, STREAM, libc::RWF_NOWAIT);
+                unless_refused(result, || stream_now(fd, libc::POLLIN, op))
+            }
+            Op::ReadV { fd, iov, count, offset } => cached::read_vectored(fd, iov, count, offset),
+            Op::ReadFixed { fd, buf, len, offset, .. } => {
+                try_now(&Op::Read { fd, buf, len, offset })
+            }
+            // A stream's share of several parts is not known beforehand, so a blocking one waits.
+            Op::WriteV { fd, offset: STREAM, .. } if !is_nonblocking(fd) => None,
+            Op::WriteV { offset: STREAM, .. } => unless_again(run(op)),
+            Op::WriteV { fd, iov, count, offset } => {
+                let result = write_vectored(fd, iov, count, offset, libc::RWF_NOWAIT);
+                unless_refused(result, || None)
+            }
+            Op::WriteFixed { fd, buf, len, offset, .. } => {
+                try_now(&Op::Write { fd, buf, len, offset })
+            }
             // What cannot block may write a part, and the rest would land behind somebody else's.
             Op::Append { .. } => None,
             // Waits for the device by its nature.
             Op::Fsync { .. } => None,
+            // Start writing, or wait for it; drop pages, or read them.
+            Op::SyncRange { .. } | Op::Advise { .. } => None,
+            // Between streams the flag, and their own O_NONBLOCK, suffice. A file has no such form.
+            Op::Splice { from_offset, to_offset, resident, .. }
+                if !resident && (from_offset, to_offset) != (STREAM, STREAM) =>
+            {
+                None
+            }
+            Op::Splice { .. } | Op::Tee { .. } => Some(run(op)),
             Op::OpenAt { path, how } => cached::open(path, how),
             // The inode of an open descriptor is in memory; a path may lead through cold directories.
             Op::Statx { path, flags, .. } | Op::AccessAt { path, flags, .. } => {
@@ -190,12 +252,17 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             | Op::MkdirAt { .. }
             | Op::UnlinkAt { .. }
             | Op::RenameAt { .. }
+            | Op::LinkAt { .. }
+            | Op::SymlinkAt { .. }
             | Op::ReadlinkAt { .. }
             | Op::Getdents { .. } => None,
             // Change the inode in memory; its way to the device is write-back's.
             Op::SetTimes { .. } | Op::Chmod { .. } => Some(run(op)),
             // The value may have a block of its own, to be read or allocated.
-            Op::GetXattr { .. } | Op::SetXattr { .. } => None,
+            Op::GetXattr { .. }
+            | Op::SetXattr { .. }
+            | Op::ListXattr { .. }
+            | Op::RemoveXattr { .. } => None,
             // Counters that a mounted file system keeps in memory.
             Op::Statfs { .. } => Some(run(op)),
         }
@@ -207,19 +274,26 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
 ///
 /// # Safety
 /// As for [`run`].
-pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
+#[must_use]
+pub unsafe fn has_form_now(op: &Op) -> bool {
     match *op {
         Op::Append { .. }
         | Op::Fsync { .. }
+        | Op::SyncRange { .. }
+        | Op::Advise { .. }
         | Op::Truncate { .. }
         | Op::Allocate { .. }
         | Op::MkdirAt { .. }
         | Op::UnlinkAt { .. }
         | Op::RenameAt { .. }
+        | Op::LinkAt { .. }
+        | Op::SymlinkAt { .. }
         | Op::ReadlinkAt { .. }
         | Op::Getdents { .. }
         | Op::GetXattr { .. }
-        | Op::SetXattr { .. } => false,
+        | Op::SetXattr { .. }
+        | Op::ListXattr { .. }
+        | Op::RemoveXattr { .. } => false,
         // SAFETY: the caller keeps `how` valid.
         Op::OpenAt { how, .. } => unsafe { cached::may_open(how) },
         Op::Statx { flags, .. } | Op::AccessAt { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
@@ -237,7 +311,7 @@ pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
 ///
 /// As after any change of identity, the kernel stops writing core dumps of the process
 /// (`PR_SET_DUMPABLE`).
-pub fn with_credentials(credentials: Option<&Credentials>, f: impl FnOnce() -> i32) -> i32 {
+pub fn with_credentials(credentials: Option<&Identity>, f: impl FnOnce() -> i32) -> i32 {
     crate::credentials::with_credentials(credentials, f)
 }
 

@@ -8,7 +8,10 @@ use std::str::FromStr;
 use ringway_epoll::{EpollDriver, Options};
 
 use crate::drivers::{Drivers, Parking};
-use crate::features::{Features, OpSet};
+use crate::features::{Feature, Features, Mask, Support};
+use crate::ladder::Ladder;
+use crate::policy::Policy;
+use crate::sockets;
 use crate::uring::{Sleep, UringDriver};
 
 /// The environment variable that overrides [`Backend::Auto`].
@@ -68,19 +71,25 @@ impl std::error::Error for UnknownBackend {}
 
 /// Opens the drivers for `wanted`. With [`Backend::Auto`] and nothing in the environment, it fails
 /// only if epoll itself does not work.
-pub(crate) fn open(wanted: Backend, options: &Options) -> io::Result<(Drivers, Features, OpSet)> {
+pub(crate) fn open(
+    wanted: Backend,
+    options: &Options,
+    mask: Mask,
+    policy: &Policy,
+) -> io::Result<(Drivers, Features)> {
+    let mask = mask.and(masked_by_environment()?);
     let epoll = EpollDriver::new(options)?;
     let (wanted, chosen_by) = overridden(wanted)?;
-    let mut features = Features { backend: wanted, chosen_by, reasons: Vec::new(), ring: None };
+    let (mut reasons, mut ring) = (Vec::new(), None);
     let sleep = if wanted == Backend::Hybrid { Sleep::InEpoll } else { Sleep::InRing };
-    let parking = match (wanted != Backend::Epoll).then(|| UringDriver::open(sleep)) {
+    let parking = match (wanted != Backend::Epoll).then(|| UringDriver::open(sleep, mask)) {
         None => Parking::Epoll,
-        Some(Ok((ring, found))) => {
-            features.ring = Some(found);
-            if wanted == Backend::Hybrid { Parking::Hybrid(ring) } else { Parking::Uring(ring) }
+        Some(Ok((driver, found))) => {
+            ring = Some(found);
+            if wanted == Backend::Hybrid { Parking::Hybrid(driver) } else { Parking::Uring(driver) }
         }
         Some(Err(error)) if wanted == Backend::Auto => {
-            features.reasons.push(format!("no ring: {error}"));
+            reasons.push(format!("no ring: {error}"));
             Parking::Epoll
         }
         Some(Err(error)) => {
@@ -88,13 +97,46 @@ pub(crate) fn open(wanted: Backend, options: &Options) -> io::Result<(Drivers, F
             return Err(io::Error::new(error.kind(), text));
         }
     };
-    features.backend = match parking {
+    let backend = match parking {
         Parking::Uring(_) => Backend::Uring,
         Parking::Hybrid(_) => Backend::Hybrid,
         Parking::Epoll => Backend::Epoll,
     };
-    let ring = features.ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
-    Ok((Drivers::new(epoll, parking)?, features, ring))
+    let ops = ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
+    let found = ring.as_ref().map_or(&[][..], |ring| &ring.found);
+    let personalities = found.contains(&(Feature::Personality, Support::Found));
+    let deferred = found.contains(&(Feature::DeferTaskrun, Support::Found));
+    let switches_here = ring.is_none() || deferred;
+    let ladder = Ladder::new(ops, personalities, switches_here, policy);
+    let found = sockets::features(mask);
+    let features = Features { backend, chosen_by, reasons, ring, found, ladder };
+    Ok((Drivers::new(epoll, parking)?, features))
+}
+
+/// The backend of a guest that was asked for as `wanted`: one that sleeps in epoll.
+///
+/// # Errors
+/// `InvalidInput` if that was ruled out.
+pub(crate) fn as_guest(wanted: Backend) -> io::Result<Backend> {
+    match overridden(wanted)?.0 {
+        Backend::Epoll => Ok(Backend::Epoll),
+        Backend::Uring if wanted == Backend::Uring => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a guest sleeps in epoll, so its backend cannot be uring",
+        )),
+        Backend::Auto | Backend::Uring | Backend::Hybrid => Ok(Backend::Hybrid),
+    }
+}
+
+/// The environment variable that makes features absent.
+const MASK_VARIABLE: &str = "RINGWAY_MASK";
+
+fn masked_by_environment() -> io::Result<Mask> {
+    match env::var(MASK_VARIABLE) {
+        Err(env::VarError::NotPresent) => Ok(Mask::none()),
+        Ok(names) => names.parse().map_err(|error| invalid(MASK_VARIABLE, error)),
+        Err(error) => Err(invalid(MASK_VARIABLE, error)),
+    }
 }
 
 fn overridden(wanted: Backend) -> io::Result<(Backend, &'static str)> {
@@ -103,16 +145,16 @@ fn overridden(wanted: Backend) -> io::Result<(Backend, &'static str)> {
     }
     match env::var(VARIABLE) {
         Err(env::VarError::NotPresent) => Ok((Backend::Auto, "chosen by probing")),
-        Ok(name) => match name.parse().map_err(invalid)? {
+        Ok(name) => match name.parse().map_err(|error| invalid(VARIABLE, error))? {
             Backend::Auto => Ok((Backend::Auto, "chosen by probing")),
             backend => Ok((backend, "asked for by RINGWAY_BACKEND")),
         },
-        Err(error) => Err(invalid(error)),
+        Err(error) => Err(invalid(VARIABLE, error)),
     }
 }
 
-fn invalid(error: impl fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{VARIABLE}: {error}"))
+fn invalid(variable: &str, error: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{variable}: {error}"))
 }
 
 #[cfg(test)]

@@ -7,14 +7,16 @@
 #![allow(unsafe_code, reason = "passes `Driver::submit` on")]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
 use ringway_epoll::{EpollDriver, Full, Job};
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
+use crate::metrics::Metrics;
 use crate::uring::UringDriver;
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
@@ -30,18 +32,29 @@ pub(crate) enum Parking {
 
 /// See the module.
 pub(crate) struct Drivers {
-    epoll: EpollDriver,
+    /// Before what it refers to.
     parking: Parking,
+    epoll: EpollDriver,
+    /// Where the thread sleeps in the ring, what others write to to wake it.
+    ring_wake: Option<Arc<OwnedFd>>,
 }
 
 impl Drivers {
     /// # Errors
     /// When the ring cannot be put into the epoll set.
-    pub(crate) fn new(mut epoll: EpollDriver, parking: Parking) -> io::Result<Self> {
-        if let Parking::Hybrid(ring) = &parking {
-            epoll.watch_ring(ring.as_fd())?;
+    pub(crate) fn new(mut epoll: EpollDriver, mut parking: Parking) -> io::Result<Self> {
+        let mut ring_wake = None;
+        match &mut parking {
+            Parking::Epoll => {}
+            Parking::Hybrid(ring) => epoll.watch_ring(ring.as_fd())?,
+            Parking::Uring(ring) => {
+                let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+                let wake = Arc::new(eventfd(0, flags)?);
+                ring.wake_by(wake.as_fd());
+                ring_wake = Some(wake);
+            }
         }
-        Ok(Self { epoll, parking })
+        Ok(Self { parking, epoll, ring_wake })
     }
 
     /// [`Driver::submit`] of the driver that `rung` names.
@@ -52,7 +65,7 @@ impl Drivers {
         &mut self,
         token: Token,
         op: Op,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Identity>,
         rung: Rung,
     ) {
         match (rung, &mut self.parking) {
@@ -63,7 +76,9 @@ impl Drivers {
             // SAFETY: the caller's promise, unchanged.
             (Rung::Pool, _) => unsafe { self.epoll.submit_blocking(token, op, credentials) },
             // SAFETY: the caller's promise, unchanged.
-            (Rung::Ring | Rung::Ready, _) => unsafe { self.epoll.submit(token, op, credentials) },
+            (Rung::Ring | Rung::Ready | Rung::Inline, _) => unsafe {
+                self.epoll.submit(token, op, credentials)
+            },
         }
     }
 
@@ -73,6 +88,34 @@ impl Drivers {
             (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => ring.cancel(token),
             _ => self.epoll.cancel(token),
         }
+    }
+
+    /// Whether `op` can be done at once by a descriptor that epoll is said to be ready; see
+    /// [`EpollDriver::try_now`].
+    ///
+    /// # Safety
+    /// As for [`Driver::submit`], for the length of the call.
+    pub(crate) unsafe fn try_ready(
+        &mut self,
+        op: &Op,
+        credentials: Option<&Identity>,
+    ) -> Option<i32> {
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { self.epoll.try_now(op, credentials) }
+    }
+
+    /// [`Driver::adopt`], where sockets wait in epoll; otherwise nothing is kept, and this is false.
+    pub(crate) fn adopt(&mut self, fd: RawFd) -> bool {
+        let here = matches!(self.parking, Parking::Epoll);
+        if here {
+            self.epoll.adopt(fd);
+        }
+        here
+    }
+
+    /// [`Driver::forget`].
+    pub(crate) fn forget(&mut self, fd: RawFd) {
+        self.epoll.forget(fd);
     }
 
     /// [`Driver::turn`] of them all.
@@ -106,12 +149,41 @@ impl Drivers {
     }
 
     pub(crate) fn waker(&self) -> Waker {
-        self.epoll.waker()
+        match &self.ring_wake {
+            Some(wake) => Arc::new(RingWaker(wake.clone())),
+            None => self.epoll.waker(),
+        }
+    }
+
+    /// The descriptor of the epoll set, readable when a turn would find something.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.epoll.as_fd().as_raw_fd()
+    }
+
+    /// Adds what waits here to `metrics`.
+    pub(crate) fn measure(&self, metrics: &mut Metrics) {
+        if let Parking::Uring(ring) | Parking::Hybrid(ring) = &self.parking {
+            metrics.ring_backlog = ring.backlog();
+        }
+        let stats = self.epoll.stats();
+        metrics.pool_backlog = stats.backlog;
+        metrics.pool_threads = stats.threads;
     }
 
     /// Gives `job` to the pool, or back if its queue is full.
     pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
         self.epoll.pool().execute(job).map_err(|Full(job)| job)
+    }
+}
+
+/// Wakes a thread that sleeps in its ring.
+struct RingWaker(Arc<OwnedFd>);
+
+impl Wake for RingWaker {
+    fn wake(&self) {
+        #[expect(clippy::host_endian_bytes, reason = "eventfd(2) has it so")]
+        // It fails only after 2^64 wake-ups.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 

@@ -1,18 +1,22 @@
-//! Which way an operation runs: one table, with its reasons.
+//! Which ways an operation has to run, and in which order: one table, with its reasons.
 //!
-//! First come the operations that are done at once ([`Ladder::try_now`]); the others go to a driver
-//! by their [`Rung`]. Times are of one kernel (6.18), as system call against ring.
+//! Times are of one kernel (6.18), as system call against ring.
 
 #![allow(unsafe_code, reason = "runs operations as system calls")]
 
-use ringway_driver::{Credentials, Op, OpKind};
+use std::fmt;
+
+use ringway_driver::{Identity, Op, OpKind};
 use ringway_epoll::syscall;
 
 use crate::features::OpSet;
+use crate::policy::Policy;
 
-/// Where an operation goes that is not done at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rung {
+/// A way to run an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Rung {
+    /// The system call at once, in the form that does not block; if it would, the next rung.
+    Inline,
     /// An entry on the ring.
     Ring,
     /// Tried, and tried again when epoll says that the descriptor is ready.
@@ -21,119 +25,237 @@ pub(crate) enum Rung {
     Pool,
 }
 
-/// The table, for one runtime.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ladder {
-    /// What the ring takes; empty without a ring.
-    ring: OpSet,
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Inline => "inline",
+            Self::Ring => "ring",
+            Self::Ready => "ready",
+            Self::Pool => "pool",
+        })
+    }
 }
 
-/// What comes before a driver.
-enum AtOnce {
-    /// Nothing.
-    Never,
-    /// The form that does not block, which may say that it would.
-    Try,
-    /// The system call itself.
-    Run,
+/// Some rungs in the order of trying.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Rungs([Option<Rung>; 4]);
+
+impl Rungs {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Rung> {
+        self.0.into_iter().flatten()
+    }
+
+    pub(crate) fn first(self) -> Option<Rung> {
+        self.0[0]
+    }
+
+    /// What to try after `rung`.
+    fn after(self, rung: Rung) -> Option<Rung> {
+        self.iter().skip_while(|&other| other != rung).nth(1)
+    }
+}
+
+impl FromIterator<Rung> for Rungs {
+    /// The first four; there are no more.
+    fn from_iter<I: IntoIterator<Item = Rung>>(rungs: I) -> Self {
+        let mut rungs = rungs.into_iter();
+        Self([rungs.next(), rungs.next(), rungs.next(), rungs.next()])
+    }
+}
+
+/// The table, for one runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Ladder {
+    rungs: [Rungs; OpKind::ALL.len()],
+    /// Of operations on somebody's behalf.
+    for_somebody: [Rungs; OpKind::ALL.len()],
+    switches_here: bool,
 }
 
 impl Ladder {
-    pub(crate) fn new(ring: OpSet) -> Self {
-        Self { ring }
+    /// `ring` is what the ring takes, empty without one, and `personalities` whether it runs
+    /// operations on somebody's behalf. `switches_here`: the runtime's thread may take on another
+    /// identity, because nothing of its own can run meanwhile.
+    pub(crate) fn new(
+        ring: OpSet,
+        personalities: bool,
+        switches_here: bool,
+        policy: &Policy,
+    ) -> Self {
+        let rungs = OpKind::ALL.map(|kind| {
+            let here = |rung: Rung| rung != Rung::Ring || ring.contains(kind);
+            ordered(kind, policy, default_order(kind).iter().copied().filter(|&rung| here(rung)))
+        });
+        let for_somebody = OpKind::ALL.map(|kind| {
+            let here = |rung: Rung| match rung {
+                Rung::Ring => personalities && ring.contains(kind),
+                Rung::Inline => switches_here,
+                Rung::Ready | Rung::Pool => true,
+            };
+            ordered(kind, policy, order_for_somebody(kind).filter(|&rung| here(rung)))
+        });
+        Self { rungs, for_somebody, switches_here }
     }
 
-    /// Runs `op` at once if the table says so and it does not block.
-    ///
-    /// # Safety
-    /// As for [`Driver::submit`](ringway_driver::Driver::submit), for the length of the call.
-    pub(crate) unsafe fn try_now(&self, op: &Op, credentials: Option<&Credentials>) -> Option<i32> {
-        let would_block = -libc::EAGAIN;
-        let result = match self.at_once(op) {
-            AtOnce::Never => would_block,
-            AtOnce::Run => syscall::with_credentials(credentials, || {
-                // SAFETY: the caller's promise.
-                unsafe { syscall::run(op) }
-            }),
-            AtOnce::Try => syscall::with_credentials(credentials, || {
-                // SAFETY: the caller's promise.
-                unsafe { syscall::try_now(op) }.unwrap_or(would_block)
-            }),
-        };
-        (result != would_block).then_some(result)
+    /// The rungs of operations of `kind`.
+    pub(crate) fn rungs(&self, kind: OpKind) -> Rungs {
+        self.rungs[kind as usize]
     }
 
-    /// What is worth trying before a driver is asked.
-    fn at_once(&self, op: &Op) -> AtOnce {
-        match op {
-            // Only memory is touched.
-            Op::Shutdown { .. } | Op::Statfs { .. } => AtOnce::Run,
-            // The inode is in memory; a journal may make it wait, rarely and shortly.
-            Op::SetTimes { .. } | Op::Chmod { .. } => AtOnce::Run,
-            // The value is in the inode, or else in one block beside it.
-            Op::GetXattr { .. } => AtOnce::Run,
-            // An inode in memory, data in the page cache, a name in the directory cache: 1.1 µs for
-            // statx, which the ring sends to a kernel thread (15 µs); 2.2 µs for open and close,
-            // against 3.2.
-            Op::Statx { .. } | Op::Read { .. } | Op::OpenAt { .. } => AtOnce::Try,
-            // Of an open inode only, like statx; a path goes to the pool.
-            Op::AccessAt { .. } => AtOnce::Try,
-            // The ring tries the same by itself.
-            Op::Write { .. } if !self.ring.contains(OpKind::Write) => AtOnce::Try,
-            // An append among them: in one piece, so not in the form that may write a part.
-            _ => AtOnce::Never,
-        }
+    fn rungs_of(&self, op: &Op, for_somebody: bool) -> Rungs {
+        let table = if for_somebody { &self.for_somebody } else { &self.rungs };
+        table[op.kind() as usize]
     }
 
-    /// The driver for `op`.
-    ///
-    /// A ring checks permissions as the thread that made it, so operations for somebody else stay off
-    /// it.
-    pub(crate) fn rung(&self, op: &Op, for_somebody: bool) -> Rung {
-        if self.ring.contains(op.kind()) && !for_somebody {
-            return Rung::Ring;
-        }
-        match op {
-            // A stream, not a file.
-            Op::Read { offset: u64::MAX, .. } | Op::Write { offset: u64::MAX, .. } => Rung::Ready,
-            _ => without_ring(op.kind()),
+    /// The rung to begin with.
+    pub(crate) fn first(&self, op: &Op, for_somebody: bool) -> Option<Rung> {
+        let first = self.rungs_of(op, for_somebody).first();
+        self.adapted(first, op, for_somebody)
+    }
+
+    /// The rung to go to when `rung` cannot.
+    pub(crate) fn after(&self, rung: Rung, op: &Op, for_somebody: bool) -> Option<Rung> {
+        let rungs = self.rungs_of(op, for_somebody);
+        // A stream's last rung is called the pool in the table.
+        let rung = if rungs.iter().any(|other| other == rung) { rung } else { Rung::Pool };
+        self.adapted(rungs.after(rung), op, for_somebody)
+    }
+
+    /// What `rung` of the table means for this operation.
+    fn adapted(&self, rung: Option<Rung>, op: &Op, for_somebody: bool) -> Option<Rung> {
+        match rung? {
+            // Waiting in epoll means trying on this thread.
+            Rung::Pool if is_stream(op) && (self.switches_here || !for_somebody) => {
+                Some(Rung::Ready)
+            }
+            rung => Some(rung),
         }
     }
 }
 
-/// Where operations go when the ring does not take them.
-fn without_ring(kind: OpKind) -> Rung {
+/// What `policy` prefers of the `possible` rungs, or if it prefers none of them, all in their order.
+fn ordered(kind: OpKind, policy: &Policy, possible: impl Iterator<Item = Rung>) -> Rungs {
+    let possible: Rungs = possible.collect();
+    let is_possible = |rung: &Rung| possible.iter().any(|other| other == *rung);
+    let preferred = policy.preferred(kind).unwrap_or_default();
+    let preferred: Rungs = preferred.iter().filter(is_possible).collect();
+    if preferred.first().is_some() { preferred } else { possible }
+}
+
+/// Whether a read or write is about a stream, which readiness says something about.
+fn is_stream(op: &Op) -> bool {
+    matches!(
+        *op,
+        Op::Read { offset: u64::MAX, .. }
+            | Op::Write { offset: u64::MAX, .. }
+            | Op::ReadV { offset: u64::MAX, .. }
+            | Op::WriteV { offset: u64::MAX, .. }
+    )
+}
+
+/// The order of trying where everything is there. Also says which rungs an operation has at all.
+fn default_order(kind: OpKind) -> &'static [Rung] {
+    use Rung::{Inline, Pool, Ready, Ring};
     match kind {
-        OpKind::Nop
-        | OpKind::Accept
+        OpKind::Nop | OpKind::Poll => &[Ring, Ready],
+        // The ring tries at once by itself, and many of them share one system call.
+        OpKind::Accept
         | OpKind::Connect
         | OpKind::Recv
         | OpKind::Send
         | OpKind::RecvMsg
-        | OpKind::SendMsg
-        | OpKind::Poll
-        | OpKind::Shutdown => Rung::Ready,
+        | OpKind::SendMsg => &[Ring, Ready],
+        // Other ways to the same end are other operations.
+        OpKind::AcceptMulti | OpKind::RecvMulti | OpKind::SendZc | OpKind::SendMsgZc => &[Ring],
+        // Only memory is touched.
+        OpKind::Shutdown => &[Inline],
+        OpKind::Statfs => &[Inline, Pool],
+        // The inode is in memory; a journal may make it wait, rarely and shortly.
+        OpKind::SetTimes | OpKind::Chmod => &[Inline, Pool],
+        // The value is in the inode, or else in one block beside it.
+        OpKind::GetXattr => &[Inline, Ring, Pool],
+        OpKind::ListXattr => &[Inline, Pool],
+        // An inode in memory, data in the page cache, a name in the directory cache: 1.1 µs for statx,
+        // which the ring sends to a kernel thread (15 µs); 2.2 µs for open and close, against 3.2.
+        OpKind::Statx | OpKind::OpenAt => &[Inline, Ring, Pool],
+        OpKind::Read | OpKind::ReadV | OpKind::ReadFixed => &[Inline, Ring, Pool],
+        // Of an open inode only, like statx; a path goes to the pool.
+        OpKind::AccessAt => &[Inline, Pool],
+        // The ring tries the same by itself.
+        OpKind::Write | OpKind::WriteV | OpKind::WriteFixed => &[Ring, Inline, Pool],
+        // The ring always sends these to kernel threads: 8.7 µs for 64 KiB to a pipe and on, 1.9
+        // inline. A file's part that is not in the page cache is worth the thread.
+        OpKind::Splice => &[Inline, Ring, Pool],
+        OpKind::Tee => &[Inline],
+        // May wait for a device.
         OpKind::Close
-        | OpKind::Read
-        | OpKind::Write
         | OpKind::Append
         | OpKind::Fsync
-        | OpKind::OpenAt
-        | OpKind::Statx
-        | OpKind::AccessAt
+        | OpKind::SyncRange
+        | OpKind::Advise
         | OpKind::Truncate
         | OpKind::Allocate
         | OpKind::MkdirAt
         | OpKind::UnlinkAt
         | OpKind::RenameAt
-        | OpKind::ReadlinkAt
-        | OpKind::Getdents
-        | OpKind::SetTimes
-        | OpKind::Chmod
-        | OpKind::GetXattr
-        | OpKind::SetXattr
-        | OpKind::Statfs => Rung::Pool,
+        | OpKind::LinkAt
+        | OpKind::SymlinkAt
+        | OpKind::SetXattr => &[Ring, Pool],
+        // The ring has no form for these.
+        OpKind::ReadlinkAt | OpKind::Getdents | OpKind::RemoveXattr => &[Pool],
     }
+}
+
+/// The same for operations on somebody's behalf. To the ring an identity is a number; a thread pays 22
+/// µs for the way there and back. So the ring is first, even where it takes a thread of the kernel's.
+fn order_for_somebody(kind: OpKind) -> impl Iterator<Item = Rung> {
+    let of = move |is_ring: bool| {
+        default_order(kind).iter().copied().filter(move |&rung| (rung == Rung::Ring) == is_ring)
+    };
+    of(true).chain(of(false))
+}
+
+/// Runs `op` at once if it does not block.
+///
+/// # Safety
+/// As for [`Driver::submit`](ringway_driver::Driver::submit), for the length of the call.
+pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Identity>) -> Option<i32> {
+    let would_block = -libc::EAGAIN;
+    // Without a form that could say it would block, but quick (see the table).
+    let is_quick = matches!(op, Op::GetXattr { .. } | Op::ListXattr { .. });
+    // SAFETY: the caller's promise.
+    if credentials.is_some() && !is_quick && !unsafe { syscall::has_form_now(op) } {
+        return None;
+    }
+    let result = syscall::with_credentials(credentials, || match is_quick {
+        // SAFETY: the caller's promise.
+        true => unsafe { syscall::run(op) },
+        // SAFETY: the caller's promise.
+        false => unsafe { syscall::try_now(op) }.unwrap_or(would_block),
+    });
+    // Between streams "try again" is the answer.
+    let is_answer = result != would_block || matches!(op, Op::Tee { .. }) || is_splice(op);
+    is_answer.then_some(result)
+}
+
+/// Whether `op` moves bytes between streams.
+fn is_splice(op: &Op) -> bool {
+    matches!(op, Op::Splice { from_offset: u64::MAX, to_offset: u64::MAX, .. })
+}
+
+/// Whether a rung's answer says nothing about the operation, only that it cannot run this way: then
+/// the next rung's answer counts. Errors that are the operation's own come again from there, and an
+/// operation that is refused has done nothing.
+pub(crate) fn is_refusal(result: i32) -> bool {
+    matches!(
+        -result,
+        // An opcode, a flag or a file that the ring does not take.
+        libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS
+        // No memory for the request, or none that may be locked.
+        | libc::ENOMEM
+        // A stream with O_NONBLOCK, which the ring does not wait for.
+        | libc::EAGAIN
+    )
 }
 
 #[cfg(test)]
@@ -143,28 +265,72 @@ mod tests {
     use super::*;
 
     const READ: Op = Op::Read { fd: -1, buf: ptr::null_mut(), len: 0, offset: 0 };
+    const STREAM: Op = Op::Read { fd: -1, buf: ptr::null_mut(), len: 0, offset: u64::MAX };
     const RECV: Op = Op::Recv { fd: -1, buf: ptr::null_mut(), len: 0, flags: 0 };
+
+    fn all() -> OpSet {
+        OpKind::ALL.into_iter().collect()
+    }
+
+    fn climb(ladder: &Ladder, op: &Op, for_somebody: bool) -> Vec<Rung> {
+        std::iter::successors(ladder.first(op, for_somebody), |&rung| {
+            ladder.after(rung, op, for_somebody)
+        })
+        .collect()
+    }
 
     #[test]
     fn without_a_ring_files_go_to_the_pool_and_streams_wait_until_ready() {
-        let ladder = Ladder::new(OpSet::default());
-        assert_eq!(ladder.rung(&READ, false), Rung::Pool);
-        assert_eq!(ladder.rung(&RECV, false), Rung::Ready);
-        let stream = Op::Read { fd: -1, buf: ptr::null_mut(), len: 0, offset: u64::MAX };
-        assert_eq!(ladder.rung(&stream, false), Rung::Ready);
+        let ladder = Ladder::new(OpSet::default(), false, true, &Policy::new());
+        assert_eq!(climb(&ladder, &READ, false), [Rung::Inline, Rung::Pool]);
+        assert_eq!(climb(&ladder, &RECV, false), [Rung::Ready]);
+        assert_eq!(climb(&ladder, &STREAM, false), [Rung::Inline, Rung::Ready]);
     }
 
     #[test]
-    fn what_runs_for_somebody_else_stays_off_the_ring() {
-        let ladder = Ladder::new(OpKind::ALL.into_iter().collect());
-        assert_eq!(ladder.rung(&READ, false), Rung::Ring);
-        assert_eq!(ladder.rung(&READ, true), Rung::Pool);
+    fn what_runs_for_somebody_else_needs_personalities_on_the_ring() {
+        let without = Ladder::new(all(), false, true, &Policy::new());
+        assert_eq!(climb(&without, &READ, true), [Rung::Inline, Rung::Pool]);
+        let with = Ladder::new(all(), true, true, &Policy::new());
+        assert_eq!(climb(&with, &READ, true), [Rung::Ring, Rung::Inline, Rung::Pool]);
+        assert_eq!(climb(&with, &READ, false), [Rung::Inline, Rung::Ring, Rung::Pool]);
     }
 
     #[test]
-    fn what_the_ring_lacks_goes_elsewhere() {
-        let ladder = Ladder::new([OpKind::Recv].into_iter().collect());
-        assert_eq!(ladder.rung(&RECV, false), Rung::Ring);
-        assert_eq!(ladder.rung(&READ, false), Rung::Pool);
+    fn a_thread_whose_ring_may_run_things_at_any_time_stays_who_it_is() {
+        let mut policy = Policy::new();
+        for kind in OpKind::ALL {
+            policy = policy.prefer(kind, &[Rung::Inline]);
+        }
+        for (policy, personalities) in
+            [(Policy::new(), false), (Policy::new(), true), (policy.clone(), false), (policy, true)]
+        {
+            let ladder = Ladder::new(all(), personalities, false, &policy);
+            for op in [READ, STREAM, Op::Chmod { fd: -1, mode: 0 }] {
+                let rungs = climb(&ladder, &op, true);
+                assert!(!rungs.is_empty(), "{op:?}");
+                assert!(!rungs.contains(&Rung::Inline), "{op:?}: {rungs:?}");
+                assert!(!rungs.contains(&Rung::Ready), "{op:?}: {rungs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_reorders_and_leaves_out_but_adds_nothing() {
+        let policy = Policy::new()
+            .prefer(OpKind::Read, &[Rung::Pool, Rung::Ring])
+            .prefer(OpKind::Recv, &[Rung::Pool]);
+        let ladder = Ladder::new(all(), false, true, &policy);
+        assert_eq!(climb(&ladder, &READ, false), [Rung::Pool, Rung::Ring]);
+        assert_eq!(climb(&ladder, &RECV, false), [Rung::Ring, Rung::Ready]);
+    }
+
+    #[test]
+    fn every_operation_has_a_way_without_a_ring_or_another_operation_in_its_place() {
+        let ladder = Ladder::new(OpSet::default(), false, true, &Policy::new());
+        let without: Vec<_> =
+            OpKind::ALL.into_iter().filter(|&kind| ladder.rungs(kind).first().is_none()).collect();
+        use OpKind::{AcceptMulti, RecvMulti, SendMsgZc, SendZc};
+        assert_eq!(without, [AcceptMulti, RecvMulti, SendZc, SendMsgZc]);
     }
 }

@@ -1,10 +1,13 @@
 //! The runtime: its loop, its builder, and how code finds the runtime that it runs in.
 
+#![allow(unsafe_code, reason = "lends a descriptor that a shared part owns")]
+
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::mem;
+use std::os::fd::BorrowedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,9 +18,11 @@ use ringway_epoll::Options;
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
-use crate::features::Features;
-use crate::ladder::Ladder;
+use crate::features::{Features, Mask};
+use crate::guest::Guest;
+use crate::metrics::Metrics;
 use crate::op::Ops;
+use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
 use crate::time::Timers;
 
@@ -33,6 +38,8 @@ const BATCH: usize = 64;
 pub struct Builder {
     backend: Backend,
     options: Options,
+    mask: Mask,
+    policy: Policy,
 }
 
 impl Builder {
@@ -57,17 +64,50 @@ impl Builder {
         self
     }
 
+    /// What is to be absent, together with what the variable `RINGWAY_MASK` names.
+    #[must_use]
+    pub fn mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self
+    }
+
+    /// How operations run where the defaults are not best.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Makes a runtime, which belongs to the calling thread.
     ///
     /// # Errors
     /// When a backend that was asked for by name cannot run, with the reason; when
-    /// `RINGWAY_BACKEND` names none; when a limit is zero; when the process is out of descriptors.
+    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the
+    /// process is out of descriptors.
     pub fn build(&self) -> io::Result<Runtime> {
-        let (drivers, features, ring_ops) = backend::open(self.backend, &self.options)?;
+        self.build_sleeping(self.backend)
+    }
+
+    /// Makes a runtime that works inside of a foreign loop on the calling thread. It sleeps in epoll,
+    /// with a ring in the set where there is one and [`Backend::Epoll`] was not asked for.
+    ///
+    /// # Errors
+    /// As [`Builder::build`], and `InvalidInput` for [`Backend::Uring`], which sleeps in the ring.
+    pub fn build_guest(&self) -> io::Result<Guest> {
+        let wanted = backend::as_guest(self.backend)?;
+        let runtime = match (self.backend, self.build_sleeping(wanted)) {
+            (Backend::Auto, Err(_)) => self.build_sleeping(Backend::Epoll)?,
+            (_, runtime) => runtime?,
+        };
+        Ok(Guest::new(runtime))
+    }
+
+    fn build_sleeping(&self, backend: Backend) -> io::Result<Runtime> {
+        let (drivers, features) = backend::open(backend, &self.options, self.mask, &self.policy)?;
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),
-            ops: Ops::new(drivers, Ladder::new(ring_ops)),
+            ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
             pool_queue: Arc::default(),
         };
         Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
@@ -103,8 +143,7 @@ impl Runtime {
     /// # Panics
     /// When called inside of a runtime, and when `future` panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _entered = enter(&self.core);
-        self.core.tasks.enter(|| self.core.run(future))
+        within(&self.core, || self.core.run(future))
     }
 
     /// How this runtime runs, and why.
@@ -113,10 +152,27 @@ impl Runtime {
         &self.features
     }
 
+    /// What it has done so far, and what it is at.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.core.ops.metrics()
+    }
+
     /// As dropping it, with another limit in place of five seconds, and tells what became of its work.
     pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
         self.drain_limit = grace;
         self.end()
+    }
+
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// The descriptor of the epoll set that the runtime sleeps in.
+    pub(crate) fn epoll_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.core.ops.epoll_fd();
+        // SAFETY: the set lives as long as the core, which `self` keeps.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     fn end(&mut self) -> ShutdownReport {
@@ -169,7 +225,11 @@ impl Core {
 
     /// Polls what is ready until nothing is or the batch is full: the drivers get their turn in time,
     /// and the operations of a batch go to the kernel together.
-    fn run_batch<F: Future>(&self, mut future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    pub(crate) fn run_batch<F: Future>(
+        &self,
+        mut future: Pin<&mut F>,
+        waker: &Waker,
+    ) -> Poll<F::Output> {
         self.tasks.collect();
         for _ in 0..BATCH {
             coop::refill();
@@ -192,17 +252,24 @@ impl Core {
     fn turn(&self) {
         let sleeps = !self.tasks.has_work() && self.tasks.remote().fall_asleep();
         let timeout = if sleeps { self.timers.until_next() } else { Some(Duration::ZERO) };
-        let turned = self.ops.turn(timeout);
+        let turned = self.turn_within(timeout);
         if sleeps {
             self.tasks.remote().wake_up();
-        }
-        self.timers.forget_now();
-        if self.ops.deliver() > 0 {
-            self.pool_queue.wake();
         }
         if let Err(error) = turned {
             panic!("the runtime's driver broke: {error}");
         }
+    }
+
+    /// One turn of the drivers, sleeping up to `timeout`; tells how many completions there were.
+    pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        let turned = self.ops.turn(timeout);
+        self.timers.forget_now();
+        let delivered = self.ops.deliver();
+        if delivered > 0 {
+            self.pool_queue.wake();
+        }
+        turned.map(|()| delivered)
     }
 
     /// Drops tasks, cancels operations, and waits for those up to `limit`.
@@ -234,6 +301,15 @@ thread_local! {
 pub(crate) fn current() -> Rc<Core> {
     let core = CURRENT.with_borrow(Clone::clone);
     core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+}
+
+/// Calls `f`, during which `core` is the thread's runtime.
+///
+/// # Panics
+/// Inside of a runtime.
+pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
+    let _entered = enter(core);
+    core.tasks.enter(f)
 }
 
 /// The time during which a runtime is the thread's current one.

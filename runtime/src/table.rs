@@ -5,24 +5,36 @@
 #![allow(unsafe_code, reason = "entries are held by raw pointer while the kernel uses them")]
 
 use std::any::Any;
+use std::collections::VecDeque;
+use std::mem;
 use std::ptr::NonNull;
 use std::task::Waker;
+use std::time::Instant;
 
-use ringway_driver::{Completion, Op, Token};
+use ringway_driver::{Completion, Identity, Op, OpKind, Token};
 use slab::Slab;
 
-use crate::ladder::Rung;
+use crate::ladder::{self, Rung};
 
 /// What an entry owns: an operation's parts, of whatever type.
 pub(crate) trait Held: Any {
     /// The operation, naming memory and descriptors inside `self` or owned by it.
     fn describe(&mut self) -> Op;
 
+    /// On whose behalf it runs.
+    fn credentials(&self) -> Option<Identity> {
+        None
+    }
+
     /// Ends an operation that nobody waits for.
     fn abandon(self: Box<Self>, result: i32);
+
+    /// Gives back what one of several completions has won, which nobody will ask for. The operation may
+    /// be in flight still. Does not call back into the table.
+    fn give_back(&mut self, _: Completion) {}
 }
 
-/// What is to be done about an operation that ended; nothing, mostly.
+/// What is to be done about an operation; nothing, mostly.
 #[must_use]
 pub(crate) enum Ended {
     Nothing,
@@ -32,6 +44,16 @@ pub(crate) enum Ended {
     Forget(Waker),
     /// Its future is gone: the parts and the result are to be dropped.
     Abandon(Box<dyn Held>, i32),
+    /// It was refused; it is to be submitted again, for the rung after the one it was on.
+    Again(Token, Op),
+}
+
+/// What an operation with several completions has to say.
+pub(crate) enum Next {
+    One(Completion),
+    Pending,
+    /// All were taken, and the operation is over.
+    Over,
 }
 
 #[derive(Default)]
@@ -48,15 +70,35 @@ struct Entry {
     /// From `Box::into_raw`: a `Box` in here would claim, whenever it moves, to be alone with memory
     /// that the kernel writes to.
     held: NonNull<dyn Held>,
-    rung: Rung,
-    /// The first completion's result; later ones only say that the memory is free.
-    result: Option<i32>,
+    about: About,
+    /// Somebody asked for it to end early.
+    cancelled: bool,
+    answers: Answers,
     state: Lifecycle,
 }
 
+/// What the table is told about an operation for the sake of others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) kind: OpKind,
+    pub(crate) rung: Rung,
+    pub(crate) for_somebody: bool,
+    pub(crate) started: Instant,
+    /// There is another rung to go to.
+    pub(crate) may_climb: bool,
+}
+
+enum Answers {
+    /// The first completion's result.
+    One(Option<i32>),
+    /// Those that were not taken yet, oldest first. Their number is bounded by what the operation is
+    /// given: a provided buffer for each receive, the backlog of a listener.
+    Many(VecDeque<Completion>),
+}
+
 enum Lifecycle {
-    /// The kernel or the pool has it; the future waits.
-    Waiting(Waker),
+    /// The kernel or the pool has it; the future waits, or will when it has seen what there is.
+    Waiting(Option<Waker>),
     /// The last completion came; parts and result wait for the future.
     Completed,
     /// The future is gone; the last completion frees everything.
@@ -64,88 +106,162 @@ enum Lifecycle {
 }
 
 impl Table {
-    /// Takes `held` in, for good until [`Self::take`] or [`Ended::Abandon`] gives it out.
-    pub(crate) fn insert(&mut self, held: Box<dyn Held>, waker: Waker) -> (Token, Op) {
+    /// Takes `held` in, for good until [`Self::take`] or [`Ended::Abandon`] gives it out. `about` says
+    /// what is known of the operation that it describes.
+    pub(crate) fn insert(
+        &mut self,
+        held: Box<dyn Held>,
+        waker: Option<Waker>,
+        about: impl FnOnce(&Op) -> About,
+    ) -> (Token, Op, About) {
         let mut held = NonNull::from(Box::leak(held));
         // SAFETY: the pointer comes from a box given up just now, and nobody else has it yet.
         let op = unsafe { held.as_mut() }.describe();
         self.generation = self.generation.wrapping_add(1) % Token::GENERATIONS;
+        let about = about(&op);
+        let answers = match op.kind().is_multi() {
+            true => Answers::Many(VecDeque::new()),
+            false => Answers::One(None),
+        };
         let entry = Entry {
             generation: self.generation,
             held,
-            rung: Rung::Ready,
-            result: None,
+            about,
+            cancelled: false,
+            answers,
             state: Lifecycle::Waiting(waker),
         };
         // An index has 32 bits, and 2^32 entries would not fit into memory.
         let index = self.entries.insert(entry) as u32;
         self.in_flight += 1;
-        (Token::new(index, self.generation), op)
+        (Token::new(index, self.generation), op, about)
     }
 
-    /// Notes which driver got the operation.
-    pub(crate) fn set_rung(&mut self, token: Token, rung: Rung) {
-        if let Some(entry) = self.get_mut(token) {
-            entry.rung = rung;
-        }
+    /// What is known of an operation.
+    pub(crate) fn about(&mut self, token: Token) -> Option<&mut About> {
+        self.get_mut(token).map(|entry| &mut entry.about)
+    }
+
+    /// On whose behalf a refused operation is to run.
+    pub(crate) fn credentials(&mut self, token: Token) -> Option<Identity> {
+        let entry = self.get_mut(token)?;
+        // SAFETY: the pointer is the box's that `insert` gave up; a refused operation is nobody's.
+        unsafe { entry.held.as_ref() }.credentials()
     }
 
     /// Takes a completion in. One with a token that names nothing (any more) is ignored.
     pub(crate) fn complete(&mut self, completion: Completion) -> Ended {
         let Some(entry) = self.get_mut(completion.token) else { return Ended::Nothing };
-        let result = *entry.result.get_or_insert(completion.result);
-        if completion.more || matches!(entry.state, Lifecycle::Completed) {
+        if matches!(entry.state, Lifecycle::Completed) {
             return Ended::Nothing;
         }
-        let state = std::mem::replace(&mut entry.state, Lifecycle::Completed);
+        if entry.is_refused(completion) {
+            if !entry.cancelled {
+                // SAFETY: the operation was refused, so neither kernel nor pool has the parts.
+                let op = unsafe { entry.held.as_mut() }.describe();
+                return Ended::Again(completion.token, op);
+            }
+            return self.settle(Completion { result: -libc::ECANCELED, ..completion });
+        }
+        self.settle(completion)
+    }
+
+    fn settle(&mut self, completion: Completion) -> Ended {
+        let Some(entry) = self.get_mut(completion.token) else { return Ended::Nothing };
+        entry.note(completion);
+        if completion.more {
+            return entry.take_waker();
+        }
+        let state = mem::replace(&mut entry.state, Lifecycle::Completed);
         self.in_flight -= 1;
         match state {
-            Lifecycle::Waiting(waker) => Ended::Wake(waker),
-            Lifecycle::Completed => Ended::Nothing,
-            Lifecycle::Orphaned => Ended::Abandon(self.remove(completion.token), result),
+            Lifecycle::Waiting(Some(waker)) => Ended::Wake(waker),
+            Lifecycle::Waiting(None) | Lifecycle::Completed => Ended::Nothing,
+            Lifecycle::Orphaned => self.abandon(completion.token),
         }
     }
 
-    /// Parts and result of a completed operation.
+    /// Parts and result of a completed operation with one answer.
     pub(crate) fn take(&mut self, token: Token) -> Option<(Box<dyn Held>, i32)> {
         let entry = self.get_mut(token)?;
-        let (Lifecycle::Completed, Some(result)) = (&entry.state, entry.result) else {
-            return None;
-        };
-        Some((self.remove(token), result))
-    }
-
-    /// Changes whom to wake; gives the old waker out if there is one to drop.
-    pub(crate) fn set_waker(&mut self, token: Token, waker: &Waker) -> Option<Waker> {
-        match &mut self.get_mut(token)?.state {
-            Lifecycle::Waiting(old) if !old.will_wake(waker) => {
-                Some(std::mem::replace(old, waker.clone()))
+        match (&entry.state, &entry.answers) {
+            (Lifecycle::Completed, Answers::One(Some(result))) => {
+                let result = *result;
+                Some((self.remove(token), result))
             }
             _ => None,
         }
     }
 
+    /// The next completion of an operation with several.
+    pub(crate) fn next(&mut self, token: Token) -> Next {
+        let Some(entry) = self.get_mut(token) else { return Next::Over };
+        let Answers::Many(answers) = &mut entry.answers else { return Next::Over };
+        match (answers.pop_front(), &entry.state) {
+            (Some(completion), _) => Next::One(completion),
+            (None, Lifecycle::Completed) => Next::Over,
+            (None, _) => Next::Pending,
+        }
+    }
+
+    /// The parts of an operation with several completions that is over.
+    pub(crate) fn take_parts(&mut self, token: Token) -> Option<Box<dyn Held>> {
+        let entry = self.get_mut(token)?;
+        matches!(entry.state, Lifecycle::Completed).then(|| self.remove(token))
+    }
+
+    /// Changes whom to wake; gives the old waker out if there is one to drop.
+    pub(crate) fn set_waker(&mut self, token: Token, waker: &Waker) -> Option<Waker> {
+        match &mut self.get_mut(token)?.state {
+            Lifecycle::Waiting(Some(old)) if old.will_wake(waker) => None,
+            Lifecycle::Waiting(old) => old.replace(waker.clone()),
+            _ => None,
+        }
+    }
+
+    /// Notes that `token` is to end early; false if there is nothing left to end.
+    pub(crate) fn cancel(&mut self, token: Token) -> Option<Rung> {
+        let entry = self.get_mut(token)?;
+        let in_flight = !matches!(entry.state, Lifecycle::Completed);
+        entry.cancelled |= in_flight;
+        in_flight.then_some(entry.about.rung)
+    }
+
     /// The future of `token` is gone: calls `cancel` if the operation is still in flight.
     pub(crate) fn orphan(&mut self, token: Token, cancel: impl FnOnce(Rung)) -> Ended {
-        if let Some((held, result)) = self.take(token) {
-            return Ended::Abandon(held, result);
-        }
         let Some(entry) = self.get_mut(token) else { return Ended::Nothing };
-        cancel(entry.rung);
-        match std::mem::replace(&mut entry.state, Lifecycle::Orphaned) {
-            Lifecycle::Waiting(waker) => Ended::Forget(waker),
+        if matches!(entry.state, Lifecycle::Completed) {
+            return self.abandon(token);
+        }
+        entry.give_back_all();
+        entry.cancelled = true;
+        cancel(entry.about.rung);
+        match mem::replace(&mut entry.state, Lifecycle::Orphaned) {
+            Lifecycle::Waiting(Some(waker)) => Ended::Forget(waker),
             _ => Ended::Nothing,
         }
+    }
+
+    /// Gives out a completed entry that nobody will ask for.
+    fn abandon(&mut self, token: Token) -> Ended {
+        let Some(entry) = self.get_mut(token) else { return Ended::Nothing };
+        entry.give_back_all();
+        let result = match entry.answers {
+            Answers::One(result) => result.unwrap_or(-libc::ECANCELED),
+            Answers::Many(_) => -libc::ECANCELED,
+        };
+        Ended::Abandon(self.remove(token), result)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    pub(crate) fn for_each_in_flight(&self, mut each: impl FnMut(Token, Rung)) {
-        for (index, entry) in &self.entries {
+    pub(crate) fn for_each_in_flight(&mut self, mut each: impl FnMut(Token, Rung)) {
+        for (index, entry) in &mut self.entries {
             if !matches!(entry.state, Lifecycle::Completed) {
-                each(Token::new(index as u32, entry.generation), entry.rung);
+                entry.cancelled = true;
+                each(Token::new(index as u32, entry.generation), entry.about.rung);
             }
         }
     }
@@ -164,6 +280,51 @@ impl Table {
     }
 }
 
+impl Entry {
+    /// Whether another rung is to be asked.
+    fn is_refused(&self, completion: Completion) -> bool {
+        let first = match &self.answers {
+            Answers::One(result) => result.is_none(),
+            Answers::Many(_) => false,
+        };
+        let wanted = !matches!(self.state, Lifecycle::Orphaned);
+        first && wanted && self.about.may_climb && ladder::is_refusal(completion.result)
+    }
+
+    fn note(&mut self, completion: Completion) {
+        let orphaned = matches!(self.state, Lifecycle::Orphaned);
+        match &mut self.answers {
+            // Later ones only say that the memory is free.
+            Answers::One(result) => {
+                result.get_or_insert(completion.result);
+            }
+            Answers::Many(_) if orphaned => self.give_back(completion),
+            Answers::Many(answers) => answers.push_back(completion),
+        }
+    }
+
+    fn give_back_all(&mut self) {
+        if let Answers::Many(answers) = &mut self.answers {
+            for completion in mem::take(answers) {
+                self.give_back(completion);
+            }
+        }
+    }
+
+    fn give_back(&mut self, completion: Completion) {
+        // SAFETY: the pointer is the box's that `insert` gave up, and the entry's alone on this side.
+        // Of an operation with several completions the kernel only reads what the parts own.
+        unsafe { self.held.as_mut() }.give_back(completion);
+    }
+
+    fn take_waker(&mut self) -> Ended {
+        match &mut self.state {
+            Lifecycle::Waiting(waker) => waker.take().map_or(Ended::Nothing, Ended::Wake),
+            _ => Ended::Nothing,
+        }
+    }
+}
+
 impl Drop for Table {
     /// Frees what completed and was never asked for. What is still in flight is leaked: the kernel may
     /// be using it.
@@ -175,7 +336,7 @@ impl Drop for Table {
             .map(|(index, entry)| Token::new(index as u32, entry.generation))
             .collect();
         for token in done {
-            if let Some((held, result)) = self.take(token) {
+            if let Ended::Abandon(held, result) = self.abandon(token) {
                 held.abandon(result);
             }
         }
@@ -189,15 +350,23 @@ mod tests {
 
     use super::*;
 
+    const ACCEPT: Op = Op::AcceptMulti { fd: -1 };
+
     /// Counts how often it is freed, and notes the result it was abandoned with.
     struct Probe {
+        op: Op,
+        given_back: Rc<Cell<usize>>,
         drops: Rc<Cell<usize>>,
         abandoned: Rc<Cell<Option<i32>>>,
     }
 
     impl Held for Probe {
         fn describe(&mut self) -> Op {
-            Op::Nop
+            self.op
+        }
+
+        fn give_back(&mut self, _: Completion) {
+            self.given_back.set(self.given_back.get() + 1);
         }
 
         fn abandon(self: Box<Self>, result: i32) {
@@ -214,14 +383,23 @@ mod tests {
     #[derive(Default)]
     struct Fixture {
         table: Table,
+        given_back: Rc<Cell<usize>>,
         drops: Rc<Cell<usize>>,
         abandoned: Rc<Cell<Option<i32>>>,
     }
 
     impl Fixture {
         fn insert(&mut self) -> Token {
+            self.insert_with(Op::Nop, false)
+        }
+
+        fn insert_with(&mut self, op: Op, may_climb: bool) -> Token {
             let (drops, abandoned) = (self.drops.clone(), self.abandoned.clone());
-            self.table.insert(Box::new(Probe { drops, abandoned }), Waker::noop().clone()).0
+            let given_back = self.given_back.clone();
+            let probe = Probe { op, drops, abandoned, given_back };
+            let (kind, rung, started) = (op.kind(), Rung::Ring, Instant::now());
+            let about = About { kind, rung, for_somebody: false, started, may_climb };
+            self.table.insert(Box::new(probe), Some(Waker::noop().clone()), |_| about).0
         }
     }
 
@@ -264,5 +442,40 @@ mod tests {
         let _ = fixture.table.complete(Completion::last(done, 3));
         drop(fixture.table);
         assert_eq!((fixture.drops.get(), fixture.abandoned.get()), (1, Some(3)));
+    }
+
+    #[test]
+    fn completions_of_a_multishot_come_in_order_and_what_nobody_took_is_given_back() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(ACCEPT, false);
+        let more = |result| Completion { more: true, ..Completion::last(token, result) };
+        for result in [5, 6, 7] {
+            let ended = fixture.table.complete(more(result));
+            assert_eq!(matches!(ended, Ended::Wake(_)), result == 5, "woken once until it looks");
+        }
+        assert!(matches!(fixture.table.next(token), Next::One(done) if done.result == 5));
+        let _ = fixture.table.orphan(token, |_| ());
+        assert_eq!(fixture.given_back.get(), 2);
+        assert!(matches!(fixture.table.complete(more(8)), Ended::Nothing));
+        assert_eq!((fixture.given_back.get(), fixture.drops.get()), (3, 0));
+        let last = Completion::last(token, -libc::ECANCELED);
+        assert!(matches!(fixture.table.complete(last), Ended::Abandon(..)));
+    }
+
+    #[test]
+    fn a_refused_operation_asks_for_another_rung_once_and_not_after_a_cancel() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(Op::Nop, true);
+        let refusal = Completion::last(token, -libc::EINVAL);
+        assert!(matches!(fixture.table.complete(refusal), Ended::Again(..)));
+        fixture.table.about(token).unwrap().may_climb = false;
+        assert!(matches!(fixture.table.complete(refusal), Ended::Wake(_)));
+        assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::EINVAL));
+
+        let token = fixture.insert_with(Op::Nop, true);
+        assert_eq!(fixture.table.cancel(token), Some(Rung::Ring));
+        let refusal = Completion::last(token, -libc::EINVAL);
+        assert!(matches!(fixture.table.complete(refusal), Ended::Wake(_)));
+        assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
     }
 }

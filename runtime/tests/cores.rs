@@ -157,7 +157,7 @@ fn shutdown_drops_tasks_and_tells_what_became_of_their_work() {
             cores.spawn_on(core, job).unwrap();
         }
         (0..2).for_each(|_| told.recv_timeout(GRACE).unwrap());
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(200));
         let report = cores.shutdown(GRACE);
         assert_eq!((report.cancelled, report.drained, report.leaked), (2, 2, 0));
     });

@@ -225,7 +225,11 @@ fn tasks_go_on_in_the_next_block_on(rt: Runtime) {
         }));
     });
     assert_eq!(*done.borrow(), None);
-    rt.block_on(sleep(Duration::from_millis(5)));
+    rt.block_on(async {
+        while done.borrow().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
     assert_eq!(*done.borrow(), Some(9));
 }
 
@@ -254,7 +258,8 @@ fn many_tasks_take_turns(rt: Runtime) {
 fn timers_fire_in_the_order_of_their_deadlines(rt: Runtime) {
     rt.block_on(async {
         let order = Rc::new(RefCell::new(Vec::new()));
-        let start = Instant::now() + Duration::from_millis(50);
+        // Late enough for all to be waiting when the first is due, on a slow machine too.
+        let start = Instant::now() + Duration::from_millis(200);
         let delays: [u64; 8] = [5, 3, 9, 1, 7, 3, 0, 8];
         let tasks = delays.map(|delay| {
             let order = order.clone();

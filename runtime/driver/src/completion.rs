@@ -7,6 +7,9 @@ use std::io;
 /// Layout, from the top: 4 bits that are zero in every token of the runtime (a driver may use them
 /// for entries of its own, such as wake-ups and cancel requests), 28 bits of generation, 32 bits of
 /// index. A completion whose generation is stale is ignored, so a late one is harmless.
+///
+/// Indices are dense, as a slab's are, and no two operations in flight share one: a driver may keep a
+/// table by them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Token(u64);
 

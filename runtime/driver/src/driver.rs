@@ -6,10 +6,11 @@
 )]
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Completion, Credentials, Op, Token};
+use crate::{Completion, Identity, Op, Token};
 
 /// Takes operations in and gives completions back. One driver belongs to one thread.
 ///
@@ -25,7 +26,7 @@ pub trait Driver {
     /// that carries `token` with `more == false` has been taken from [`Driver::turn`]; memory that the
     /// operation writes to is not touched by anyone else until then. `token` names no other
     /// operation meanwhile.
-    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>);
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>);
 
     /// Asks for `token` to end early. Best effort: its completion still comes, and may be a success.
     fn cancel(&mut self, token: Token);
@@ -40,6 +41,22 @@ pub trait Driver {
     /// # Errors
     /// Only when the driver itself is broken; an interrupted sleep is not an error.
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// The owner of `fd` will call [`Driver::forget`] before it closes it, or gives it away.
+    ///
+    /// A driver may then keep what it knows about the descriptor from one operation to the next.
+    /// Nobody has to promise this; operations on other descriptors work as well, and may cost more.
+    /// It makes no system call. `fd` is open; adopting it twice is forgetting it in between.
+    fn adopt(&mut self, fd: RawFd) {
+        let _ = fd;
+    }
+
+    /// Ends what [`Driver::adopt`] began: operations that still wait for `fd` to become ready end with
+    /// `-ECANCELED` (their completions come with the next turn), and nothing is kept about the number
+    /// any more. Nothing happens to a descriptor that is not adopted.
+    fn forget(&mut self, fd: RawFd) {
+        let _ = fd;
+    }
 
     /// A handle by which other threads end [`Driver::turn`]'s sleep.
     fn waker(&self) -> Waker;

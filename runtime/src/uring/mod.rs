@@ -6,23 +6,27 @@
 
 #![allow(unsafe_code, reason = "puts entries on the ring for `Driver::submit`'s caller")]
 
+mod personalities;
 mod probe;
+pub(crate) mod provided;
+mod registered;
 mod setup;
 mod sqe;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
-use crate::features::{OpSet, RingFeatures};
+use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
+use personalities::Personalities;
+use registered::RegisteredRing;
 
-pub(crate) use setup::{SetupError, SetupFlag, Sleep};
+pub(crate) use setup::{SetupError, Sleep};
 
 /// User data of the poll that watches another descriptor.
 const WATCH: u64 = 1 << 60;
@@ -30,22 +34,35 @@ const WATCH: u64 = 1 << 60;
 /// User data of cancel requests. Their own completions say nothing that the operations' do not.
 const CANCEL: u64 = 2 << 60;
 
+/// User data of the poll that other threads wake this one by.
+const WAKE: u64 = 3 << 60;
+
 /// A zero-copy notification's result when the kernel copied after all.
 const NOTIF_COPIED: i32 = i32::MIN;
+
+/// How many registered buffers a ring has places for. The table costs 8 KiB.
+pub(crate) const FIXED_MAX: u16 = 1024;
 
 /// A ring and what waits to go on it.
 ///
 /// Its methods keep the contract of [`Driver`](ringway_driver::Driver). It is not one by itself: it has
-/// nothing that other threads could wake; the epoll driver beside it has, and is watched.
+/// no pool and no readiness; the epoll driver beside it has, and is watched.
 pub(crate) struct UringDriver {
     ring: IoUring,
+    /// The ring's place in the thread's table of rings, which spares a look-up for each enter.
+    registered: Option<RegisteredRing>,
     ops: OpSet,
+    zc_flags: u16,
+    personalities: Personalities,
     backlog: VecDeque<squeue::Entry>,
-    /// Operations that the ring has no form for, to be answered in the next turn.
-    refused: Vec<Token>,
+    /// Operations that the ring cannot take, to be answered in the next turn.
+    refused: Vec<Completion>,
     /// Cancel requests that the kernel has yet to see to.
     cancels_owed: bool,
     watch: Watch,
+    /// Written to by other threads, and never read: each write is an event of its own to the poll.
+    wake: Option<RawFd>,
+    wake_armed: bool,
 }
 
 /// Watching one descriptor for readability, once at a time.
@@ -61,17 +78,45 @@ impl UringDriver {
     ///
     /// # Errors
     /// When there is none to be had.
-    pub(crate) fn open(sleep: Sleep) -> Result<(Self, RingFeatures), SetupError> {
-        let (ring, features) = setup::open(sleep)?;
+    pub(crate) fn open(sleep: Sleep, mask: Mask) -> Result<(Self, RingFeatures), SetupError> {
+        let (ring, mut features) = setup::open(sleep, mask)?;
+        let mut registered = None;
+        let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
+        features.found.push(mask.probe(Feature::RegisteredRing, register));
+        let has = |feature| features.found.contains(&(feature, Support::Found));
         let driver = Self {
             ring,
+            registered,
             ops: features.ops,
+            zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
+            personalities: Personalities::new(has(Feature::DeferTaskrun)),
             backlog: VecDeque::new(),
             refused: Vec::new(),
             cancels_owed: false,
             watch: Watch::Idle,
+            wake: None,
+            wake_armed: false,
         };
         Ok((driver, features))
+    }
+
+    /// Lets a turn end when somebody writes to the event descriptor `fd`, which nobody reads. It
+    /// outlives this driver's last turn.
+    pub(crate) fn wake_by(&mut self, fd: BorrowedFd<'_>) {
+        self.wake = Some(fd.as_raw_fd());
+    }
+
+    fn arm_wake(&mut self) {
+        if let Some(fd) = self.wake.filter(|_| !self.wake_armed) {
+            let poll = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true);
+            self.push(poll.build().user_data(WAKE));
+            self.wake_armed = true;
+        }
+    }
+
+    /// How many entries wait for room in the submission queue.
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog.len()
     }
 
     /// The ring's descriptor: readable when there are completions, or work that will make some.
@@ -137,8 +182,11 @@ impl UringDriver {
             args = args.timespec(limit);
         }
         let flags = (flags | EnterFlags::EXT_ARG).bits();
-        // SAFETY: with EXT_ARG the argument is a `SubmitArgs`, which lives through the call.
-        let entered = unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) };
+        let entered = match &self.registered {
+            Some(registered) => registered.enter(queued, want, flags, &args),
+            // SAFETY: with EXT_ARG the argument is a `SubmitArgs`, which lives through the call.
+            None => unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) },
+        };
         match entered.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
             // EAGAIN and EBUSY: out of memory for requests, or completions must be taken first.
@@ -152,6 +200,7 @@ impl UringDriver {
             match Token::from_user_data(entry.user_data()) {
                 Some(token) => out.push(decode(token, &entry)),
                 None if entry.user_data() == WATCH => self.watch = Watch::Ready,
+                None if entry.user_data() == WAKE => self.wake_armed = cqueue::more(entry.flags()),
                 None => {}
             }
         }
@@ -163,25 +212,41 @@ impl UringDriver {
         queue.taskrun() || queue.cq_overflow()
     }
 
-    /// See [`Driver::submit`](ringway_driver::Driver::submit). Operations on somebody's behalf have no
-    /// place here and are refused.
+    /// See [`Driver::submit`](ringway_driver::Driver::submit).
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn submit(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
-        if matches!(op, Op::Accept { .. }) {
+    pub(crate) unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
+        if matches!(op, Op::Accept { .. } | Op::AcceptMulti { .. }) {
             self.settle_cancels();
         }
-        let possible = self.ops.contains(op.kind()) && credentials.is_none();
-        match sqe::encode(&op).filter(|_| possible) {
-            Some(entry) => self.push(entry.user_data(token.user_data())),
-            None => self.refused.push(token),
+        let entry = sqe::encode(&op, self.zc_flags).filter(|_| self.ops.contains(op.kind()));
+        let entry = entry.ok_or(-libc::EOPNOTSUPP).and_then(|entry| match credentials {
+            None => Ok(entry),
+            Some(credentials) => Ok(entry.personality(self.personality(credentials)?)),
+        });
+        match entry {
+            Ok(entry) => self.push(entry.user_data(token.user_data())),
+            Err(result) => self.refused.push(Completion::last(token, result)),
         }
+    }
+
+    /// The number under which the ring knows `credentials`, or a negated errno.
+    fn personality(&mut self, credentials: Identity) -> Result<u16, i32> {
+        if let Some(known) = self.personalities.get(&self.ring, &credentials)? {
+            return Ok(known);
+        }
+        if self.personalities.is_full() {
+            // Entries name an identity by its number, which must not become another's before they
+            // have been taken.
+            self.refill();
+            let _ = self.enter(0, EnterFlags::empty(), None);
+            if !self.backlog.is_empty() || !self.ring.submission().is_empty() {
+                return Err(-libc::EAGAIN);
+            }
+            self.personalities.forget_oldest(&self.ring);
+        }
+        self.personalities.register(&self.ring, credentials)
     }
 
     pub(crate) fn cancel(&mut self, token: Token) {
@@ -209,8 +274,8 @@ impl UringDriver {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        let refused = self.refused.drain(..);
-        out.extend(refused.map(|token| Completion::last(token, -libc::EOPNOTSUPP)));
+        out.append(&mut self.refused);
+        self.arm_wake();
         self.refill();
         let sleeps = timeout != Some(Duration::ZERO)
             && out.is_empty()
@@ -229,6 +294,14 @@ impl UringDriver {
             self.reap(out);
         }
         Ok(())
+    }
+}
+
+impl Drop for UringDriver {
+    fn drop(&mut self) {
+        if let Some(registered) = &self.registered {
+            registered.unregister(&self.ring);
+        }
     }
 }
 
@@ -256,7 +329,7 @@ mod tests {
 
     fn on_each_ring(test: fn(UringDriver)) {
         for sleep in [Sleep::InRing, Sleep::InEpoll] {
-            match UringDriver::open(sleep) {
+            match UringDriver::open(sleep, Mask::none()) {
                 Ok((ring, _)) => test(ring),
                 Err(error) => eprintln!("SKIPPED: {error}"),
             }

@@ -8,7 +8,7 @@ use std::thread;
 use io_uring::{Builder, IoUring};
 
 use super::probe;
-use crate::features::RingFeatures;
+use crate::features::{Feature, Mask, RingFeatures, Support};
 
 /// Submission entries to begin with: a batch of a few hundred operations per system call.
 const ENTRIES: u32 = 256;
@@ -28,8 +28,9 @@ const ATTEMPTS: [&[SetupFlag]; 6] = {
         // Completions are gathered until this thread asks for them, instead of interrupting it.
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
-        // Or they at least wait for this thread's next system call.
-        &[SingleIssuer, CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
+        // Or they at least wait for this thread's next system call. Without the one issuer, from which
+        // nothing is gained here: another thread tells such a ring of identities (`personalities`).
+        &[CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[CoopTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
         &[SubmitAll, CqSize, Clamp],
         &[CqSize, Clamp],
@@ -68,8 +69,8 @@ impl Sleep {
 ///
 /// # Errors
 /// When there is none to be had, with the step that failed.
-pub(super) fn open(sleep: Sleep) -> Result<(IoUring, RingFeatures), SetupError> {
-    let (mut ring, flags) = create(sleep)?;
+pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), SetupError> {
+    let (mut ring, flags) = create(sleep, mask)?;
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
         let error = io::Error::new(io::ErrorKind::Unsupported, "older than Linux 5.11");
         return Err(SetupError::new("features", error));
@@ -77,13 +78,47 @@ pub(super) fn open(sleep: Sleep) -> Result<(IoUring, RingFeatures), SetupError> 
     let ops = probe::supported_ops(&ring).map_err(|error| SetupError::new("probe", error))?;
     probe::round_trip(&mut ring).map_err(|error| SetupError::new("enter", error))?;
     limit_workers(&ring);
+    let mut found = flags_found(flags, sleep, mask);
+    probe::features(&mut ring, ops, mask, &mut found);
     let entries = ring.params().sq_entries();
-    Ok((ring, RingFeatures { entries, flags, ops }))
+    Ok((ring, RingFeatures { entries, ops: mask.of_ops(ops), found }))
 }
 
-fn create(sleep: Sleep) -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
+/// What became of the flags that are features.
+fn flags_found(taken: &[SetupFlag], sleep: Sleep, mask: Mask) -> Vec<(Feature, Support)> {
+    let all = ATTEMPTS.into_iter().flatten().filter_map(|flag| Some((flag.feature()?, *flag)));
+    let mut found: Vec<(Feature, Support)> = Vec::new();
+    for (feature, flag) in all {
+        let support = match flag {
+            _ if taken.contains(&flag) => Support::Found,
+            _ if mask.hides(feature) => Support::Masked,
+            SetupFlag::DeferTaskrun if sleep == Sleep::InEpoll => {
+                Support::Missing("it does not go with sleeping in epoll".into())
+            }
+            SetupFlag::SingleIssuer
+                if sleep == Sleep::InEpoll || mask.hides(Feature::DeferTaskrun) =>
+            {
+                Support::Missing("of no use without DeferTaskrun".into())
+            }
+            SetupFlag::CoopTaskrun if taken.contains(&SetupFlag::DeferTaskrun) => {
+                Support::Missing("DeferTaskrun is better".into())
+            }
+            _ => Support::Missing("the kernel refused it".into()),
+        };
+        if !found.iter().any(|(other, _)| *other == feature) {
+            found.push((feature, support));
+        }
+    }
+    found
+}
+
+fn create(sleep: Sleep, mask: Mask) -> Result<(IoUring, &'static [SetupFlag]), SetupError> {
+    let masked = |flag: &SetupFlag| flag.feature().is_some_and(|feature| mask.hides(feature));
     let mut last = io::Error::from(io::ErrorKind::Unsupported);
     for flags in ATTEMPTS.into_iter().filter(|flags| sleep.goes_with(flags)) {
+        if flags.iter().any(masked) {
+            continue;
+        }
         let mut entries = ENTRIES;
         while entries >= ENTRIES_MIN {
             last = match build(flags, entries) {
@@ -112,6 +147,18 @@ fn build(flags: &[SetupFlag], entries: u32) -> io::Result<IoUring> {
 }
 
 impl SetupFlag {
+    /// The feature that this flag is; `None` for those that only make others useful.
+    fn feature(self) -> Option<Feature> {
+        match self {
+            Self::SingleIssuer => Some(Feature::SingleIssuer),
+            Self::DeferTaskrun => Some(Feature::DeferTaskrun),
+            Self::CoopTaskrun => Some(Feature::CoopTaskrun),
+            Self::SubmitAll => Some(Feature::SubmitAll),
+            Self::NoSqarray => Some(Feature::NoSqarray),
+            Self::TaskrunFlag | Self::CqSize | Self::Clamp => None,
+        }
+    }
+
     fn set(self, builder: &mut Builder, entries: u32) {
         match self {
             Self::SingleIssuer => builder.setup_single_issuer(),

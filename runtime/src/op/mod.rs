@@ -1,0 +1,325 @@
+//! One operation as a future, and the ownership protocol behind it.
+//!
+//! Who may touch what, in the order of an operation's life:
+//!
+//! 1. *Idle.* The future owns the parts: descriptors, buffers, names. Nothing is submitted before the
+//!    first poll.
+//! 2. *At once.* Where the operation cannot block, the system call runs inside the first poll
+//!    (`ladder`), and the parts never leave the future.
+//! 3. *In flight.* The parts move to the heap and belong to the op table; the future holds a
+//!    [`Token`]. The kernel, or a pool thread, may read and write what they own.
+//! 4. *Completed.* The last completion came. The parts wait in the table for the future to take them.
+//! 5. *Orphaned.* The future was dropped in flight. A cancel has been sent; the last completion frees
+//!    the parts, and if it is a success that won a descriptor, closes that.
+//!
+//! Where a rung refuses an operation, the next one gets it, parts and all, before the future hears of
+//! it. An operation with several completions ([`Multi`]) hands each of them out, and its parts after the
+//! last.
+//!
+//! [`Ops`] is where drivers and table meet, and the only place that submits.
+
+#![allow(unsafe_code, reason = "the one caller of the drivers' submit contract")]
+
+mod multi;
+mod submit;
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ringway_driver::{Completion, Identity, Op, Token};
+
+use crate::cancel;
+use crate::drivers::Drivers;
+use crate::ladder::{self, Ladder, Rung};
+use crate::metrics::{Metrics, Tally};
+use crate::policy::Refusals;
+use crate::runtime::Core;
+use crate::table::{About, Ended, Held, Next, Table};
+
+pub(crate) use multi::{Multi, submit_multi};
+pub(crate) use submit::submit;
+
+/// What the table holds for a token, as the type that went in.
+fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
+    let held: Box<dyn Any> = held;
+    held.downcast().unwrap_or_else(|_| unreachable!("a token names one entry"))
+}
+
+/// The table entry of a future that waits.
+struct InFlight {
+    core: Rc<Core>,
+    token: Token,
+    over: bool,
+    /// Lets a [`cancel::CancelToken`] find the operation.
+    _cancellable: Option<cancel::Registration>,
+}
+
+impl InFlight {
+    fn new(core: Rc<Core>, token: Token) -> Self {
+        let cancellable = cancel::register(&core, token);
+        Self { core, token, over: false, _cancellable: cancellable }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.over {
+            self.core.ops.orphan(self.token);
+        }
+    }
+}
+
+/// The drivers and the table of what they have in flight.
+pub(crate) struct Ops {
+    ladder: Ladder,
+    refusals: Refusals,
+    /// When the drivers had their last turn: a clock for what need not be exact.
+    now: Cell<Instant>,
+    tally: Tally,
+    state: RefCell<OpsState>,
+}
+
+struct OpsState {
+    drivers: Drivers,
+    table: Table,
+    completions: Vec<Completion>,
+}
+
+/// How an operation begins.
+enum Begun {
+    /// It is done already.
+    Done(i32),
+    /// It is to be submitted to this rung.
+    GoTo(Rung),
+}
+
+impl Ops {
+    pub(crate) fn new(drivers: Drivers, ladder: Ladder, refusals: Refusals) -> Self {
+        let state = OpsState { drivers, table: Table::default(), completions: Vec::new() };
+        let (now, tally) = (Cell::new(Instant::now()), Tally::default());
+        Self { ladder, refusals, now, tally, state: RefCell::new(state) }
+    }
+
+    /// Runs `op` now if that is its first rung and cannot block the loop for long.
+    ///
+    /// # Safety
+    /// What `op` names is valid and unaliased during the call.
+    unsafe fn begin(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
+        let for_somebody = credentials.is_some();
+        let Some(mut rung) = self.ladder.first(op, for_somebody) else {
+            return Begun::Done(-libc::EOPNOTSUPP);
+        };
+        if let Some(next) = self.ladder.after(rung, op, for_somebody)
+            && self.refusals.next()
+        {
+            self.tally.count_refusal(op.kind(), rung);
+            rung = next;
+        }
+        if rung == Rung::Ready {
+            // SAFETY: the caller's promise, unchanged.
+            let done = unsafe { self.state.borrow_mut().drivers.try_ready(op, credentials) };
+            let Some(result) = done else { return Begun::GoTo(rung) };
+            self.tally.count(op.kind(), rung, result, Duration::ZERO);
+            return Begun::Done(result);
+        }
+        if rung != Rung::Inline {
+            return Begun::GoTo(rung);
+        }
+        // SAFETY: the caller's promise, unchanged.
+        if let Some(result) = unsafe { ladder::run_inline(op, credentials) } {
+            self.tally.count(op.kind(), rung, result, Duration::ZERO);
+            return Begun::Done(result);
+        }
+        let next = self.ladder.after(rung, op, for_somebody);
+        next.map_or(Begun::Done(-libc::EAGAIN), Begun::GoTo)
+    }
+
+    /// The one place where operations go to a driver.
+    fn submit(
+        &self,
+        held: Box<dyn Held>,
+        credentials: Option<Identity>,
+        waker: Option<&Waker>,
+        rung: Rung,
+    ) -> Token {
+        let mut state = self.state.borrow_mut();
+        let OpsState { drivers, table, .. } = &mut *state;
+        let (for_somebody, started) = (credentials.is_some(), self.now.get());
+        let (token, op, _) = table.insert(held, waker.cloned(), |op| {
+            let may_climb = self.driver_after(rung, op, for_somebody).is_some();
+            About { kind: op.kind(), rung, for_somebody, started, may_climb }
+        });
+        // SAFETY: `op` names what the table entry owns (`submit`'s contract with its caller). The
+        // entry stays at its address, untouched, until `turn` has seen the completion with
+        // `more == false` (`Table::complete`); if that never comes it is leaked. Tokens differ while
+        // their entries live.
+        unsafe { drivers.submit(token, op, credentials, rung) };
+        token
+    }
+
+    /// Gives a refused operation to the next driver in line.
+    fn submit_again(&self, token: Token, op: Op) {
+        let mut state = self.state.borrow_mut();
+        let OpsState { drivers, table, .. } = &mut *state;
+        let credentials = table.credentials(token);
+        let Some(about) = table.about(token) else { return };
+        self.tally.count_refusal(about.kind, about.rung);
+        let next = self.driver_after(about.rung, &op, about.for_somebody);
+        // There is one, or the operation would not have been refused; the pool takes everything.
+        about.rung = next.unwrap_or(Rung::Pool);
+        about.may_climb = self.driver_after(about.rung, &op, about.for_somebody).is_some();
+        // SAFETY: as in `submit`: the entry is the same, and the driver that refused is done with it.
+        unsafe { drivers.submit(token, op, credentials, about.rung) };
+    }
+
+    /// The rung to go to when the ring refuses. What others answer counts.
+    fn driver_after(&self, rung: Rung, op: &Op, for_somebody: bool) -> Option<Rung> {
+        if rung != Rung::Ring {
+            return None;
+        }
+        let next = |&rung: &Rung| self.ladder.after(rung, op, for_somebody);
+        std::iter::successors(next(&rung), next).find(|&rung| rung != Rung::Inline)
+    }
+
+    fn poll(&self, token: Token, waker: &Waker) -> Poll<(Box<dyn Held>, i32)> {
+        let mut state = self.state.borrow_mut();
+        match state.table.take(token) {
+            Some(done) => Poll::Ready(done),
+            None => {
+                let old = state.table.set_waker(token, waker);
+                drop(state);
+                // A waker's drop may run a task's destructor, which may come back here.
+                drop(old);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn next(&self, token: Token, waker: &Waker) -> Next {
+        let mut state = self.state.borrow_mut();
+        let next = state.table.next(token);
+        if matches!(next, Next::Pending) {
+            let old = state.table.set_waker(token, waker);
+            drop(state);
+            drop(old);
+        }
+        next
+    }
+
+    fn take_parts(&self, token: Token) -> Option<Box<dyn Held>> {
+        self.state.borrow_mut().table.take_parts(token)
+    }
+
+    fn orphan(&self, token: Token) {
+        let mut state = self.state.borrow_mut();
+        let OpsState { drivers, table, .. } = &mut *state;
+        let ended = table.orphan(token, |rung| drivers.cancel(token, rung));
+        drop(state);
+        ended.run();
+    }
+
+    /// Asks for an early end of one operation, whose future learns what came of it.
+    pub(crate) fn cancel(&self, token: Token) {
+        let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
+        if let Some(rung) = table.cancel(token) {
+            drivers.cancel(token, rung);
+        }
+    }
+
+    /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
+    pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let OpsState { drivers, completions, .. } = &mut *self.state.borrow_mut();
+        let turned = drivers.turn(timeout, completions);
+        self.now.set(Instant::now());
+        turned
+    }
+
+    /// Delivers what the turn brought; tells how much.
+    pub(crate) fn deliver(&self) -> usize {
+        let mut completions = mem::take(&mut self.state.borrow_mut().completions);
+        let count = completions.len();
+        for completion in completions.drain(..) {
+            match self.complete(completion) {
+                Ended::Again(token, op) => self.submit_again(token, op),
+                ended => ended.run(),
+            }
+        }
+        self.state.borrow_mut().completions = completions;
+        count
+    }
+
+    fn complete(&self, completion: Completion) -> Ended {
+        let table = &mut self.state.borrow_mut().table;
+        let about = table.about(completion.token).copied();
+        let ended = table.complete(completion);
+        if let Some(about) = about
+            && !matches!(ended, Ended::Again(..))
+            && !completion.notification
+        {
+            let latency = self.now.get().saturating_duration_since(about.started);
+            self.tally.count(about.kind, about.rung, completion.result, latency);
+        }
+        ended
+    }
+
+    /// The owner of `fd` will call [`Ops::forget`] before it is closed; false if there is no need.
+    pub(crate) fn adopt(&self, fd: RawFd) -> bool {
+        self.state.borrow_mut().drivers.adopt(fd)
+    }
+
+    pub(crate) fn forget(&self, fd: RawFd) {
+        self.state.borrow_mut().drivers.forget(fd);
+    }
+
+    /// The descriptor of the epoll set; it lives as long as this.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.state.borrow().drivers.epoll_fd()
+    }
+
+    /// How many operations still owe their last completion.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.borrow().table.in_flight()
+    }
+
+    /// Asks for everything to end early.
+    pub(crate) fn cancel_all(&self) {
+        let mut state = self.state.borrow_mut();
+        let OpsState { drivers, table, .. } = &mut *state;
+        table.for_each_in_flight(|token, rung| drivers.cancel(token, rung));
+    }
+
+    /// Counters so far, and what waits now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let state = self.state.borrow();
+        let mut metrics = self.tally.snapshot();
+        metrics.in_flight = state.table.in_flight();
+        state.drivers.measure(&mut metrics);
+        metrics
+    }
+
+    /// Gives `job` to the blocking pool, or gives it back when the pool's queue is full.
+    pub(crate) fn spawn_blocking(
+        &self,
+        job: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), Box<dyn FnOnce() + Send>> {
+        self.state.borrow().drivers.spawn_blocking(job)
+    }
+}
+
+impl Ended {
+    /// Runs what the end of an operation asks for. Not under a borrow: it may run anything.
+    fn run(self) {
+        match self {
+            Self::Nothing | Self::Again(..) => {}
+            Self::Wake(waker) => waker.wake(),
+            Self::Forget(waker) => drop(waker),
+            Self::Abandon(held, result) => held.abandon(result),
+        }
+    }
+}

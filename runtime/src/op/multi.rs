@@ -1,0 +1,89 @@
+//! An operation with several completions.
+
+#![allow(unsafe_code, reason = "declares the contract of operations with several completions")]
+
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use ringway_driver::{Completion, Op};
+
+use super::{InFlight, concrete};
+use crate::ladder::Rung;
+use crate::runtime;
+use crate::table::{Held, Next};
+
+/// Makes an operation with several completions of `parts`, and submits it to the ring.
+///
+/// `describe` builds the [`Op`] once the parts have their last place. `give_back` gets each completion
+/// that nobody took; it may come while the operation is in flight, and does not call the runtime.
+///
+/// # Safety
+/// As for [`super::submit`]; and the kernel writes to nothing that the parts own.
+pub(crate) unsafe fn submit_multi<D: 'static>(
+    parts: D,
+    describe: fn(&mut D) -> Op,
+    give_back: fn(&mut D, Completion),
+) -> Multi<D> {
+    let core = runtime::current();
+    let held = Box::new(Parts { parts, describe, give_back });
+    let token = core.ops.submit(held, None, None, Rung::Ring);
+    Multi { flight: InFlight::new(core, token), parts: PhantomData }
+}
+
+/// See [`submit_multi`]. Dropping it cancels the operation; what nobody took is given back.
+pub(crate) struct Multi<D: 'static> {
+    flight: InFlight,
+    parts: PhantomData<D>,
+}
+
+impl<D: 'static> Multi<D> {
+    /// The next completion; `None` after the last.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {
+        let ops = &self.flight.core.ops;
+        match ops.next(self.flight.token, cx.waker()) {
+            Next::One(completion) => Poll::Ready(Some(completion)),
+            Next::Pending => Poll::Pending,
+            Next::Over => Poll::Ready(None),
+        }
+    }
+
+    /// Asks for an early end. The completions until then still come, and a last one.
+    #[expect(dead_code, reason = "for those who want the rest")]
+    pub(crate) fn cancel(&self) {
+        self.flight.core.ops.cancel(self.flight.token);
+    }
+
+    /// The parts of an operation whose last completion has come; completions that were not taken are
+    /// lost.
+    ///
+    /// # Errors
+    /// Itself, while it is in flight.
+    pub(crate) fn into_parts(mut self) -> Result<D, Self> {
+        match self.flight.core.ops.take_parts(self.flight.token) {
+            Some(held) => {
+                self.flight.over = true;
+                Ok(concrete::<Parts<D>>(held).parts)
+            }
+            None => Err(self),
+        }
+    }
+}
+
+/// What the table holds.
+struct Parts<D> {
+    parts: D,
+    describe: fn(&mut D) -> Op,
+    give_back: fn(&mut D, Completion),
+}
+
+impl<D: 'static> Held for Parts<D> {
+    fn describe(&mut self) -> Op {
+        (self.describe)(&mut self.parts)
+    }
+
+    fn abandon(self: Box<Self>, _: i32) {}
+
+    fn give_back(&mut self, completion: Completion) {
+        (self.give_back)(&mut self.parts, completion);
+    }
+}
