@@ -739,7 +739,7 @@ fn an_idle_connection_takes_less_than_a_kibibyte() {
     };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     // Both ends are here.
-    let count = limit.map_or(10_000, |limit| ((limit - 100) / 2).min(10_000)) as usize;
+    let count = limit.map_or(10_000, |limit| (limit.saturating_sub(100) / 2).min(10_000)) as usize;
     rt.block_on(async {
         let pool = RecvPool::new(256, 16 << 10).unwrap();
         let (listener, addr) = listener();
