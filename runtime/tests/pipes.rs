@@ -5,7 +5,7 @@
 mod support;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::rc::Rc;
