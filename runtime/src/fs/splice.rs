@@ -100,8 +100,8 @@ impl File {
             if from.is_empty()? {
                 end.poll(POLLIN).await?;
             }
-            // Measured at once, too: it copies, takes the file's lock and its journal's, and waits when
-            // there is too much to write back, so it is not for this thread.
+            // Never at once, quick as it mostly is (5 µs for 64 KiB, 45 for 1 MiB): it takes the file's
+            // lock and its journal's, and is put to sleep when there is too much to write back.
             match self.splice_in(end, offset, len, disk_permit().await).await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => return moved,

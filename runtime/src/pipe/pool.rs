@@ -32,7 +32,8 @@ struct Pipe {
 
 impl PipePool {
     /// A pipe's size where nothing else is asked for: what `/proc/sys/fs/pipe-max-size` grants without
-    /// privilege unless somebody has changed it, and a count of system calls that is no longer felt.
+    /// privilege unless somebody has changed it. Files sent through it cost what `sendfile` costs, and
+    /// through 64 KiB a fifth to a third more, in system calls.
     pub const SIZE: usize = 1 << 20;
 
     /// How many pipes there are where nothing else is asked for. Of [`PipePool::SIZE`], those of eight
