@@ -116,13 +116,14 @@ impl Ops {
     ///
     /// # Safety
     /// What `op` names is valid and unaliased during the call.
+    #[inline]
     unsafe fn begin(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
         let for_somebody = credentials.is_some();
         let Some(mut rung) = self.ladder.first(op, for_somebody) else {
             return Begun::Done(-libc::EOPNOTSUPP);
         };
-        if let Some(next) = self.ladder.after(rung, op, for_somebody)
-            && self.refusals.next()
+        if self.refusals.next()
+            && let Some(next) = self.ladder.after(rung, op, for_somebody)
         {
             self.tally.count_refusal(op.kind(), rung);
             rung = next;
