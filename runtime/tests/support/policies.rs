@@ -1,5 +1,7 @@
 //! Runs a test on every backend, and again with every second operation refused by its first rung.
 
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
 use ringway::{Backend, Builder, Mask, Policy, Runtime};
 
 /// Declares, for each function named, a test for each backend, with and without refusals.

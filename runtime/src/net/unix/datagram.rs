@@ -12,7 +12,6 @@ use super::{
     PAUSE, UnixCredentials, UnixRecvMeta, address, is_again, new_pair, new_socket, passing,
 };
 use crate::buf::{BufResult, IoBuf, IoBufMut};
-use crate::net::ancillary::Control;
 use crate::net::socket::Socket;
 use crate::time::sleep;
 
@@ -143,7 +142,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of `send`: `EMSGSIZE` if it is too long; `ConnectionRefused` if the peer is gone.
     pub async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
-        self.socket.send(buf, 0).await
+        self.send_message(buf, None, &[]).await
     }
 
     /// As [`UnixDatagram::send`], and passes `fds`; the receiver gets duplicates.
@@ -156,7 +155,7 @@ impl UnixDatagram {
         buf: B,
         fds: &[BorrowedFd<'_>],
     ) -> BufResult<usize, B> {
-        passing::send(&self.socket, buf, fds).await
+        self.send_message(buf, None, fds).await
     }
 
     /// Sends `buf`'s initialised bytes to the socket at `path` as one datagram. While its queue is full,
@@ -167,7 +166,7 @@ impl UnixDatagram {
     /// socket; `InvalidInput` for a path that is no address.
     pub async fn send_to<B: IoBuf>(&self, buf: B, path: impl AsRef<Path>) -> BufResult<usize, B> {
         match address::of_path(path.as_ref()) {
-            Ok(addr) => self.send_to_kernel(buf, &addr).await,
+            Ok(addr) => self.send_message(buf, Some(&addr), &[]).await,
             Err(error) => (Err(error), buf),
         }
     }
@@ -178,22 +177,34 @@ impl UnixDatagram {
     /// As there.
     pub async fn send_to_addr<B: IoBuf>(&self, buf: B, addr: &SocketAddr) -> BufResult<usize, B> {
         match address::to_kernel(addr) {
-            Ok(addr) => self.send_to_kernel(buf, &addr).await,
+            Ok(addr) => self.send_message(buf, Some(&addr), &[]).await,
             Err(error) => (Err(error), buf),
         }
     }
 
-    async fn send_to_kernel<B: IoBuf>(&self, mut buf: B, addr: &SockAddr) -> BufResult<usize, B> {
+    /// Sends to `to`, or to the peer, when there is room.
+    ///
+    /// The kernel is never asked to wait. A ring of 6.18 that waits for a full queue sends an empty
+    /// datagram in the end: its first attempt has used the data up.
+    async fn send_message<B: IoBuf>(
+        &self,
+        mut buf: B,
+        to: Option<&SockAddr>,
+        fds: &[BorrowedFd<'_>],
+    ) -> BufResult<usize, B> {
         loop {
-            // Waiting for readiness would spin: this socket can send, it is another that cannot take.
-            let (to, flags) = (Some(addr.clone()), libc::MSG_DONTWAIT);
             let result;
-            (result, buf) =
-                self.socket.send_message(buf, to, Control::default(), Vec::new(), flags).await;
+            let flags = libc::MSG_DONTWAIT;
+            (result, buf) = passing::send(&self.socket, buf, to.cloned(), fds, flags).await;
             if !is_again(&result) {
                 return (result, buf);
             }
-            sleep(PAUSE).await;
+            if to.is_some() {
+                // Readiness would lie: this socket can send, it is another that cannot take.
+                sleep(PAUSE).await;
+            } else if let Err(error) = self.socket.poll(libc::POLLOUT).await {
+                return (Err(error), buf);
+            }
         }
     }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::SocketAddr;
 
+use socket2::SockAddr;
+
 use super::address;
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::net::ancillary::{Control, last};
@@ -57,14 +59,16 @@ pub(super) async fn recv<B: IoBufMut>(
     (result.and_then(|received| UnixRecvMeta::new(received, fds_max)), buf)
 }
 
-/// Sends `buf`'s initialised bytes, and `fds` with them.
+/// Sends `buf`'s initialised bytes to `to`, or to the peer, and `fds` with them.
 ///
 /// The descriptors are duplicated first: a borrow need not last as long as the operation of a future
 /// that was dropped.
 pub(super) async fn send<B: IoBuf>(
     socket: &Socket,
     buf: B,
+    to: Option<SockAddr>,
     fds: &[BorrowedFd<'_>],
+    flags: i32,
 ) -> BufResult<usize, B> {
     if fds.len() > FDS_MAX {
         return (Err(io::ErrorKind::InvalidInput.into()), buf);
@@ -74,7 +78,7 @@ pub(super) async fn send<B: IoBuf>(
         Err(error) => return (Err(error), buf),
     };
     let control = rights(&fds);
-    socket.send_message(buf, None, control, fds, 0).await
+    socket.send_message(buf, to, control, fds, flags).await
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the kernel's structures are the host's")]

@@ -226,7 +226,7 @@ impl UnixStream {
         if buf.bytes_init() == 0 && !fds.is_empty() {
             return (Err(io::ErrorKind::InvalidInput.into()), buf);
         }
-        passing::send(&self.socket, buf, fds).await
+        passing::send(&self.socket, buf, None, fds, 0).await
     }
 
     /// Waits until the peer has ended its direction, or the connection is broken, while nobody receives.
