@@ -145,7 +145,7 @@ fn tokio_hosts_a_guest_beside_its_own_tasks() {
                 }
             });
             let host = async {
-                let guest = AsyncFd::new(guest).unwrap();
+                let guest = AsyncFd::register(guest).unwrap();
                 while !client.is_finished() {
                     let sleep = guest.get_ref().turn().unwrap().unwrap_or(LIMIT);
                     let sleep = sleep.min(Duration::from_millis(200));

@@ -5,7 +5,7 @@
 mod support;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::rc::Rc;
@@ -107,12 +107,20 @@ async fn receive_to_end(stream: &TcpStream) -> Vec<u8> {
     }
 }
 
-/// Sends until the socket takes no more; a blocking one, so that nothing waits for readiness.
-fn fill(stream: &TcpStream) {
-    let stream = std::net::TcpStream::from(stream_fd(stream));
-    let full =
-        |result: std::io::Result<usize>| result.is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
-    while !full((&stream).write(&[7; 1 << 16])) {}
+/// Sends until the socket takes no more, and goes on not to take any.
+async fn fill(stream: &TcpStream) {
+    let socket = std::net::TcpStream::from(stream_fd(stream));
+    loop {
+        let mut sent = 0;
+        while let Ok(n) = (&socket).write(&[7; 1 << 16]) {
+            sent += n;
+        }
+        if sent == 0 {
+            return;
+        }
+        // What it holds goes over to the receiver, as far as that has room.
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn stream_fd(stream: &TcpStream) -> OwnedFd {
@@ -255,7 +263,7 @@ fn a_splice_waits_for_the_side_that_is_not_ready(rt: Runtime) {
 
         // For a receiver.
         let (client, server) = pair().await;
-        fill(&client);
+        fill(&client).await;
         let (reader, writer) = pipe().unwrap();
         writer.write_all(b"tail".as_slice()).await.0.unwrap();
         let giving = ringway::spawn(async move { splice(&reader, &client, 9).await });
@@ -644,7 +652,7 @@ fn two_hundred_idle_transfers_take_no_thread_and_starve_nobody(rt: Runtime) {
             let ((client, server), (next, next_peer)) = (pair().await, pair().await);
             let (pool, file) = (pool.clone(), file.clone());
             if i % 2 == 1 {
-                fill(&next);
+                fill(&next).await;
             }
             idle.push(ringway::spawn(async move {
                 match i % 4 {

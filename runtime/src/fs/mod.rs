@@ -29,4 +29,5 @@ pub use rustix::fs::{
     Access, Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags,
     StatFs, Statx, StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
 };
+pub(crate) use splice::Cached;
 pub use watch::{ChangeFlags, Watch, WatchEvent, WatchFlags, WatchId};

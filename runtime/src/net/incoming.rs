@@ -19,6 +19,7 @@ use super::tcp::TcpStream;
 use crate::cancel;
 use crate::op::{self, Multi};
 use crate::runtime;
+use crate::task::coop;
 use crate::time::{Sleep, sleep};
 
 /// How long nothing is accepted when descriptors or memory have run out: long enough for others to give
@@ -147,6 +148,7 @@ impl Stream for Incoming<'_> {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        ready!(coop::poll_proceed(cx));
         loop {
             if let ControlFlow::Break(item) = ready!(self.step(cx)) {
                 return Poll::Ready(Some(item));

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use ringway_driver::{Op, OpKind};
@@ -20,10 +20,8 @@ use super::socket::Socket;
 use crate::cancel;
 use crate::op::{self, Multi};
 use crate::runtime::{self, Core};
+use crate::task::coop;
 use crate::uring::provided::Registration;
-
-/// How many receives without a ring a stream answers in a row before it lets others run.
-const STREAK_MAX: u8 = 32;
 
 /// The bytes of a connection; see [`TcpStream::recv_stream`](super::TcpStream::recv_stream).
 pub struct RecvStream {
@@ -32,7 +30,6 @@ pub struct RecvStream {
     inbox: Rc<Inbox>,
     /// The kernel has refused to receive again and again; not known yet whether because of that.
     one_by_one: bool,
-    streak: u8,
     /// How many buffers had become free when the operation began.
     freed: u64,
 }
@@ -74,7 +71,6 @@ impl RecvStream {
             socket: socket.clone(),
             inbox: Rc::new(Inbox::new(pool.shared().clone())),
             one_by_one: false,
-            streak: 0,
             freed: 0,
         }
     }
@@ -145,12 +141,6 @@ impl RecvStream {
 
     /// Receives what there is now, into a buffer that is taken only for that.
     fn receive_one(&mut self, core: &Core, cx: &mut Context<'_>) -> Step {
-        self.streak += 1;
-        if self.streak > STREAK_MAX {
-            self.streak = 0;
-            cx.waker().wake_by_ref();
-            return ControlFlow::Break(Poll::Pending);
-        }
         match self.inbox.pool().receive(&self.socket, core) {
             Ok(Received::End) => self.end(None),
             Ok(Received::NoBuffer) => self.wait_in_line(cx),
@@ -161,7 +151,6 @@ impl RecvStream {
                 answer(self.inbox.accept(received).map(Ok))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.streak = 0;
                 let socket = self.socket.clone();
                 let waiting = async move { socket.receivable().await };
                 self.state = State::Waiting(Box::pin(waiting));
@@ -230,6 +219,7 @@ impl Stream for RecvStream {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        ready!(coop::poll_proceed(cx));
         loop {
             if let Some(buf) = self.inbox.pop() {
                 return Poll::Ready(Some(Ok(buf)));

@@ -15,7 +15,7 @@ use libc::{POLLIN, POLLOUT};
 use super::splice::{Sealed, splice_with, try_splice};
 use super::{PipePool, PooledPipe, Spliceable};
 use crate::descriptor::Descriptor;
-use crate::fs::File;
+use crate::fs::{Cached, File};
 use crate::net::sockopt;
 
 /// Sends `len` bytes of `file`, from byte `offset` on, without copying them; tells how many, which is
@@ -34,14 +34,17 @@ pub async fn copy_file_to_socket(
     pool: &PipePool,
 ) -> io::Result<u64> {
     let to = to.descriptor();
+    let mut sending = Sending { file, to, pool, cached: Cached::default() };
     let mut sent = 0;
     while sent < len {
-        let pipe = pool.get().await?;
-        let part = Part { file, offset: offset.saturating_add(sent), len: len - sent };
-        let (more, stop) = part.send(to, &pipe, pool).await?;
+        let mut pipe = pool.get().await?;
+        let (more, stop) = sending.send(&pipe, offset.saturating_add(sent), len - sent).await?;
         sent += more;
         match stop {
-            Stop::Done => break,
+            Stop::Done => {
+                pipe.state_empty();
+                break;
+            }
             Stop::PipeWanted => {
                 drop(pipe);
                 to.poll(POLLOUT).await?;
@@ -55,39 +58,34 @@ pub async fn copy_file_to_socket(
     Ok(sent)
 }
 
-/// A part of a file.
-struct Part<'a> {
+/// A file on its way into a socket.
+struct Sending<'a> {
     file: &'a File,
-    offset: u64,
-    len: u64,
+    to: &'a Descriptor,
+    pool: &'a PipePool,
+    cached: Cached,
 }
 
 enum Stop {
-    /// All is sent, or the file has ended.
+    /// All is sent, or the file has ended; the pipe is empty.
     Done,
     /// The socket takes no more for now, and somebody else waits for the pipe.
     PipeWanted,
 }
 
-impl Part<'_> {
-    /// Sends what it can; the rest is in the file still, wherever else it may be.
-    async fn send(
-        self,
-        to: &Descriptor,
-        pipe: &PooledPipe,
-        pool: &PipePool,
-    ) -> io::Result<(u64, Stop)> {
+impl Sending<'_> {
+    /// Sends what it can, and tells how much; the rest is in the file still, wherever else it may be.
+    async fn send(&mut self, pipe: &PooledPipe, offset: u64, len: u64) -> io::Result<(u64, Stop)> {
         let mut sent = 0;
-        while sent < self.len {
-            let left = self.len - sent;
+        while sent < len {
+            let (at, left) = (offset.saturating_add(sent), len - sent);
             let at_most = usize::try_from(left).unwrap_or(usize::MAX).min(pipe.capacity());
-            let at = self.offset.saturating_add(sent);
-            let filled = self.file.splice_to(at, pipe.writer(), at_most).await?;
+            let filled = self.file.splice_next(at, pipe.writer(), at_most, left, &mut self.cached);
+            let filled = filled.await?;
             if filled == 0 {
                 break;
             }
-            let more = (filled as u64) < left;
-            let drained = drain(pipe, to, filled, more, pool).await?;
+            let drained = self.drain(pipe, filled, (filled as u64) < left).await?;
             sent += drained as u64;
             if drained < filled {
                 return Ok((sent, Stop::PipeWanted));
@@ -95,31 +93,26 @@ impl Part<'_> {
         }
         Ok((sent, Stop::Done))
     }
-}
 
-/// Moves `len` bytes out of `pipe`, or fewer if the socket takes no more and the pipe is wanted.
-async fn drain(
-    pipe: &PooledPipe,
-    to: &Descriptor,
-    len: usize,
-    more: bool,
-    pool: &PipePool,
-) -> io::Result<usize> {
-    let from = Sealed::descriptor(pipe.reader());
-    let mut done = 0;
-    while done < len {
-        match try_splice(from, to, len - done, more).await {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !writable_first(to, pool).await? {
-                    break;
+    /// Moves `len` bytes out of `pipe`, or fewer if the socket takes no more and the pipe is wanted.
+    async fn drain(&mut self, pipe: &PooledPipe, len: usize, more: bool) -> io::Result<usize> {
+        let from = Sealed::descriptor(pipe.reader());
+        let mut done = 0;
+        while done < len {
+            match try_splice(from, self.to, len - done, more).await {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.cached.forget();
+                    if !writable_first(self.to, self.pool).await? {
+                        break;
+                    }
                 }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
+        Ok(done)
     }
-    Ok(done)
 }
 
 /// Waits for room in a socket; false if somebody waits for a pipe before there is any.

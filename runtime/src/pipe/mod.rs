@@ -5,9 +5,9 @@
 //! [`File::splice_to`](crate::fs::File::splice_to) and its opposite are the same for files. The
 //! `copy_…` functions are whole loops over all of these, with a pipe out of a [`PipePool`].
 //!
-//! All of it runs as plain system calls that do not wait, and when there is nothing to move waits for
-//! readiness: however many transfers wait, no thread does. A pipe without readers or a closed socket
-//! is `BrokenPipe`, never a signal, whatever the program has made of `SIGPIPE`.
+//! Splices between streams run as plain system calls that do not wait, and when there is nothing to
+//! move wait for readiness: however many transfers wait, no thread does. A pipe without readers or a
+//! closed socket is `BrokenPipe`, never a signal, whatever the program has made of `SIGPIPE`.
 //!
 //! Pages of a file that go through a pipe are not copied: until the receiver has read them, which on
 //! this host may be long after they were "sent", a change of the file changes them.

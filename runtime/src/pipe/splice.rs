@@ -149,12 +149,15 @@ async fn wait(from: &Descriptor, to: &Descriptor) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     let [readable, writable] = both.map(|fd| !fd.revents().is_empty());
-    match (readable, writable) {
-        (false, _) => from.poll(libc::POLLIN).await.map(drop),
-        (true, false) => to.poll(libc::POLLOUT).await.map(drop),
+    if !readable {
+        from.poll(libc::POLLIN).await?;
+    } else if !writable {
+        to.poll(libc::POLLOUT).await?;
+    } else {
         // It has changed since; or the socket has room but no memory, and others may free some.
-        (true, true) => Ok(yield_now().await),
+        yield_now().await;
     }
+    Ok(())
 }
 
 /// Lets the other tasks run.
