@@ -46,6 +46,12 @@ impl Descriptor {
         Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
     }
 
+    /// Takes a non-blocking descriptor over that may be ready again without an event: the driver asks
+    /// anew each time.
+    pub(crate) fn without_events(fd: OwnedFd) -> Self {
+        Self(Rc::new(Shared { fd, adopted_by: OnceCell::from(Weak::new()) }))
+    }
+
     /// The descriptor alone, for another runtime.
     ///
     /// # Errors

@@ -29,6 +29,11 @@ impl Socket {
         Self(Descriptor::new(fd))
     }
 
+    /// See [`Descriptor::without_events`].
+    pub(crate) fn without_events(fd: OwnedFd) -> Self {
+        Self(Descriptor::without_events(fd))
+    }
+
     /// The descriptor alone, for another runtime.
     ///
     /// # Errors
