@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use libc::c_int;
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 
 use crate::cached;
 use crate::descriptor::{
@@ -274,7 +274,8 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
 ///
 /// # Safety
 /// As for [`run`].
-pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
+#[must_use]
+pub unsafe fn has_form_now(op: &Op) -> bool {
     match *op {
         Op::Append { .. }
         | Op::Fsync { .. }
@@ -309,8 +310,11 @@ pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
 /// unwinds; should that fail, the process aborts, for nothing else would be safe.
 ///
 /// As after any change of identity, the kernel stops writing core dumps of the process
-/// (`PR_SET_DUMPABLE`).
-pub fn with_credentials(credentials: Option<&Credentials>, f: impl FnOnce() -> i32) -> i32 {
+/// (`PR_SET_DUMPABLE`) and forgets the thread's `PR_SET_PDEATHSIG`.
+///
+/// A ring without `IORING_SETUP_DEFER_TASKRUN` that this thread has submitted to may carry its
+/// operations on meanwhile, under the borrowed identity: beside one, call this on another thread.
+pub fn with_credentials(credentials: Option<&Identity>, f: impl FnOnce() -> i32) -> i32 {
     crate::credentials::with_credentials(credentials, f)
 }
 

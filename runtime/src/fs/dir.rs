@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags};
 
 use super::file::{self, File};
@@ -55,13 +55,13 @@ impl Dir {
     /// The same directory, seen with another identity: operations through the result, and on files
     /// opened through it, are checked for `identity`. `None` is the process's own.
     #[must_use]
-    pub fn with_identity(&self, identity: Option<Arc<Credentials>>) -> Self {
-        Self { file: File { fd: self.file.fd.clone(), identity } }
+    pub fn with_identity(&self, identity: Option<Identity>) -> Self {
+        Self { file: self.file.with_identity(identity) }
     }
 
     /// The identity that operations through it are checked for, if not the process's own.
     #[must_use]
-    pub fn identity(&self) -> Option<Arc<Credentials>> {
+    pub fn identity(&self) -> Option<Identity> {
         self.file.identity.clone()
     }
 

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
@@ -17,7 +17,7 @@ use crate::op;
 #[derive(Clone, Debug)]
 pub struct File {
     pub(super) fd: Arc<OwnedFd>,
-    pub(super) identity: Option<Arc<Credentials>>,
+    pub(super) identity: Option<Identity>,
 }
 
 /// What to do with one of a file's times.
@@ -32,6 +32,22 @@ pub enum SetTime {
 }
 
 impl File {
+    /// The same open file, used with another identity; `None` is the process's own. What the file
+    /// was opened for stays.
+    #[must_use]
+    pub fn with_identity(&self, identity: Option<Identity>) -> Self {
+        Self { fd: self.fd.clone(), identity }
+    }
+
+    /// The identity that operations through it run as, if not the process's own: that of the [`Dir`]
+    /// that it was opened through.
+    ///
+    /// [`Dir`]: super::Dir
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
+    }
+
     /// Reads into the start of `buf` from byte `offset` of the file; 0 at its end.
     ///
     /// # Errors
@@ -67,7 +83,9 @@ impl File {
         .await
     }
 
-    /// Writes some of `buf`'s initialised bytes at byte `offset` of the file.
+    /// Writes some of `buf`'s initialised bytes at byte `offset` of the file, as this handle's identity:
+    /// its quota and its right to the reserve of the file system count, and its own file loses
+    /// its setuid bit.
     ///
     /// # Errors
     /// Those of `pwrite`.
@@ -75,7 +93,7 @@ impl File {
         // SAFETY: file and buffer belong to the parts.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 move |(fd, buf)| Op::Write {
                     fd: fd.as_raw_fd(),
@@ -113,7 +131,7 @@ impl File {
         // SAFETY: file and buffer belong to the parts.
         let append = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 |(fd, buf)| Op::Append {
                     fd: fd.as_raw_fd(),
@@ -338,7 +356,7 @@ impl SetTime {
 /// # Safety
 /// What `path` gives out belongs to `parts`, or to nobody.
 pub(super) unsafe fn statx<D: 'static>(
-    identity: Option<Arc<Credentials>>,
+    identity: Option<Identity>,
     parts: D,
     flags: i32,
     mask: StatxFlags,

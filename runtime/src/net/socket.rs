@@ -10,11 +10,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use ringway_driver::Op;
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
 use crate::descriptor::Descriptor;
 use crate::op;
+use crate::runtime::{self, Core};
 
 /// A socket; clones are the same one.
 #[derive(Clone)]
@@ -136,6 +139,13 @@ impl Socket {
         empty_all(buf, async |part, _| self.send(part, 0).await).await
     }
 
+    /// `sendmsg` that does not block.
+    pub(crate) fn try_send_vectored(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut control = SendAncillaryBuffer::default();
+        Ok(retry_on_intr(|| rustix::net::sendmsg(self, bufs, &mut control, flags))?)
+    }
+
     /// See [`Descriptor::poll`].
     pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
         self.0.poll(events).await
@@ -145,6 +155,59 @@ impl Socket {
     /// nobody receives. Bytes that still wait to be received do not end the wait.
     pub(crate) async fn hang_up(&self) -> io::Result<()> {
         self.poll(libc::POLLRDHUP).await.map(drop)
+    }
+
+    /// Waits until there is something to receive, be it the end, and leaves it there.
+    ///
+    /// # Errors
+    /// The socket's, which are not told a second time.
+    pub(crate) async fn receivable(&self) -> io::Result<()> {
+        if !runtime::current().ops.receives_when_ready() {
+            return self.poll(libc::POLLIN).await.map(drop);
+        }
+        // A receive, even one that takes nothing, is tried when the driver knows of something, and not
+        // before; a poll asks the kernel twice.
+        // SAFETY: socket and byte belong to the parts.
+        let peek = unsafe {
+            op::submit(
+                None,
+                (self.for_operation(), 0_u8),
+                |(socket, byte)| Op::Recv {
+                    fd: socket.as_raw_fd(),
+                    buf: &raw mut *byte,
+                    len: 1,
+                    flags: libc::MSG_PEEK,
+                },
+                |_, result| result.map(drop),
+            )
+        };
+        peek.await
+    }
+
+    /// As [`Socket::try_recv`], with what the driver of `core` knows of the socket, and tells it.
+    pub(crate) fn recv_now(&self, core: &Core, buf: &mut [u8]) -> io::Result<usize> {
+        let socket = self.for_operation();
+        let (buf, len) = (buf.as_mut_ptr(), op_len(buf.len()));
+        let op = Op::Recv { fd: socket.as_raw_fd(), buf, len, flags: 0 };
+        // SAFETY: socket and buffer are borrowed for the length of the call.
+        match unsafe { core.ops.try_now(&op) } {
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(result) => usize::try_from(result)
+                .map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg())),
+        }
+    }
+
+    /// `recv` without waiting.
+    pub(crate) fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::DONTWAIT;
+        let (_, len) = retry_on_intr(|| rustix::net::recv(self, &mut *buf, flags))?;
+        Ok(len)
+    }
+
+    /// `send` without waiting.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(retry_on_intr(|| rustix::net::send(self, bytes, flags))?)
     }
 
     /// `shutdown`.
