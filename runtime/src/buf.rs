@@ -6,12 +6,18 @@
 
 #![allow(unsafe_code, reason = "declares the buffer contract and implements it for common types")]
 
+mod fixed;
+mod vectored;
+
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+
+pub use fixed::{FixedBuf, FixedPool, Registered};
+pub use vectored::IoBufs;
 
 /// A result and the buffer that went into the operation.
 pub type BufResult<T, B> = (io::Result<T>, B);
@@ -20,13 +26,19 @@ pub type BufResult<T, B> = (io::Result<T>, B);
 ///
 /// # Safety
 /// [`IoBuf::stable_ptr`] points at [`IoBuf::bytes_init`] initialised bytes, and keeps doing so when
-/// the value is moved, until it is dropped or changed through a method of its own.
+/// the value is moved, until it is dropped or changed through a method of its own. What
+/// [`IoBuf::registered`] tells is passed on from a [`FixedBuf`] that these bytes are a part of.
 pub unsafe trait IoBuf: 'static {
     /// The first byte.
     fn stable_ptr(&self) -> *const u8;
 
     /// How many bytes from there on are initialised.
     fn bytes_init(&self) -> usize;
+
+    /// Where the memory is registered with a ring, if it is.
+    fn registered(&self) -> Option<Registered> {
+        None
+    }
 }
 
 /// A buffer that the kernel may write to.
@@ -100,6 +112,10 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
 
     fn bytes_init(&self) -> usize {
         self.buf.bytes_init().min(self.end).saturating_sub(self.begin)
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        self.buf.registered()
     }
 }
 
@@ -235,6 +251,10 @@ unsafe impl<B: IoBuf> IoBuf for Arc<B> {
     fn bytes_init(&self) -> usize {
         (**self).bytes_init()
     }
+
+    fn registered(&self) -> Option<Registered> {
+        (**self).registered()
+    }
 }
 
 // SAFETY: as for `Arc`.
@@ -245,6 +265,10 @@ unsafe impl<B: IoBuf> IoBuf for Rc<B> {
 
     fn bytes_init(&self) -> usize {
         (**self).bytes_init()
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        (**self).registered()
     }
 }
 

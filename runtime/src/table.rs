@@ -30,6 +30,9 @@ pub(crate) trait Held: Any {
     /// Ends an operation that nobody waits for.
     fn abandon(self: Box<Self>, result: i32);
 
+    /// Takes note of one of several completions as it comes. As [`Held::give_back`] otherwise.
+    fn see(&mut self, _: &Completion) {}
+
     /// Gives back what one of several completions has won, which nobody will ask for. The operation may
     /// be in flight still. Does not call back into the table.
     fn give_back(&mut self, _: Completion) {}
@@ -254,6 +257,14 @@ impl Table {
         Ended::Abandon(self.remove(token), result)
     }
 
+    /// Whether the last completion of `token` has come.
+    pub(crate) fn is_over(&self, token: Token) -> bool {
+        let entry = self.entries.get(token.index() as usize);
+        entry.is_none_or(|entry| {
+            entry.generation != token.generation() || matches!(entry.state, Lifecycle::Completed)
+        })
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -294,6 +305,10 @@ impl Entry {
 
     fn note(&mut self, completion: Completion) {
         let orphaned = matches!(self.state, Lifecycle::Orphaned);
+        if matches!(self.answers, Answers::Many(_)) {
+            // SAFETY: as in `give_back`.
+            unsafe { self.held.as_mut() }.see(&completion);
+        }
         match &mut self.answers {
             // Later ones only say that the memory is free.
             Answers::One(result) => {

@@ -14,6 +14,7 @@ use std::rc::{Rc, Weak};
 use ringway_driver::Op;
 use socket2::{SockAddr, SockAddrStorage};
 
+use super::zerocopy;
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
 use crate::op;
 use crate::runtime::{self, Core};
@@ -27,6 +28,8 @@ struct Shared {
     fd: OwnedFd,
     /// Set by the first operation, where the driver wants to be told of the descriptor's end.
     adopted_by: OnceCell<Weak<Core>>,
+    /// Made by the first zero-copy send.
+    zero_copy: OnceCell<Box<zerocopy::OnSocket>>,
 }
 
 impl Drop for Shared {
@@ -40,7 +43,7 @@ impl Drop for Shared {
 impl Socket {
     /// Takes a non-blocking descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
+        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new(), zero_copy: OnceCell::new() }))
     }
 
     /// The descriptor alone, for another runtime.
@@ -48,14 +51,15 @@ impl Socket {
     /// # Errors
     /// Itself, while operations or clones hold it.
     pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
-        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
+        let mut shared = Rc::try_unwrap(self.0).map_err(Self)?;
         let fd = shared.fd.as_raw_fd();
         if let Some(core) = shared.adopted_by.get().and_then(Weak::upgrade) {
             core.ops.forget(fd);
         }
+        drop(shared.zero_copy.take());
         let shared = ManuallyDrop::new(shared);
-        // SAFETY: the value is not used again, nor dropped; the other field is a cell of a weak
-        // reference, leaked at worst.
+        // SAFETY: the value is not used again, nor dropped; of the other fields one is empty and one a
+        // cell of a weak reference, leaked at worst.
         Ok(unsafe { ptr::read(&raw const shared.fd) })
     }
 
@@ -199,7 +203,19 @@ impl Socket {
     /// Waits until the peer has ended its direction of the stream, or the connection is broken, while
     /// nobody receives. Bytes that still wait to be received do not end the wait.
     pub(crate) async fn hang_up(&self) -> io::Result<()> {
-        self.poll(libc::POLLRDHUP).await.map(drop)
+        loop {
+            let ready = self.poll(libc::POLLRDHUP).await?;
+            // A notification about a zero-copy send is told as an error, too.
+            let zero_copy = self.0.zero_copy.get().filter(|_| ready == libc::POLLERR);
+            if !zero_copy.is_some_and(|zero_copy| zero_copy.explains_error(self)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What zero-copy sends have to remember.
+    pub(crate) fn zero_copy(&self) -> &zerocopy::OnSocket {
+        self.0.zero_copy.get_or_init(Box::default)
     }
 
     /// `shutdown`.

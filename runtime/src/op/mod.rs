@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Credentials, Op, OpKind, Token};
 
 use crate::cancel;
 use crate::drivers::Drivers;
@@ -43,7 +43,7 @@ use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
 
-pub(crate) use multi::{Multi, submit_multi};
+pub(crate) use multi::{Multi, submit_multi, submit_multi_seen};
 pub(crate) use submit::submit;
 
 /// What the table holds for a token, as the type that went in.
@@ -223,6 +223,44 @@ impl Ops {
         let ended = table.orphan(token, |rung| drivers.cancel(token, rung));
         drop(state);
         ended.run();
+    }
+
+    /// As [`Ops::orphan`], of an operation that is to end by itself.
+    fn release(&self, token: Token) {
+        let ended = self.state.borrow_mut().table.orphan(token, |_| ());
+        ended.run();
+    }
+
+    /// Whether the last completion of an operation with several has come.
+    fn is_over(&self, token: Token) -> bool {
+        self.state.borrow().table.is_over(token)
+    }
+
+    /// Whether there is a ring that takes operations of `kind`.
+    pub(crate) fn has_on_ring(&self, kind: OpKind) -> bool {
+        self.ladder.rungs(kind).iter().any(|rung| rung == Rung::Ring)
+    }
+
+    /// Whether a ladder above this one is to pass its first rung over; see
+    /// [`Policy::refuse_first_rung`](crate::Policy::refuse_first_rung).
+    pub(crate) fn refuses(&self) -> bool {
+        self.refusals.next()
+    }
+
+    /// Registers memory with the ring; the number by which the ring knows it.
+    ///
+    /// # Safety
+    /// The memory is valid until [`Ops::unregister_fixed`], or the ring is closed and idle.
+    ///
+    /// # Errors
+    /// `Unsupported` without such a ring; those of `io_uring_register`.
+    pub(crate) unsafe fn register_fixed(&self, at: *mut u8, len: usize) -> io::Result<u16> {
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { self.state.borrow_mut().drivers.register_fixed(at, len) }
+    }
+
+    pub(crate) fn unregister_fixed(&self, place: u16) {
+        self.state.borrow_mut().drivers.unregister_fixed(place);
     }
 
     /// Asks for an early end of one operation, whose future learns what came of it.

@@ -24,9 +24,25 @@ pub(crate) unsafe fn submit_multi<D: 'static>(
     describe: fn(&mut D) -> Op,
     give_back: fn(&mut D, Completion),
 ) -> Multi<D> {
+    begin(Parts { parts, describe, give_back, see: |_, _| () })
+}
+
+/// As [`submit_multi`], for an operation whose completions win nothing; `see` is shown each of them when
+/// it comes, whether anybody takes it or not, and does not call the runtime either.
+///
+/// # Safety
+/// As for [`submit_multi`].
+pub(crate) unsafe fn submit_multi_seen<D: 'static>(
+    parts: D,
+    describe: fn(&mut D) -> Op,
+    see: fn(&mut D, &Completion),
+) -> Multi<D> {
+    begin(Parts { parts, describe, give_back: |_, _| (), see })
+}
+
+fn begin<D: 'static>(parts: Parts<D>) -> Multi<D> {
     let core = runtime::current();
-    let held = Box::new(Parts { parts, describe, give_back });
-    let token = core.ops.submit(held, None, None, Rung::Ring);
+    let token = core.ops.submit(Box::new(parts), None, None, Rung::Ring);
     Multi { flight: InFlight::new(core, token), parts: PhantomData }
 }
 
@@ -53,6 +69,17 @@ impl<D: 'static> Multi<D> {
         self.flight.core.ops.cancel(self.flight.token);
     }
 
+    /// Whether the last completion has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.flight.core.ops.is_over(self.flight.token)
+    }
+
+    /// Lets go without asking for an early end.
+    pub(crate) fn release(mut self) {
+        self.flight.over = true;
+        self.flight.core.ops.release(self.flight.token);
+    }
+
     /// The parts of an operation whose last completion has come; completions that were not taken are
     /// lost.
     ///
@@ -74,6 +101,7 @@ struct Parts<D> {
     parts: D,
     describe: fn(&mut D) -> Op,
     give_back: fn(&mut D, Completion),
+    see: fn(&mut D, &Completion),
 }
 
 impl<D: 'static> Held for Parts<D> {
@@ -82,6 +110,10 @@ impl<D: 'static> Held for Parts<D> {
     }
 
     fn abandon(self: Box<Self>, _: i32) {}
+
+    fn see(&mut self, completion: &Completion) {
+        (self.see)(&mut self.parts, completion);
+    }
 
     fn give_back(&mut self, completion: Completion) {
         (self.give_back)(&mut self.parts, completion);

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "puts entries on the ring for `Driver::submit`'s caller")]
 
+mod fixed;
 mod personalities;
 mod probe;
 pub(crate) mod provided;
@@ -24,6 +25,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use ringway_driver::{Completion, Credentials, Op, Token};
 
 use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
+use fixed::Places;
 use personalities::Personalities;
 use registered::RegisteredRing;
 
@@ -55,6 +57,8 @@ pub(crate) struct UringDriver {
     ops: OpSet,
     zc_flags: u16,
     personalities: Personalities,
+    /// `None` without a table of registered buffers.
+    fixed: Option<Places>,
     backlog: VecDeque<squeue::Entry>,
     /// Operations that the ring cannot take, to be answered in the next turn.
     refused: Vec<Completion>,
@@ -91,6 +95,7 @@ impl UringDriver {
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
             personalities: Personalities::default(),
+            fixed: has(Feature::FixedBuffers).then(Places::default),
             backlog: VecDeque::new(),
             refused: Vec::new(),
             cancels_owed: false,
@@ -234,6 +239,22 @@ impl UringDriver {
         match entry {
             Ok(entry) => self.push(entry.user_data(token.user_data())),
             Err(result) => self.refused.push(Completion::last(token, result)),
+        }
+    }
+
+    /// Registers memory; the number by which entries name it.
+    ///
+    /// # Safety
+    /// As for [`Places::register`].
+    pub(crate) unsafe fn register_fixed(&mut self, at: *mut u8, len: usize) -> io::Result<u16> {
+        let places = self.fixed.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { places.register(&self.ring, at, len) }
+    }
+
+    pub(crate) fn unregister_fixed(&mut self, place: u16) {
+        if let Some(places) = &mut self.fixed {
+            places.unregister(&self.ring, place);
         }
     }
 
