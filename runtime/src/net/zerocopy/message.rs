@@ -47,7 +47,7 @@ impl Payload {
 
     pub(super) fn several<V: IoBufs>(bufs: &Rc<V>) -> Self {
         let mut pieces = Vec::new();
-        bufs.for_each(&mut |buf| pieces.push(Piece::of(buf)));
+        bufs.each(&mut |buf| pieces.push(Piece::of(buf)));
         pieces.retain(|piece| piece.len > 0);
         let total = pieces.iter().fold(0_usize, |total, piece| total.saturating_add(piece.len));
         Self { keep: bufs.clone(), pieces, total }
