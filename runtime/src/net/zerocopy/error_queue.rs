@@ -334,3 +334,60 @@ unsafe impl Numbers for cmsghdr {}
 
 // SAFETY: integers only.
 unsafe impl Numbers for sock_extended_err {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control data as the kernel lays it out (cmsg(3), struct sock_extended_err in errqueue.h): 16
+    /// bytes of head, then errno, origin, type, code, pad, info, data; an address follows.
+    fn control(
+        level: c_int,
+        kind: c_int,
+        errno: u32,
+        origin: u8,
+        code: u8,
+        lo: u32,
+        hi: u32,
+    ) -> Vec<u8> {
+        let mut bytes = 48_u64.to_le_bytes().to_vec();
+        bytes.extend([level.to_le_bytes(), kind.to_le_bytes(), errno.to_le_bytes()].concat());
+        bytes.extend([origin, 0, code, 0]);
+        bytes.extend([lo.to_le_bytes(), hi.to_le_bytes()].concat());
+        bytes.extend([0; 16]);
+        bytes
+    }
+
+    fn ipv4(errno: u32, origin: u8, code: u8, lo: u32, hi: u32) -> Vec<u8> {
+        control(0, 11, errno, origin, code, lo, hi)
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn notifications_are_told_from_errors_and_from_timestamps() {
+        let free = |lo, hi, copied| Message::Free { lo, hi, copied };
+        assert_eq!(decode(&ipv4(0, 5, 1, 0, 2)), free(0, 2, true));
+        assert_eq!(decode(&ipv4(0, 5, 0, u32::MAX, 3)), free(u32::MAX, 3, false));
+        assert_eq!(decode(&control(41, 25, 0, 5, 0, 7, 7)), free(7, 7, false), "IPv6");
+        let unreachable = libc::EHOSTUNREACH.cast_unsigned();
+        assert_eq!(decode(&ipv4(unreachable, 2, 0, 0, 0)), Message::Error(libc::EHOSTUNREACH));
+        let timestamp = libc::ENOMSG.cast_unsigned();
+        assert_eq!(decode(&ipv4(timestamp, 4, 0, 0, 0)), Message::Other);
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn the_extended_error_is_found_behind_other_control_data_and_not_past_its_end() {
+        // A message of 4 bytes, with 4 of padding.
+        let mut other = 20_u64.to_le_bytes().to_vec();
+        other.extend([1_i32.to_le_bytes(), 2_i32.to_le_bytes(), [9; 4], [0; 4]].concat());
+        let behind = [other, ipv4(0, 5, 1, 4, 4)].concat();
+        assert_eq!(decode(&behind), Message::Free { lo: 4, hi: 4, copied: true });
+        for len in 0..24 + 32 {
+            assert_eq!(decode(&behind[..len]), Message::Other, "{len} bytes");
+        }
+        let mut zero = behind;
+        zero[..8].fill(0);
+        assert_eq!(decode(&zero), Message::Other, "a length of nothing");
+    }
+}
