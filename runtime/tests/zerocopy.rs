@@ -47,6 +47,7 @@ on_each_way!(
     a_buffer_comes_back_from_a_connection_that_was_reset,
     a_buffer_comes_back_from_a_connection_that_was_shut_down,
     a_peer_that_goes_without_reading_frees_the_buffers,
+    the_user_timeout_frees_the_buffers_from_a_peer_that_does_not_answer,
     what_was_sent_before_a_drop_arrives_and_then_the_end,
     a_dropped_send_leaves_the_stream_in_one_piece,
     notifications_are_no_hang_up_and_a_hang_up_is_one,
@@ -357,6 +358,27 @@ fn a_peer_that_goes_without_reading_frees_the_buffers(rt: Runtime, way: Way) {
             assert_eq!(*last, ZcUsage::ZeroCopy, "it never left the queue: {usages:?}");
         }
         assert!(client.send_zc(pattern(40_000)).await.result.is_err());
+    });
+    assert_eq!(rt.metrics().zero_copy_bytes, 0);
+}
+
+fn the_user_timeout_frees_the_buffers_from_a_peer_that_does_not_answer(rt: Runtime, _: Way) {
+    rt.block_on(async {
+        let (client, _server) = pair().await;
+        client.set_user_timeout(Duration::from_millis(100)).unwrap();
+        let mut notifies = Vec::new();
+        // The last one waits for room until the connection is given up.
+        let error = loop {
+            let sent = timeout(LONG, client.send_zc(pattern(300_000))).await.expect("it waits on");
+            notifies.push(sent.notify);
+            if let Err(error) = sent.result {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        for notify in notifies {
+            assert!(notified(notify).await.0 == pattern(300_000));
+        }
     });
     assert_eq!(rt.metrics().zero_copy_bytes, 0);
 }

@@ -49,12 +49,17 @@ impl Book {
         self.tally.set(tally);
     }
 
+    /// Whether so many bytes are enough to send them without copying.
+    pub(super) fn is_worth(&self, bytes: usize) -> bool {
+        bytes >= self.policy.threshold.max(1)
+    }
+
     /// How many of `wanted` bytes may go out uncopied now; `None` if they are to be copied.
     pub(super) fn room(&self, account: &Account, wanted: usize) -> Option<usize> {
-        let ZeroCopyPolicy { threshold, per_connection, per_runtime, .. } = self.policy;
+        let ZeroCopyPolicy { per_connection, per_runtime, .. } = self.policy;
         let here = per_connection.saturating_sub(account.bytes.get());
         let room = per_runtime.saturating_sub(self.bytes.get()).min(here).min(wanted);
-        (!account.off.get() && room >= threshold.max(1)).then_some(room)
+        (!account.off.get() && self.is_worth(room)).then_some(room)
     }
 }
 

@@ -14,6 +14,17 @@ use crate::runtime::{self, Core};
 
 /// Sends some of `buf`'s initialised bytes.
 pub(crate) async fn send<B: IoBuf>(socket: &Socket, buf: B) -> ZcSent<B> {
+    let core = runtime::current();
+    if !core.zero_copy.is_worth(buf.bytes_init()) {
+        // Nearly as cheap as a plain send.
+        let (result, buf) = socket.send(buf, 0).await;
+        let mut log = Log::default();
+        if result.is_ok() {
+            core.zero_copy.count(|tally| &mut tally.plain);
+            log.note(ZcUsage::Copied);
+        }
+        return ZcSent { result, notify: ZcNotify::new(Rc::new(buf), log) };
+    }
     let buf = Rc::new(buf);
     let payload = Payload::one(&buf);
     some(socket, buf, payload).await
