@@ -3,17 +3,19 @@
 //! [`EpollDriver`] keeps the contract of [`ringway_driver::Driver`] without a ring, or beside one:
 //!
 //! 1. **now**: an operation is tried when it is submitted, in a form that does not block
-//!    ([`syscall::try_now`]);
+//!    ([`syscall::try_now`]), unless its descriptor is known not to be ready;
 //! 2. **ready**: if it would have blocked on a socket, pipe or other stream, it waits in epoll, in
 //!    the order of arrival, and is tried again (`readiness`);
 //! 3. **pool**: everything else goes to a thread that may block (`offload`, [`syscall::run`]).
 //!
 //! Whichever it was, its completion is delivered by the next [`Driver::turn`], never by `submit`.
+//! [`EpollDriver::try_now`] is the first step without a submission. What is known of descriptors is
+//! kept between operations for those that are adopted ([`Driver::adopt`]).
+//!
 //! The crate knows no ring: it can watch one's descriptor ([`EpollDriver::watch_ring`]), and its own
 //! can be watched ([`EpollDriver::as_fd`]). It has no timers and no tasks.
 //!
-//! `Write` to a pipe without readers raises `SIGPIPE`, which Rust's runtime ignores from the start; a
-//! program with a `main` of its own has to. Sends to sockets never raise it.
+//! Nothing here raises `SIGPIPE`, whatever the program has made of it (`sigpipe`).
 
 #![allow(unsafe_code, reason = "takes operations over from `Driver::submit`")]
 
@@ -25,6 +27,7 @@ mod offload;
 mod readiness;
 mod request;
 mod set;
+mod sigpipe;
 mod slot;
 pub mod syscall;
 mod waiting;
@@ -35,7 +38,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Waker};
 
 use readiness::Readiness;
 use request::{Request, Side};
@@ -48,6 +51,10 @@ const THREAD_RETRY: Duration = Duration::from_millis(50);
 /// How many turns in a row may do without a look at the set because they have something to deliver:
 /// enough to make its price small, few enough that others' readiness does not wait long.
 const SKIPS_MAX: u32 = 3;
+
+/// How many operations are answered at once between two turns: a few for each task of a batch, and
+/// about a millisecond of system calls. More go by way of a submission.
+const AT_ONCE_MAX: u32 = 256;
 
 /// Limits of the blocking pool.
 #[derive(Clone, Debug)]
@@ -98,6 +105,8 @@ pub struct EpollDriver {
     in_flight: usize,
     /// What [`Self::try_now`] has just found not ready.
     tried: Option<(RawFd, Side)>,
+    /// Answers of [`Self::try_now`] since the last turn.
+    at_once: u32,
     /// Turns since the last that looked at the set.
     skipped: u32,
 }
@@ -121,6 +130,7 @@ impl EpollDriver {
             ready: Vec::new(),
             in_flight: 0,
             tried: None,
+            at_once: 0,
             skipped: 0,
         })
     }
@@ -157,12 +167,7 @@ impl EpollDriver {
     ///
     /// # Safety
     /// As for [`Driver::submit`].
-    pub unsafe fn submit_blocking(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
+    pub unsafe fn submit_blocking(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.offload(unsafe { Request::new(token, op, credentials) });
@@ -190,22 +195,25 @@ impl EpollDriver {
     /// Runs `op` now if its descriptor is ready and nobody waits there before it; gives its result.
     ///
     /// `None`: it is to be submitted. Nothing has happened then, and a submission that follows at once
-    /// does not try again what was tried here in vain.
+    /// does not try again what was tried here in vain. There is an end to what is answered at once
+    /// between two turns, so that a busy descriptor does not keep the others waiting.
     ///
     /// # Safety
     /// As for [`Driver::submit`], for the length of the call.
     #[must_use]
-    pub unsafe fn try_now(&mut self, op: &Op, credentials: Option<&Credentials>) -> Option<i32> {
+    pub unsafe fn try_now(&mut self, op: &Op, credentials: Option<&Identity>) -> Option<i32> {
         self.tried = None;
-        let Some((fd, side)) = request::waits_for(op) else {
-            // SAFETY: the caller's promise.
-            return unsafe { request::attempt(op, credentials) };
-        };
-        if request::leaves_a_beginning(op) || !self.readiness.welcomes(fd, side) {
+        if self.at_once >= AT_ONCE_MAX || request::leaves_a_beginning(op) {
+            return None;
+        }
+        let place = request::waits_for(op).filter(|_| !request::needs_a_thread(op));
+        if place.is_some_and(|(fd, side)| !self.readiness.welcomes(fd, side)) {
             return None;
         }
         // SAFETY: the caller's promise.
         let answer = unsafe { request::attempt(op, credentials) };
+        self.at_once += u32::from(answer.is_some());
+        let Some((fd, side)) = place else { return answer };
         // SAFETY: the caller's promise.
         let short = answer.is_some_and(|result| unsafe { request::is_short(op, result) });
         self.readiness.note(fd, side, answer, short);
@@ -218,7 +226,7 @@ impl EpollDriver {
     /// Behind those that wait for the same descriptor already, or at once if there are none.
     fn start(&mut self, mut request: Request) {
         let tried = self.tried.take();
-        let place = request.waits_for();
+        let place = request.waits_for().filter(|_| !request::needs_a_thread(request.op()));
         if let Some(result) = self.first_attempt(&mut request, place, tried) {
             return self.finish(Completion::last(request.token, result));
         }
@@ -289,7 +297,7 @@ impl EpollDriver {
 }
 
 impl Driver for EpollDriver {
-    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>) {
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         self.in_flight += 1;
         // SAFETY: the caller's promise, kept until the completion.
         self.start(unsafe { Request::new(token, op, credentials) });
@@ -322,7 +330,7 @@ impl Driver for EpollDriver {
     }
 
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
-        self.tried = None;
+        (self.tried, self.at_once) = (None, 0);
         self.pool.feed(&mut self.backlog);
         if self.may_skip() {
             self.skipped += 1;

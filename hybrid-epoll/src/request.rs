@@ -3,13 +3,12 @@
 #![allow(unsafe_code, reason = "runs the operation that `Driver::submit` was given")]
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 use libc::{
     MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_WAITALL,
     c_int,
 };
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::descriptor::{self, TRANSFER_MAX};
 use crate::syscall::{self, STREAM, with_credentials};
@@ -19,7 +18,7 @@ use crate::syscall::{self, STREAM, with_credentials};
 pub(crate) struct Request {
     pub(crate) token: Token,
     op: Op,
-    credentials: Option<Arc<Credentials>>,
+    credentials: Option<Identity>,
     /// Bytes that an earlier attempt has received already (`MSG_WAITALL`).
     done: u32,
     /// A `Connect` that has been begun.
@@ -40,7 +39,7 @@ pub(crate) enum Side {
 impl Request {
     /// # Safety
     /// As for `Driver::submit`: what `op` names stays valid while the request exists.
-    pub(crate) unsafe fn new(token: Token, op: Op, credentials: Option<Arc<Credentials>>) -> Self {
+    pub(crate) unsafe fn new(token: Token, op: Op, credentials: Option<Identity>) -> Self {
         Self { token, op, credentials, done: 0, connecting: false }
     }
 
@@ -68,7 +67,7 @@ impl Request {
 
     fn attempt_once(&mut self) -> Option<i32> {
         // SAFETY: promised to `Request::new`.
-        let answer = unsafe { attempt(&self.op, self.credentials.as_deref()) };
+        let answer = unsafe { attempt(&self.op, self.credentials.as_ref()) };
         self.connecting = answer.is_none() && matches!(self.op, Op::Connect { .. });
         answer
     }
@@ -81,7 +80,7 @@ impl Request {
 
     /// Runs to the end, blocking.
     pub(crate) fn run(self) -> Completion {
-        let result = with_credentials(self.credentials.as_deref(), || {
+        let result = with_credentials(self.credentials.as_ref(), || {
             // SAFETY: promised to `Request::new`.
             unsafe { syscall::run(&self.op) }
         });
@@ -126,14 +125,22 @@ pub(crate) fn waits_for(op: &Op) -> Option<(RawFd, Side)> {
         Op::Accept { fd, .. }
         | Op::Recv { fd, .. }
         | Op::RecvMsg { fd, .. }
-        | Op::Read { fd, offset: STREAM, .. } => Some((fd, Side::Reader)),
+        | Op::Read { fd, offset: STREAM, .. }
+        | Op::ReadV { fd, offset: STREAM, .. } => Some((fd, Side::Reader)),
         Op::Connect { fd, .. }
         | Op::Send { fd, .. }
         | Op::SendMsg { fd, .. }
-        | Op::Write { fd, offset: STREAM, .. } => Some((fd, Side::Writer)),
+        | Op::Write { fd, offset: STREAM, .. }
+        | Op::WriteV { fd, offset: STREAM, .. } => Some((fd, Side::Writer)),
         Op::Poll { fd, events } => Some((fd, Side::Events(events))),
         _ => None,
     }
+}
+
+/// Whether only a thread can do it although it is about a stream: there is no form of it that takes
+/// what a blocking one has room for.
+pub(crate) fn needs_a_thread(op: &Op) -> bool {
+    matches!(*op, Op::WriteV { fd, offset: STREAM, .. } if !descriptor::is_nonblocking(fd))
 }
 
 /// Receiving from the error queue or out of band takes no turn: it answers at once (recv(2)).
@@ -145,7 +152,7 @@ fn never_waits(flags: c_int) -> bool {
 ///
 /// # Safety
 /// As for [`syscall::run`].
-pub(crate) unsafe fn attempt(op: &Op, credentials: Option<&Credentials>) -> Option<i32> {
+pub(crate) unsafe fn attempt(op: &Op, credentials: Option<&Identity>) -> Option<i32> {
     // SAFETY: the caller's promise.
     if credentials.is_some() && !unsafe { syscall::has_form_now(op) } {
         return None;

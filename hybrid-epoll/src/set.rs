@@ -24,8 +24,10 @@ pub(crate) const RING: u64 = RING_KEY as u64;
 const RING_KEY: usize = usize::MAX - 1;
 const NOTIFIER_KEY: usize = usize::MAX - 2;
 
-/// How many events a wait brings. Those that stay behind come first the next time.
-const EVENTS_MAX: usize = 1024;
+/// How many events a wait brings: as many as an executor runs tasks before the next, so that a socket
+/// that is received from is still in the processor's cache when the answer is sent.
+/// Those that stay behind come first the next time.
+const EVENTS_MAX: usize = 64;
 
 pub(crate) struct Set {
     poller: Poller,

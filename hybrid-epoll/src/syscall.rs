@@ -9,12 +9,12 @@ use std::mem::size_of;
 use std::os::fd::RawFd;
 
 use libc::c_int;
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 
 use crate::cached;
 use crate::descriptor::{
     is_file, is_nonblocking, outcome, poll, read, read_vectored, set_status_flags, socket_error,
-    splice, status_flags, write, write_vectored,
+    splice, status_flags, tee, write, write_vectored,
 };
 
 /// The offset by which `Read` and `Write` say "no offset": the descriptor is a stream.
@@ -102,7 +102,7 @@ unsafe fn call(op: &Op) -> i32 {
                 return splice(from, from_offset, to, to_offset, len, flags);
             }
             Op::Tee { from, to, len, flags } => {
-                libc::tee(from, to, len as usize, flags | libc::SPLICE_F_NONBLOCK) as i64
+                return tee(from, to, len, flags | libc::SPLICE_F_NONBLOCK);
             }
             Op::OpenAt { path, how } => {
                 let size = size_of::<libc::open_how>();
@@ -274,7 +274,8 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
 ///
 /// # Safety
 /// As for [`run`].
-pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
+#[must_use]
+pub unsafe fn has_form_now(op: &Op) -> bool {
     match *op {
         Op::Append { .. }
         | Op::Fsync { .. }
@@ -310,7 +311,7 @@ pub(crate) unsafe fn has_form_now(op: &Op) -> bool {
 ///
 /// As after any change of identity, the kernel stops writing core dumps of the process
 /// (`PR_SET_DUMPABLE`).
-pub fn with_credentials(credentials: Option<&Credentials>, f: impl FnOnce() -> i32) -> i32 {
+pub fn with_credentials(credentials: Option<&Identity>, f: impl FnOnce() -> i32) -> i32 {
     crate::credentials::with_credentials(credentials, f)
 }
 

@@ -7,27 +7,28 @@ mod common;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Command;
 use std::thread;
 
 use common::{Bench, at, how};
 use libc::{O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
-use ringway_driver::{Credentials, Op};
+use ringway_driver::{Identity, Op};
 use ringway_epoll::syscall::with_credentials;
 
 const NOBODY: u32 = 65534;
 
-fn nobody(groups: &[u32]) -> Credentials {
-    Credentials { uid: NOBODY, gid: NOBODY, groups: groups.into() }
+fn nobody(groups: &[u32]) -> Identity {
+    Identity::new(NOBODY, NOBODY, groups).unwrap()
 }
 
 fn is_root() -> bool {
     // SAFETY: asks for a number.
     let root = unsafe { libc::geteuid() } == 0;
     if !root {
-        eprintln!("NOT TESTED: switching credentials needs root");
+        eprintln!("SKIPPED: switching credentials needs root");
     }
     root
 }
@@ -82,7 +83,7 @@ fn the_whole_identity_is_another_inside_and_the_old_one_after() {
         // /proc/…/status lists real, effective, saved and file system ids.
         assert!(status("Uid:").ends_with(" 65534"));
         assert!(status("Gid:").ends_with(" 65534"));
-        assert_eq!(status("Groups:"), "5 5 7");
+        assert_eq!(status("Groups:"), "5 7");
         assert_eq!(u64::from_str_radix(&status("CapEff:"), 16), Ok(0));
         42
     });
@@ -104,6 +105,23 @@ fn supplementary_groups_open_what_they_should() {
     assert_eq!(with_credentials(Some(&nobody(&[4322])), open), -libc::EACCES);
 }
 
+/// What the kernel answers to a process of the user's when it sets the attribute.
+fn set_by_a_process(file: &File, name: &'static std::ffi::CStr) -> i32 {
+    let fd = file.as_raw_fd();
+    let mut child = Command::new("true");
+    // After the change of user, and before `true` runs; its failure is the one that `status` gives.
+    let set = move || {
+        // SAFETY: a NUL-terminated name, one byte of a literal, and a descriptor that the caller holds.
+        match unsafe { libc::fsetxattr(fd, name.as_ptr(), b"x".as_ptr().cast(), 1, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec, `set` makes one system call and allocates nothing.
+    unsafe { child.uid(NOBODY).gid(NOBODY).pre_exec(set) };
+    errno_of(child.status())
+}
+
 #[test]
 fn security_attributes_are_refused_to_another_user() {
     if !is_root() {
@@ -120,12 +138,19 @@ fn security_attributes_are_refused_to_another_user() {
     for name in [c"security.ringway", c"trusted.ringway"] {
         let result = bench.run(set(name.as_ptr()));
         if result == -libc::EOPNOTSUPP {
-            eprintln!("NOT TESTED: {name:?} is unknown to this file system");
+            eprintln!("SKIPPED: {name:?} is unknown to this file system");
             continue;
         }
         assert_eq!(result, 0, "{name:?} by root");
-        let token = bench.submit_as(set(name.as_ptr()), Some(Arc::new(nobody(&[]))));
-        assert_eq!(bench.result(token), -libc::EPERM, "{name:?} by its owner");
+        let token = bench.submit_as(set(name.as_ptr()), Some(nobody(&[])));
+        let result = bench.result(token);
+        assert_eq!(result, set_by_a_process(&file, name), "{name:?} by its owner");
+        if result == 0 {
+            // Linux with a BPF security module, before 6.10, asks for no capability here.
+            eprintln!("SKIPPED: this kernel lets anybody set {name:?}");
+            continue;
+        }
+        assert_eq!(result, -libc::EPERM, "{name:?} by its owner");
     }
 }
 
@@ -136,8 +161,8 @@ fn operations_run_for_their_user_inline_and_on_the_pool() {
     }
     let (dir, handle) = share();
     let mut bench = Bench::new();
-    let user = Some(Arc::new(nobody(&[])));
-    let mut open = |name: &std::ffi::CStr, flags: i32, user: Option<Arc<Credentials>>| {
+    let user = Some(nobody(&[]));
+    let mut open = |name: &std::ffi::CStr, flags: i32, user: Option<Identity>| {
         let mut how = how(flags, libc::RESOLVE_BENEATH);
         how.mode = if flags & O_CREAT == 0 { 0 } else { 0o600 };
         let path = at(handle.as_raw_fd(), name);
@@ -167,7 +192,7 @@ fn access_is_that_of_the_borrowed_identity_inline_and_on_the_pool() {
     let private = File::open(dir.path().join("private")).unwrap();
     let (mode, itself) = (libc::R_OK, libc::AT_EMPTY_PATH);
     let mut bench = Bench::new();
-    let root = Credentials { uid: 0, gid: 0, groups: [].into() };
+    let root = Identity::new(0, 0, &[]).unwrap();
     // The first is asked at once, the second has a name to be looked up.
     for (path, flags) in
         [(at(private.as_raw_fd(), c""), itself), (at(handle.as_raw_fd(), c"private"), 0)]
@@ -176,7 +201,7 @@ fn access_is_that_of_the_borrowed_identity_inline_and_on_the_pool() {
         for (user, expected) in
             [(Some(nobody(&[])), -libc::EACCES), (Some(root.clone()), 0), (None, 0)]
         {
-            let token = bench.submit_as(op, user.map(Arc::new));
+            let token = bench.submit_as(op, user);
             assert_eq!(bench.result(token), expected, "with flags {flags:#x}");
         }
     }
@@ -192,7 +217,7 @@ fn root_with_other_groups_keeps_its_capabilities() {
         return;
     }
     let capabilities = status("CapEff:");
-    let root = Credentials { uid: 0, gid: 0, groups: [9].into() };
+    let root = Identity::new(0, 0, &[9]).unwrap();
     let result = with_credentials(Some(&root), || {
         assert_eq!(status("Groups:"), "9");
         assert_eq!(status("CapEff:"), capabilities);
@@ -226,11 +251,6 @@ fn a_panic_inside_gives_the_identity_back() {
 
 #[test]
 fn an_identity_that_cannot_be_had_runs_nothing() {
-    // An id of all ones is none to the kernel; a thread without privilege may be nobody else.
-    let none = Credentials { uid: u32::MAX, gid: 0, groups: [].into() };
-    let before = identity();
-    assert_eq!(with_credentials(Some(&none), || unreachable!("must not run")), -libc::EPERM);
-    assert_eq!(identity(), before);
     if !is_root() {
         return;
     }
@@ -238,7 +258,7 @@ fn an_identity_that_cannot_be_had_runs_nothing() {
         // SAFETY: the system call changes this thread alone, which ends here.
         assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) }, 0);
         let before = identity();
-        let other = Credentials { uid: 1, gid: 1, groups: [].into() };
+        let other = Identity::new(1, 1, &[]).unwrap();
         assert_eq!(with_credentials(Some(&other), || unreachable!("must not run")), -libc::EPERM);
         assert_eq!(identity(), before);
     })
@@ -251,7 +271,7 @@ fn an_identity_that_is_there_already_needs_no_privilege() {
     // SAFETY: asks for numbers.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     let groups = status("Groups:");
-    let groups = groups.split_whitespace().map(|group| group.parse().unwrap()).collect();
-    let own = Credentials { uid, gid, groups };
+    let groups: Vec<u32> = groups.split_whitespace().map(|group| group.parse().unwrap()).collect();
+    let own = Identity::new(uid, gid, &groups).unwrap();
     assert_eq!(with_credentials(Some(&own), || 3), 3);
 }

@@ -6,6 +6,7 @@ mod common;
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Bench, poll, read};
 use libc::POLLIN;
 use ringway_driver::{Driver, Op};
-use ringway_epoll::{EpollDriver, Options, Pool};
+use ringway_epoll::{EpollDriver, Options, Pool, Stats};
 
 fn small() -> Bench {
     Bench::with(&Options { pool_threads_max: 1, pool_queue_max: 1 })
@@ -198,5 +199,31 @@ fn a_pool_without_threads_or_queue_is_refused() {
     for (pool_threads_max, pool_queue_max) in [(0, 1), (1, 0)] {
         let refused = EpollDriver::new(&Options { pool_threads_max, pool_queue_max });
         assert_eq!(refused.err().unwrap().kind(), std::io::ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn what_a_driver_is_at_can_be_counted() {
+    let mut bench = small();
+    assert_eq!(bench.driver.stats(), Stats::default());
+    let release = occupy(&bench.driver.pool());
+    let (one, other) = UnixStream::pair().unwrap();
+    let mut buf = [0; 4];
+    bench.submit(common::recv(&one, &mut buf, 0));
+    bench.submit(poll(&other, 0));
+    let file = tempfile::tempfile().unwrap();
+    let sync = Op::Fsync { fd: file.as_raw_fd(), data_only: true };
+    let tokens = [(); 3].map(|()| bench.submit(sync));
+    let busy = Stats { threads: 1, idle: 0, queued: 1, running: 1, backlog: 2, waiting: 2 };
+    assert_eq!(bench.driver.stats(), busy);
+    drop(release);
+    for token in tokens {
+        assert_eq!(bench.result(token), 0);
+    }
+    let rested = Stats { threads: 1, idle: 1, waiting: 2, ..Stats::default() };
+    let start = Instant::now();
+    while bench.driver.stats() != rested {
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", bench.driver.stats());
+        thread::yield_now();
     }
 }

@@ -11,15 +11,9 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use common::{Bench, poll, polled, recv, send};
+use common::{Bench, poll, polled, recv, send, tcp_pair};
 use libc::{MSG_DONTWAIT, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP};
 use ringway_driver::{Driver, Op};
-
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (one, listener.accept().unwrap().0)
-}
 
 #[test]
 fn recv_on_a_blocking_socket_waits_without_blocking_and_then_completes() {

@@ -8,6 +8,8 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::thread::JoinHandleExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,4 +154,93 @@ fn an_outsider_sees_when_a_turn_would_make_progress() {
         thread::yield_now();
     }
     assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+}
+
+/// Many threads hand work over and wake; every piece is picked up although the driver sleeps without
+/// limit in between, and falls asleep as often as it can.
+fn hand_over(watched: bool) {
+    const THREADS: usize = 3;
+    const ROUNDS: usize = 10_000;
+    let mut bench = Bench::new();
+    if watched {
+        let _ = bench.driver.as_fd();
+    }
+    let (made, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let makers: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (made, seen, waker) = (made.clone(), seen.clone(), bench.driver.waker());
+            thread::spawn(move || {
+                for _ in 0..ROUNDS {
+                    let mine = made.fetch_add(1, Ordering::SeqCst) + 1;
+                    waker.wake();
+                    // Most of the time this lets the driver fall asleep before the next.
+                    while seen.load(Ordering::SeqCst) < mine {
+                        thread::yield_now();
+                    }
+                }
+            })
+        })
+        .collect();
+    let start = Instant::now();
+    while seen.load(Ordering::SeqCst) < THREADS * ROUNDS {
+        bench.turn(LONG);
+        assert!(start.elapsed() < LONG, "a wake was lost");
+        seen.store(made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+    makers.into_iter().for_each(|maker| maker.join().unwrap());
+}
+
+#[test]
+fn no_wake_is_lost_between_looking_and_falling_asleep() {
+    hand_over(false);
+}
+
+#[test]
+fn no_wake_is_lost_while_an_outsider_watches() {
+    hand_over(true);
+}
+
+#[test]
+fn completions_of_the_pool_and_wakes_do_not_hide_each_other() {
+    let mut bench = Bench::new();
+    let waker = bench.driver.waker();
+    let over = Arc::new(AtomicBool::new(false));
+    let until = over.clone();
+    let noise = thread::spawn(move || {
+        while !until.load(Ordering::SeqCst) {
+            waker.wake();
+            thread::yield_now();
+        }
+    });
+    let start = Instant::now();
+    for _ in 0..500 {
+        let token = bench.submit_blocking(Op::Nop);
+        assert_eq!(bench.result(token), 0);
+    }
+    assert!(start.elapsed() < LONG / 2);
+    over.store(true, Ordering::SeqCst);
+    noise.join().unwrap();
+    for _ in 0..200 {
+        let token = bench.submit_blocking(Op::Nop);
+        assert_eq!(bench.result(token), 0);
+    }
+    assert!(start.elapsed() < LONG / 2);
+}
+
+#[test]
+fn a_wake_before_an_outsider_begins_to_watch_is_seen_by_it() {
+    let bench = Bench::new();
+    bench.driver.waker().wake();
+    assert_eq!(polled(&bench.driver.as_fd(), POLLIN), POLLIN);
+}
+
+#[test]
+fn a_turn_with_something_to_deliver_does_not_sleep() {
+    let mut bench = Bench::new();
+    let start = Instant::now();
+    for _ in 0..10 {
+        bench.submit(Op::Nop);
+        assert_eq!(bench.turn(LONG).len(), 1);
+    }
+    assert!(start.elapsed() < LONG / 2);
 }

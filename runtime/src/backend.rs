@@ -105,10 +105,27 @@ pub(crate) fn open(
     let ops = ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
     let found = ring.as_ref().map_or(&[][..], |ring| &ring.found);
     let personalities = found.contains(&(Feature::Personality, Support::Found));
-    let ladder = Ladder::new(ops, personalities, policy);
+    let deferred = found.contains(&(Feature::DeferTaskrun, Support::Found));
+    let switches_here = ring.is_none() || deferred;
+    let ladder = Ladder::new(ops, personalities, switches_here, policy);
     let found = sockets::features(mask);
     let features = Features { backend, chosen_by, reasons, ring, found, ladder };
     Ok((Drivers::new(epoll, parking)?, features))
+}
+
+/// The backend of a guest that was asked for as `wanted`: one that sleeps in epoll.
+///
+/// # Errors
+/// `InvalidInput` if that was ruled out.
+pub(crate) fn as_guest(wanted: Backend) -> io::Result<Backend> {
+    match overridden(wanted)?.0 {
+        Backend::Epoll => Ok(Backend::Epoll),
+        Backend::Uring if wanted == Backend::Uring => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a guest sleeps in epoll, so its backend cannot be uring",
+        )),
+        Backend::Auto | Backend::Uring | Backend::Hybrid => Ok(Backend::Hybrid),
+    }
 }
 
 /// The environment variable that makes features absent.

@@ -4,12 +4,15 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
 use ringway_epoll::Job;
 
+use crate::answer::answer;
 use crate::runtime;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::task::text_of;
 
 /// Runs `f` on a thread that may block, and waits for it.
@@ -26,100 +29,82 @@ pub async fn spawn_blocking<R: Send + 'static>(
     f: impl FnOnce() -> R + Send + 'static,
 ) -> io::Result<R> {
     let core = runtime::current();
-    let answer = Arc::new(Answer { state: Mutex::new(State::Pending(None)) });
-    let promise = Promise { answer: answer.clone(), queue: core.pool_queue.clone() };
+    let (answer, promise) = answer();
+    let leaving = Leaving(core.pool_queue.clone());
     let mut job: Option<Job> = Some(Box::new(move || {
-        let result = catch_unwind(AssertUnwindSafe(f));
-        promise.keep(result.map_err(|panic| {
-            io::Error::other(format!("blocking work panicked: {}", text_of(&*panic)))
-        }));
+        let _leaving = leaving;
+        // Given back when nobody waits for it: dropped.
+        let _ = promise.keep(catch_unwind(AssertUnwindSafe(f)));
     }));
     poll_fn(|cx| {
-        let Some(next) = job.take() else { return Poll::Ready(()) };
-        // Before trying: if the queue is full then, the end of what is in it comes later.
-        core.pool_queue.wait(cx.waker().clone());
-        match core.ops.spawn_blocking(next) {
-            Ok(()) => Poll::Ready(()),
-            Err(refused) => {
-                job = Some(refused);
-                Poll::Pending
-            }
-        }
+        core.pool_queue.poll_enter(cx.waker(), || match job.take() {
+            Some(next) => core.ops.spawn_blocking(next).map_err(|refused| job = Some(refused)),
+            None => Ok(()),
+        })
     })
     .await;
-    poll_fn(|cx| answer.poll(cx.waker())).await
+    match poll_fn(|cx| answer.poll(cx.waker())).await {
+        Some(Ok(result)) => Ok(result),
+        Some(Err(panic)) => {
+            Err(io::Error::other(format!("blocking work panicked: {}", text_of(&*panic))))
+        }
+        None => Err(io::Error::other("the blocking pool has ended")),
+    }
 }
 
 /// Who waits for a place in the pool's queue.
 #[derive(Default)]
 pub(crate) struct PoolQueue {
     waiting: Mutex<Vec<Waker>>,
+    /// Somebody is in there; mostly nobody is, and that is seen without the lock.
+    any: AtomicBool,
 }
 
 impl PoolQueue {
+    /// Tries to get in, and waits where that fails.
+    pub(crate) fn poll_enter(
+        &self,
+        waker: &Waker,
+        mut enter: impl FnMut() -> Result<(), ()>,
+    ) -> Poll<()> {
+        if enter().is_ok() {
+            return Poll::Ready(());
+        }
+        self.wait(waker.clone());
+        // What left the queue between that failure and the wait has woken nobody. What leaves it after
+        // a second failure does: it comes after it under the pool's lock, and so sees `any`.
+        match enter() {
+            Ok(()) => Poll::Ready(()),
+            Err(()) => Poll::Pending,
+        }
+    }
+
     fn wait(&self, waker: Waker) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+        self.waiting().push(waker);
+        self.any.store(true, Ordering::Release);
     }
 
     /// Something has left the pool.
     pub(crate) fn wake(&self) {
-        let waiting = mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// A result on its way from a pool thread.
-struct Answer<R> {
-    state: Mutex<State<R>>,
-}
-
-enum State<R> {
-    Pending(Option<Waker>),
-    Done(io::Result<R>),
-    Taken,
-}
-
-impl<R> Answer<R> {
-    fn poll(&self, waker: &Waker) -> Poll<io::Result<R>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match mem::replace(&mut *state, State::Taken) {
-            State::Done(result) => Poll::Ready(result),
-            State::Pending(_) | State::Taken => {
-                *state = State::Pending(Some(waker.clone()));
-                Poll::Pending
-            }
+        if self.any.load(Ordering::Acquire) {
+            let mut waiting = self.waiting();
+            self.any.store(false, Ordering::Relaxed);
+            let woken = mem::take(&mut *waiting);
+            drop(waiting);
+            woken.into_iter().for_each(Waker::wake);
         }
     }
 
-    /// The first answer counts.
-    fn set(&self, result: io::Result<R>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Pending(waker) = &mut *state {
-            let waker = waker.take();
-            *state = State::Done(result);
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The duty to answer, on the pool's side.
-struct Promise<R> {
-    answer: Arc<Answer<R>>,
-    queue: Arc<PoolQueue>,
-}
+/// Tells that a place has come free in the queue when a job goes, however it does.
+struct Leaving(Arc<PoolQueue>);
 
-impl<R> Promise<R> {
-    fn keep(self, result: io::Result<R>) {
-        self.answer.set(result);
-    }
-}
-
-impl<R> Drop for Promise<R> {
+impl Drop for Leaving {
     fn drop(&mut self) {
-        self.answer.set(Err(io::Error::other("the blocking pool has ended")));
-        self.queue.wake();
+        self.0.wake();
     }
 }

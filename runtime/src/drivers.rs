@@ -11,13 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Token, Wake, Waker};
+use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
 use ringway_epoll::{EpollDriver, Full, Job};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
 use crate::metrics::Metrics;
 use crate::uring::UringDriver;
+use crate::uring::provided::{Group, Registration};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
@@ -65,7 +66,7 @@ impl Drivers {
         &mut self,
         token: Token,
         op: Op,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Identity>,
         rung: Rung,
     ) {
         match (rung, &mut self.parking) {
@@ -98,7 +99,7 @@ impl Drivers {
     pub(crate) unsafe fn try_ready(
         &mut self,
         op: &Op,
-        credentials: Option<&Credentials>,
+        credentials: Option<&Identity>,
     ) -> Option<i32> {
         // SAFETY: the caller's promise, unchanged.
         unsafe { self.epoll.try_now(op, credentials) }
@@ -166,11 +167,39 @@ impl Drivers {
         }
     }
 
+    /// Lets the ring pick receive buffers from `group`.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no ring, or it has no such groups; the kernel's.
+    ///
+    /// # Safety
+    /// As for [`UringDriver::register_group`].
+    pub(crate) unsafe fn register_group(&mut self, group: &Group) -> io::Result<Registration> {
+        match &mut self.parking {
+            // SAFETY: the caller's promise.
+            Parking::Uring(ring) | Parking::Hybrid(ring) => unsafe { ring.register_group(group) },
+            Parking::Epoll => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Ends what [`Drivers::register_group`] began.
+    pub(crate) fn unregister_group(&mut self, registration: Registration) -> io::Result<()> {
+        match &mut self.parking {
+            Parking::Uring(ring) | Parking::Hybrid(ring) => ring.unregister_group(registration),
+            Parking::Epoll => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     pub(crate) fn waker(&self) -> Waker {
         match &self.ring_wake {
             Some(wake) => Arc::new(RingWaker(wake.clone())),
             None => self.epoll.waker(),
         }
+    }
+
+    /// The descriptor of the epoll set, readable when a turn would find something.
+    pub(crate) fn epoll_fd(&self) -> RawFd {
+        self.epoll.as_fd().as_raw_fd()
     }
 
     /// Adds what waits here to `metrics`.

@@ -58,7 +58,7 @@ pub enum Feature {
     MultishotRecv,
     /// `IORING_RECVSEND_BUNDLE` (6.10): one receive fills several provided buffers.
     RecvBundle,
-    /// `IORING_SEND_ZC_REPORT_USAGE` (6.2): whether a zero-copy send copied after all.
+    /// `IORING_SEND_ZC_REPORT_USAGE` (6.2, and some 6.1): whether a zero-copy send copied after all.
     ReportUsage,
     /// `IORING_REGISTER_BUFFERS2`, sparse (5.19): registered buffers that come and go.
     FixedBuffers,
@@ -302,15 +302,24 @@ impl OpSet {
         self.0 & bit(kind) != 0
     }
 
+    /// Those that `keep` says yes to.
+    pub(crate) fn retain(self, keep: impl Fn(OpKind) -> bool) -> Self {
+        OpKind::ALL.into_iter().filter(|&kind| self.contains(kind) && keep(kind)).collect()
+    }
+
     fn insert(&mut self, kind: OpKind) {
         self.0 |= bit(kind);
+    }
+
+    pub(crate) fn with(self, kind: OpKind) -> Self {
+        Self(self.0 | bit(kind))
     }
 
     fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    fn without(self, other: Self) -> Self {
+    pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 }

@@ -39,34 +39,49 @@
 //! An operation is plain data ([`ringway_driver::Op`]). For each, `ladder` picks how it runs: at
 //! once, on the ring, when epoll says it is ready, or on a thread. `op` has the ownership protocol.
 
+mod answer;
+mod async_fd;
 mod backend;
 mod blocking;
 pub mod buf;
 pub mod cancel;
+#[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
+pub mod compat;
 pub mod cores;
+mod descriptor;
 mod drivers;
 mod features;
 pub mod fs;
+mod guest;
 mod ladder;
 mod mailbox;
 mod metrics;
+#[cfg(all(test, loom))]
+mod models;
 pub mod net;
 mod op;
+mod permits;
+pub mod pipe;
 mod policy;
+pub mod process;
 mod runtime;
+pub mod signal;
 mod sockets;
+mod sync;
 mod table;
-mod task;
+pub mod task;
 pub mod time;
 mod uring;
 
+pub use async_fd::AsyncFd;
 pub use backend::{Backend, UnknownBackend};
 pub use blocking::spawn_blocking;
 pub use cores::Cores;
 pub use features::{Feature, Features, Mask, Support, UnknownFeature};
+pub use guest::Guest;
 pub use ladder::Rung;
 pub use metrics::{Metrics, OpMetrics, ZeroCopyMetrics};
 pub use policy::{Policy, ZeroCopyPolicy};
-pub use ringway_driver::{Credentials as Identity, OpKind};
+pub use ringway_driver::{Identity, OpKind};
 pub use runtime::{Builder, Runtime, ShutdownReport};
 pub use task::{JoinError, JoinHandle, spawn};

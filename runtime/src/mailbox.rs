@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Poll, Waker};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many jobs may wait. A core that has so many waiting is stuck.
 const JOBS_MAX: usize = 65_536;

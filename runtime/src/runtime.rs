@@ -1,11 +1,14 @@
 //! The runtime: its loop, its builder, and how code finds the runtime that it runs in.
 
+#![allow(unsafe_code, reason = "lends a descriptor that a shared part owns")]
+
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::pin::pin;
+use std::os::fd::BorrowedFd;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -16,15 +19,20 @@ use ringway_epoll::Options;
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
 use crate::features::{Features, Mask};
+use crate::guest::Guest;
 use crate::metrics::Metrics;
 use crate::net::zerocopy::Book;
 use crate::op::Ops;
 use crate::policy::Policy;
-use crate::task::{Remote, Tasks};
+use crate::task::{Remote, Tasks, Turn, coop};
 use crate::time::Timers;
 
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many polls there are between two looks at timers and drivers: enough to make a batch of their
+/// operations, few enough that a completion does not wait long.
+const BATCH: usize = 64;
 
 /// Says how to make a runtime.
 #[derive(Clone, Debug, Default)]
@@ -75,13 +83,31 @@ impl Builder {
     ///
     /// # Errors
     /// When a backend that was asked for by name cannot run, with the reason; when
-    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the process is out of descriptors.
+    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the
+    /// process is out of descriptors.
     pub fn build(&self) -> io::Result<Runtime> {
-        let (drivers, features) =
-            backend::open(self.backend, &self.options, self.mask, &self.policy)?;
+        self.build_sleeping(self.backend)
+    }
+
+    /// Makes a runtime that works inside of a foreign loop on the calling thread. It sleeps in epoll,
+    /// with a ring in the set where there is one and [`Backend::Epoll`] was not asked for.
+    ///
+    /// # Errors
+    /// As [`Builder::build`], and `InvalidInput` for [`Backend::Uring`], which sleeps in the ring.
+    pub fn build_guest(&self) -> io::Result<Guest> {
+        let wanted = backend::as_guest(self.backend)?;
+        let runtime = match (self.backend, self.build_sleeping(wanted)) {
+            (Backend::Auto, Err(_)) => self.build_sleeping(Backend::Epoll)?,
+            (_, runtime) => runtime?,
+        };
+        Ok(Guest::new(runtime))
+    }
+
+    fn build_sleeping(&self, backend: Backend) -> io::Result<Runtime> {
+        let (drivers, features) = backend::open(backend, &self.options, self.mask, &self.policy)?;
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
-            timers: Timers::default(),
+            timers: Timers::new(),
             ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
             zero_copy: Rc::new(Book::new(&self.policy, &features)),
             pool_queue: Arc::default(),
@@ -120,8 +146,7 @@ impl Runtime {
     /// # Panics
     /// When called inside of a runtime, and when `future` panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _entered = enter(&self.core);
-        self.core.run(future)
+        within(&self.core, || self.core.run(future))
     }
 
     /// How this runtime runs, and why.
@@ -144,9 +169,20 @@ impl Runtime {
         self.end()
     }
 
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// The descriptor of the epoll set that the runtime sleeps in.
+    pub(crate) fn epoll_fd(&self) -> BorrowedFd<'_> {
+        let fd = self.core.ops.epoll_fd();
+        // SAFETY: the set lives as long as the core, which `self` keeps.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
     fn end(&mut self) -> ShutdownReport {
         let _entered = enter_quietly(&self.core);
-        let report = self.core.end(self.drain_limit);
+        let report = self.core.tasks.enter(|| self.core.end(self.drain_limit));
         if report.leaked > 0 {
             eprintln!("ringway: {} operations did not end; leaking what they own", report.leaked);
             // Table, drivers and ring stay for ever, and with them all that the kernel may write to.
@@ -181,38 +217,65 @@ impl Core {
     /// The loop.
     fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let remote = &self.tasks.remote;
-        let waker = Waker::from(remote.clone());
-        waker.wake_by_ref();
+        let waker = self.tasks.main_waker();
+        self.tasks.wake_main();
+        self.timers.forget_now();
         loop {
-            if remote.take_main()
-                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
-            {
+            if let Poll::Ready(output) = self.run_batch(future.as_mut(), &waker) {
                 return output;
             }
-            self.tasks.run();
-            self.timers.fire();
             self.turn();
+            self.timers.fire();
         }
+    }
+
+    /// Polls what is ready until nothing is or the batch is full: the drivers get their turn in time,
+    /// and the operations of a batch go to the kernel together.
+    pub(crate) fn run_batch<F: Future>(
+        &self,
+        mut future: Pin<&mut F>,
+        waker: &Waker,
+    ) -> Poll<F::Output> {
+        self.tasks.collect();
+        for _ in 0..BATCH {
+            coop::refill();
+            match self.tasks.next() {
+                None => break,
+                Some(Turn::Task(task)) => self.tasks.run(task),
+                Some(Turn::Main) => {
+                    if let Poll::Ready(output) =
+                        future.as_mut().poll(&mut Context::from_waker(waker))
+                    {
+                        return Poll::Ready(output);
+                    }
+                }
+            }
+        }
+        Poll::Pending
     }
 
     /// Lets the drivers work; sleeps if there is nothing to run.
     fn turn(&self) {
-        let sleeps = !self.tasks.has_work() && self.tasks.remote.fall_asleep();
-        let timeout = if sleeps { self.until_next_timer() } else { Some(Duration::ZERO) };
-        let turned = self.ops.turn(timeout);
-        self.tasks.remote.wake_up();
-        if self.ops.deliver() > 0 {
-            self.pool_queue.wake();
+        let sleeps = !self.tasks.has_work() && self.tasks.remote().fall_asleep();
+        let timeout = if sleeps { self.timers.until_next() } else { Some(Duration::ZERO) };
+        let turned = self.turn_within(timeout);
+        if sleeps {
+            self.tasks.remote().wake_up();
         }
         if let Err(error) = turned {
             panic!("the runtime's driver broke: {error}");
         }
     }
 
-    fn until_next_timer(&self) -> Option<Duration> {
-        let deadline = self.timers.next_deadline()?;
-        Some(deadline.saturating_duration_since(Instant::now()))
+    /// One turn of the drivers, sleeping up to `timeout`; tells how many completions there were.
+    pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        let turned = self.ops.turn(timeout);
+        self.timers.forget_now();
+        let delivered = self.ops.deliver();
+        if delivered > 0 {
+            self.pool_queue.wake();
+        }
+        turned.map(|()| delivered)
     }
 
     /// Drops tasks, cancels operations, and waits for those up to `limit`.
@@ -261,6 +324,15 @@ pub(crate) fn with_current(f: impl FnOnce(&Rc<Core>)) {
     if let Ok(Some(core)) = core {
         f(&core);
     }
+}
+
+/// Calls `f`, during which `core` is the thread's runtime.
+///
+/// # Panics
+/// Inside of a runtime.
+pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
+    let _entered = enter(core);
+    core.tasks.enter(f)
 }
 
 /// The time during which a runtime is the thread's current one.

@@ -68,6 +68,82 @@ fn cores_are_shared_and_work_is_sent_from_many_threads() {
 }
 
 #[test]
+fn a_tasks_output_comes_back_to_any_thread_and_core() {
+    with_cores(2, |cores| {
+        let cores = Arc::new(cores);
+        let here = Builder::new().build().unwrap();
+        let inner = cores.clone();
+        let outer = move || async move {
+            let own = ringway::cores::current().unwrap().index();
+            let other = inner.spawn_on(own + 1, || async {
+                ringway::time::sleep(Duration::from_millis(1)).await;
+                ringway::cores::current().unwrap().index()
+            });
+            (own, other.unwrap().await.unwrap())
+        };
+        let handle = cores.spawn_on(1, outer).unwrap();
+        let (own, other) = here.block_on(handle).unwrap();
+        assert_eq!((own, other), (1, 0));
+        assert_eq!(ringway::cores::current(), None);
+        Arc::into_inner(cores).unwrap().shutdown(GRACE);
+    });
+}
+
+#[test]
+fn a_panic_and_a_shutdown_are_what_becomes_of_a_remote_task() {
+    with_cores(1, |cores| {
+        let here = Builder::new().build().unwrap();
+        let panics = cores.spawn_on(0, || async { panic!("on purpose") }).unwrap();
+        let error = here.block_on(panics).unwrap_err();
+        assert!(error.is_panic());
+        let endless = cores.spawn_on(0, std::future::pending::<u8>).unwrap();
+        let late = cores.spawn_on(0, || async { 1 }).unwrap();
+        assert_eq!(here.block_on(late).unwrap(), 1);
+        assert!(!endless.is_finished());
+        cores.shutdown(GRACE);
+        assert!(endless.is_finished());
+        assert!(!here.block_on(endless).unwrap_err().is_panic());
+    });
+}
+
+#[test]
+fn cores_that_call_each_other_without_pause_lose_nothing() {
+    const CALLS: usize = 1000;
+    with_cores(3, |cores| {
+        let cores = Arc::new(cores);
+        let here = Builder::new().build().unwrap();
+        let callers: Vec<_> = (0..12)
+            .map(|number| {
+                let inner = cores.clone();
+                let calls = move || async move {
+                    let mut sum = 0;
+                    for call in 0..CALLS {
+                        let handle = inner.spawn_on(number + call, move || async move {
+                            if call % 3 == 0 {
+                                ringway::task::yield_now().await;
+                            }
+                            call
+                        });
+                        let handle = handle.unwrap();
+                        // Some are not waited for.
+                        sum += if call % 7 == 0 { call } else { handle.await.unwrap() };
+                    }
+                    sum
+                };
+                cores.spawn_on(number, calls).unwrap()
+            })
+            .collect();
+        here.block_on(async {
+            for caller in callers {
+                let sum = ringway::time::timeout(Duration::from_secs(60), caller).await;
+                assert_eq!(sum.expect("a wake-up was lost").unwrap(), CALLS * (CALLS - 1) / 2);
+            }
+        });
+        Arc::into_inner(cores).unwrap().shutdown(GRACE);
+    });
+}
+
+#[test]
 fn shutdown_drops_tasks_and_tells_what_became_of_their_work() {
     with_cores(2, |cores| {
         let (tell, told) = mpsc::channel();
@@ -81,7 +157,7 @@ fn shutdown_drops_tasks_and_tells_what_became_of_their_work() {
             cores.spawn_on(core, job).unwrap();
         }
         (0..2).for_each(|_| told.recv_timeout(GRACE).unwrap());
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(200));
         let report = cores.shutdown(GRACE);
         assert_eq!((report.cancelled, report.drained, report.leaked), (2, 2, 0));
     });

@@ -289,8 +289,8 @@ fn an_identity_is_checked_in_place_of_the_process(rt: Runtime) {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(scratch.path(), mode).unwrap();
         new_file(&dir, "roots").await.chmod(0o600).await.unwrap();
-        let nobody = Identity { uid: 65_534, gid: 65_534, groups: Box::new([]) };
-        let as_nobody = dir.with_identity(Some(Arc::new(nobody)));
+        let nobody = Identity::new(65_534, 65_534, &[]).unwrap();
+        let as_nobody = dir.with_identity(Some(nobody));
         let how = OpenHow::new(OFlags::RDONLY);
         let refused = as_nobody.open_at("roots", &how).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
@@ -321,8 +321,8 @@ fn access_is_that_of_the_handles_identity(rt: Runtime) {
         std::fs::set_permissions(scratch.path(), mode).unwrap();
         let roots = new_file(&dir, "roots").await;
         roots.chmod(0o600).await.unwrap();
-        let nobody = Identity { uid: 65_534, gid: 65_534, groups: Box::new([]) };
-        let as_nobody = dir.with_identity(Some(Arc::new(nobody)));
+        let nobody = Identity::new(65_534, 65_534, &[]).unwrap();
+        let as_nobody = dir.with_identity(Some(nobody));
         // Opened without asking for anything, which needs no permission on the file itself.
         let theirs = as_nobody.open_at("roots", &OpenHow::new(OFlags::PATH)).await.unwrap();
         roots.access(Access::READ_OK | Access::WRITE_OK).await.unwrap();

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,11 @@ on_each_backend!(
     a_task_gives_its_output,
     a_panic_ends_only_its_task,
     a_panic_in_a_destructor_ends_only_its_task,
+    a_destructor_that_panics_runs_once,
     an_aborted_task_is_dropped_and_says_so,
+    an_output_is_dropped_once_whoever_waits_for_it,
+    yielding_tasks_take_turns_with_the_main_future,
+    wakers_go_from_thread_to_thread_and_end_there,
     a_detached_task_goes_on,
     tasks_go_on_in_the_next_block_on,
     many_tasks_take_turns,
@@ -77,6 +81,105 @@ fn a_panic_in_a_destructor_ends_only_its_task(rt: Runtime) {
     });
 }
 
+fn a_destructor_that_panics_runs_once(rt: Runtime) {
+    struct Bomb(Rc<Cell<u32>>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            panic!("on purpose, dropping");
+        }
+    }
+    let drops = Rc::new(Cell::new(0));
+    let task = rt.block_on(async {
+        let bomb = Bomb(drops.clone());
+        let task = spawn(async move {
+            let _bomb = bomb;
+            pending::<()>().await;
+        });
+        yield_now().await;
+        task.abort();
+        yield_now().await;
+        task
+    });
+    assert!(task.is_finished());
+    drop((task, rt));
+    assert_eq!(drops.get(), 1);
+}
+
+fn an_output_is_dropped_once_whoever_waits_for_it(rt: Runtime) {
+    rt.block_on(async {
+        let (flags, dropped): (Vec<_>, Vec<_>) = (0..3).map(|_| DropFlag::new()).unzip();
+        let mut tasks = flags.into_iter().map(|flag| spawn(async move { flag }));
+        let (awaited, early, late) = (tasks.next(), tasks.next(), tasks.next());
+        drop(early);
+        yield_now().await;
+        assert_eq!([0, 1, 2].map(|task| dropped[task].get()), [false, true, false]);
+        drop(late);
+        assert!(dropped[2].get(), "with the handle");
+        let output = awaited.unwrap().await.unwrap();
+        assert!(!dropped[0].get(), "it is ours");
+        drop(output);
+        assert!(dropped[0].get());
+    });
+}
+
+fn yielding_tasks_take_turns_with_the_main_future(rt: Runtime) {
+    rt.block_on(async {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let turns = |who: usize| {
+            let log = log.clone();
+            async move {
+                for _ in 0..100 {
+                    log.borrow_mut().push(who);
+                    ringway::task::yield_now().await;
+                }
+            }
+        };
+        let tasks = [spawn(turns(1)), spawn(turns(2))];
+        turns(0).await;
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let log = log.borrow();
+        assert!(log.chunks(3).all(|round| round == [0, 1, 2]), "{log:?}");
+    });
+}
+
+fn wakers_go_from_thread_to_thread_and_end_there(rt: Runtime) {
+    let (flag, dropped) = DropFlag::new();
+    let thread = rt.block_on(async {
+        let (mut thread, woken) = (None, Arc::new(AtomicUsize::new(0)));
+        let (tell, told) = std::sync::mpsc::channel();
+        let task = spawn(poll_fn(move |cx| {
+            let _flag = &flag;
+            let waker = cx.waker().clone();
+            if thread.is_none() {
+                let woken = woken.clone();
+                thread = Some(std::thread::spawn(move || {
+                    for _ in 0..1000 {
+                        woken.fetch_add(1, Ordering::Relaxed);
+                        waker.clone().wake();
+                        waker.wake_by_ref();
+                    }
+                    waker
+                }));
+            }
+            if woken.load(Ordering::Relaxed) < 1000 {
+                return Poll::Pending;
+            }
+            tell.send(thread.take()).unwrap();
+            Poll::Ready(())
+        }));
+        timeout(Duration::from_secs(30), task).await.expect("a wake was lost").unwrap();
+        told.recv().unwrap().unwrap()
+    });
+    assert!(dropped.get());
+    drop(rt);
+    // The last reference to a task whose runtime is gone.
+    let waker = thread.join().unwrap();
+    std::thread::spawn(move || waker.wake()).join().unwrap();
+}
+
 fn an_aborted_task_is_dropped_and_says_so(rt: Runtime) {
     rt.block_on(async {
         let (flag, dropped) = DropFlag::new();
@@ -122,7 +225,11 @@ fn tasks_go_on_in_the_next_block_on(rt: Runtime) {
         }));
     });
     assert_eq!(*done.borrow(), None);
-    rt.block_on(sleep(Duration::from_millis(5)));
+    rt.block_on(async {
+        while done.borrow().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
     assert_eq!(*done.borrow(), Some(9));
 }
 
@@ -151,7 +258,8 @@ fn many_tasks_take_turns(rt: Runtime) {
 fn timers_fire_in_the_order_of_their_deadlines(rt: Runtime) {
     rt.block_on(async {
         let order = Rc::new(RefCell::new(Vec::new()));
-        let start = Instant::now() + Duration::from_millis(5);
+        // Late enough for all to be waiting when the first is due, on a slow machine too.
+        let start = Instant::now() + Duration::from_millis(200);
         let delays: [u64; 8] = [5, 3, 9, 1, 7, 3, 0, 8];
         let tasks = delays.map(|delay| {
             let order = order.clone();

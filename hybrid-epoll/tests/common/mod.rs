@@ -4,11 +4,11 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::ffi::CStr;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Credentials, Driver, Op, Path, Token};
+use ringway_driver::{Completion, Driver, Identity, Op, Path, Token};
 use ringway_epoll::{EpollDriver, Options};
 
 /// Longer than anything here takes on a loaded machine.
@@ -38,7 +38,7 @@ impl Bench {
         self.submit_as(op, None)
     }
 
-    pub(crate) fn submit_as(&mut self, op: Op, credentials: Option<Arc<Credentials>>) -> Token {
+    pub(crate) fn submit_as(&mut self, op: Op, credentials: Option<Identity>) -> Token {
         let token = self.token();
         // SAFETY: each test keeps what it submits alive until it has the completion or has dropped
         // the driver.
@@ -51,6 +51,18 @@ impl Bench {
         // SAFETY: as above.
         unsafe { self.driver.submit_blocking(token, op, None) };
         token
+    }
+
+    pub(crate) fn try_now(&mut self, op: Op) -> Option<i32> {
+        // SAFETY: the tests keep what they try alive.
+        unsafe { self.driver.try_now(&op, None) }
+    }
+
+    /// [`Driver::adopt`], where a test runs both ways.
+    pub(crate) fn adopt_if(&mut self, adopted: bool, fd: &impl AsRawFd) {
+        if adopted {
+            self.driver.adopt(fd.as_raw_fd());
+        }
     }
 
     /// One turn; what it brought.
@@ -88,6 +100,25 @@ impl Bench {
         let token = self.submit(op);
         self.result(token)
     }
+}
+
+pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (one, listener.accept().unwrap().0)
+}
+
+/// Closes with a reset in place of an end.
+pub(crate) fn reset(stream: TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_option(&stream, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
+pub(crate) fn set_option<T>(socket: &impl AsRawFd, level: i32, name: i32, value: &T) {
+    let (value, len) = (std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t);
+    // SAFETY: the length is the value's.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 pub(crate) fn recv(from: &impl AsRawFd, buf: &mut [u8], flags: i32) -> Op {

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Completion, Credentials, Op, Token};
+use crate::{Completion, Identity, Op, Token};
 
 /// Takes operations in and gives completions back. One driver belongs to one thread.
 ///
@@ -26,7 +26,7 @@ pub trait Driver {
     /// that carries `token` with `more == false` has been taken from [`Driver::turn`]; memory that the
     /// operation writes to is not touched by anyone else until then. `token` names no other
     /// operation meanwhile.
-    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Arc<Credentials>>);
+    unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>);
 
     /// Asks for `token` to end early. Best effort: its completion still comes, and may be a success.
     fn cancel(&mut self, token: Token);

@@ -6,11 +6,11 @@
 //! takes operations in and gives [`Completion`]s back.
 
 mod completion;
-mod credentials;
 mod driver;
+mod identity;
 mod op;
 
 pub use completion::{Completion, Token};
-pub use credentials::Credentials;
 pub use driver::{Driver, Wake, Waker};
+pub use identity::Identity;
 pub use op::{Op, OpKind, Path};

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags};
 
 use super::file::{self, File};
@@ -55,13 +55,13 @@ impl Dir {
     /// The same directory, seen with another identity: operations through the result, and on files
     /// opened through it, are checked for `identity`. `None` is the process's own.
     #[must_use]
-    pub fn with_identity(&self, identity: Option<Arc<Credentials>>) -> Self {
-        Self { file: File { fd: self.file.fd.clone(), identity } }
+    pub fn with_identity(&self, identity: Option<Identity>) -> Self {
+        Self { file: self.file.with_identity(identity) }
     }
 
     /// The identity that operations through it are checked for, if not the process's own.
     #[must_use]
-    pub fn identity(&self) -> Option<Arc<Credentials>> {
+    pub fn identity(&self) -> Option<Identity> {
         self.file.identity.clone()
     }
 
@@ -147,6 +147,42 @@ impl Dir {
             from: from.path(),
             to: to.path(),
             flags,
+        })
+        .await
+    }
+
+    /// Makes `to` below `to_dir` another name of `path`, on behalf of this directory's identity. A
+    /// symbolic link at `path` gets the name itself, unless `flags` say `SYMLINK_FOLLOW`.
+    ///
+    /// # Errors
+    /// Those of `linkat`: `EXDEV` between file systems, `EEXIST` if there is such a name.
+    pub async fn link_at(
+        &self,
+        path: impl AsRef<std::path::Path>,
+        to_dir: &Self,
+        to: impl AsRef<std::path::Path>,
+        flags: AtFlags,
+    ) -> io::Result<()> {
+        let both = (self.at(path)?, to_dir.at(to)?);
+        let flags = flags.bits().cast_signed();
+        self.simple(both, move |(from, to)| Op::LinkAt { from: from.path(), to: to.path(), flags })
+            .await
+    }
+
+    /// Makes a symbolic link `path` that points at `target`, whether or not there is such a thing.
+    ///
+    /// # Errors
+    /// Those of `symlinkat`.
+    pub async fn symlink_at(
+        &self,
+        target: impl AsRef<std::path::Path>,
+        path: impl AsRef<std::path::Path>,
+    ) -> io::Result<()> {
+        let target = CString::new(target.as_ref().as_os_str().as_bytes())?;
+        let both = (target, self.at(path)?);
+        self.simple(both, |(target, link)| Op::SymlinkAt {
+            target: target.as_ptr(),
+            link: link.path(),
         })
         .await
     }

@@ -2,16 +2,15 @@
 
 #![allow(unsafe_code, reason = "makes operations out of descriptors and buffers")]
 
-use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use ringway_driver::{Credentials, Op, Path};
+use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
-use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
+use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
 use crate::op;
 use crate::runtime;
 
@@ -19,7 +18,7 @@ use crate::runtime;
 #[derive(Clone, Debug)]
 pub struct File {
     pub(super) fd: Arc<OwnedFd>,
-    pub(super) identity: Option<Arc<Credentials>>,
+    pub(super) identity: Option<Identity>,
 }
 
 /// What to do with one of a file's times.
@@ -34,6 +33,22 @@ pub enum SetTime {
 }
 
 impl File {
+    /// The same open file, used with another identity; `None` is the process's own. What the file
+    /// was opened for stays.
+    #[must_use]
+    pub fn with_identity(&self, identity: Option<Identity>) -> Self {
+        Self { fd: self.fd.clone(), identity }
+    }
+
+    /// The identity that operations through it run as, if not the process's own: that of the [`Dir`]
+    /// that it was opened through.
+    ///
+    /// [`Dir`]: super::Dir
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
+    }
+
     /// Reads into the start of `buf` from byte `offset` of the file; 0 at its end.
     ///
     /// # Errors
@@ -57,7 +72,21 @@ impl File {
         read.await
     }
 
-    /// Writes some of `buf`'s initialised bytes at byte `offset` of the file.
+    /// Reads from byte `offset` of the file until `buf` is full (all its [`IoBufMut::bytes_total`]).
+    ///
+    /// # Errors
+    /// Those of `pread`; `UnexpectedEof` if the file ends before.
+    pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<(), B> {
+        fill_all(buf, async |part, done| match offset.checked_add(done as u64) {
+            Some(at) => self.read_at(part, at).await,
+            None => (Err(io::ErrorKind::UnexpectedEof.into()), part),
+        })
+        .await
+    }
+
+    /// Writes some of `buf`'s initialised bytes at byte `offset` of the file, as this handle's identity:
+    /// its quota and its right to the reserve of the file system count, and its own file loses
+    /// its setuid bit.
     ///
     /// # Errors
     /// Those of `pwrite`.
@@ -65,7 +94,7 @@ impl File {
         // SAFETY: file and buffer belong to the parts.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 move |(fd, buf)| Op::Write {
                     fd: fd.as_raw_fd(),
@@ -133,22 +162,12 @@ impl File {
     ///
     /// # Errors
     /// Those of `pwrite`. How much was written before an error is not told.
-    pub async fn write_all_at<B: IoBuf>(&self, mut buf: B, offset: u64) -> BufResult<(), B> {
-        let total = buf.bytes_init();
-        let mut done = 0;
-        while done < total {
-            let Some(at) = offset.checked_add(done as u64) else {
-                return (Err(io::ErrorKind::FileTooLarge.into()), buf);
-            };
-            let (result, part) = self.write_at(buf.slice(done..), at).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub async fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<(), B> {
+        empty_all(buf, async |part, done| match offset.checked_add(done as u64) {
+            Some(at) => self.write_at(part, at).await,
+            None => (Err(io::ErrorKind::FileTooLarge.into()), part),
+        })
+        .await
     }
 
     /// Writes some of `buf`'s initialised bytes at the end of the file, wherever that is by then.
@@ -163,7 +182,7 @@ impl File {
         // SAFETY: file and buffer belong to the parts.
         let append = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 |(fd, buf)| Op::Append {
                     fd: fd.as_raw_fd(),
@@ -261,60 +280,6 @@ impl File {
         self.simple(move |fd| Op::Chmod { fd, mode }).await
     }
 
-    /// Reads the extended attribute `name` into `buf`'s capacity. With no capacity, only tells how
-    /// long the value is.
-    ///
-    /// # Errors
-    /// Those of `fgetxattr`: `ENODATA` if there is none, `ERANGE` if it does not fit.
-    pub async fn get_xattr(&self, name: &CStr, mut buf: Vec<u8>) -> BufResult<usize, Vec<u8>> {
-        buf.clear();
-        // SAFETY: file, name and buffer belong to the parts; unless the value was only measured, the
-        // result is how many bytes were written from the buffer's start.
-        let get = unsafe {
-            op::submit(
-                self.identity.clone(),
-                (self.fd.clone(), name.to_owned(), buf),
-                |(fd, name, buf)| Op::GetXattr {
-                    fd: fd.as_raw_fd(),
-                    name: name.as_ptr(),
-                    buf: buf.as_mut_ptr(),
-                    len: op_len(buf.capacity()),
-                },
-                |(_, _, buf), result| {
-                    let measured = buf.capacity() == 0;
-                    match result {
-                        Ok(len) if measured => (Ok(len as usize), buf),
-                        result => filled(result, buf),
-                    }
-                },
-            )
-        };
-        get.await
-    }
-
-    /// Sets the extended attribute `name`, new or not.
-    ///
-    /// # Errors
-    /// Those of `fsetxattr`.
-    pub async fn set_xattr(&self, name: &CStr, value: Vec<u8>) -> io::Result<()> {
-        // SAFETY: file, name and value belong to the parts.
-        let set = unsafe {
-            op::submit(
-                self.identity.clone(),
-                (self.fd.clone(), name.to_owned(), value),
-                |(fd, name, value)| Op::SetXattr {
-                    fd: fd.as_raw_fd(),
-                    name: name.as_ptr(),
-                    buf: value.as_ptr(),
-                    len: op_len(value.len()),
-                    flags: 0,
-                },
-                |_, result| result.map(drop),
-            )
-        };
-        set.await
-    }
-
     /// What the file system that holds this file says about itself.
     ///
     /// # Errors
@@ -381,14 +346,17 @@ impl File {
         close.await
     }
 
-    /// Needs nobody's permission.
     async fn sync(&self, data_only: bool) -> io::Result<()> {
-        let nobodys = Self { fd: self.fd.clone(), identity: None };
-        nobodys.simple(move |fd| Op::Fsync { fd, data_only }).await
+        self.nobodys().simple(move |fd| Op::Fsync { fd, data_only }).await
+    }
+
+    /// For what needs nobody's permission.
+    pub(super) fn nobodys(&self) -> Self {
+        Self { fd: self.fd.clone(), identity: None }
     }
 
     /// An operation on the descriptor alone, on behalf of this handle's identity.
-    async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
+    pub(super) async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
         // SAFETY: the file belongs to the parts, and `op` names nothing else that could end.
         let simple = unsafe {
             op::submit(
@@ -444,7 +412,7 @@ impl SetTime {
 /// # Safety
 /// What `path` gives out belongs to `parts`, or to nobody.
 pub(super) unsafe fn statx<D: 'static>(
-    identity: Option<Arc<Credentials>>,
+    identity: Option<Identity>,
     parts: D,
     flags: i32,
     mask: StatxFlags,

@@ -1,9 +1,19 @@
 //! Sockets.
 
-mod socket;
+mod incoming;
+mod listen;
+mod recv_buf;
+mod recv_pool;
+mod recv_stream;
+pub(crate) mod socket;
 pub(crate) mod sockopt;
 mod tcp;
 pub(crate) mod zerocopy;
 
+pub use incoming::Incoming;
+pub use listen::ListenOptions;
+pub use recv_buf::RecvBuf;
+pub use recv_pool::RecvPool;
+pub use recv_stream::RecvStream;
 pub use tcp::{TcpListener, TcpStream};
 pub use zerocopy::{ZcDone, ZcNotify, ZcSent, ZcUsage};

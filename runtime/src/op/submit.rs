@@ -7,15 +7,15 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
 use super::{Begun, InFlight, concrete};
 use crate::cancel;
 use crate::runtime::{self, Core};
 use crate::table::Held;
+use crate::task::coop;
 
 /// Makes an operation of `parts`.
 ///
@@ -27,7 +27,7 @@ use crate::table::Held;
 /// Every descriptor and address in the described `Op` is owned by `parts` and stays valid and
 /// unaliased while they live and do not move.
 pub(crate) unsafe fn submit<D, P, F, T>(
-    credentials: Option<Arc<Credentials>>,
+    credentials: Option<Identity>,
     parts: D,
     describe: P,
     finish: F,
@@ -67,6 +67,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match mem::replace(&mut self.state, State::Done) {
+            State::Idle(parts) if coop::poll_proceed(cx).is_pending() => {
+                self.state = State::Idle(parts);
+                Poll::Pending
+            }
             State::Idle(parts) => match parts.start(runtime::current(), cx.waker()) {
                 Started::Done(output) => Poll::Ready(output),
                 Started::InFlight(flight) => {
@@ -94,7 +98,7 @@ struct Parts<D, P, F> {
     parts: D,
     describe: P,
     finish: F,
-    credentials: Option<Arc<Credentials>>,
+    credentials: Option<Identity>,
 }
 
 enum Started<T> {
@@ -115,7 +119,7 @@ where
         let op = (self.describe)(&mut self.parts);
         // SAFETY: `submit`'s caller promised that `op` names what `parts` owns; `parts` is not moved
         // before the next statement, when the call is over.
-        match unsafe { core.ops.begin(&op, self.credentials.as_deref()) } {
+        match unsafe { core.ops.begin(&op, self.credentials.as_ref()) } {
             Begun::Done(result) => Started::Done(self.finish(result)),
             Begun::GoTo(rung) => {
                 let credentials = self.credentials.clone();
@@ -140,7 +144,7 @@ where
         (self.describe)(&mut self.parts)
     }
 
-    fn credentials(&self) -> Option<Arc<Credentials>> {
+    fn credentials(&self) -> Option<Identity> {
         self.credentials.clone()
     }
 

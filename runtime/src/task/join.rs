@@ -1,34 +1,35 @@
 //! Waiting for a task.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
+
+use super::raw::Typed;
+
+/// What comes of a task.
+pub(super) type Output<T> = Result<T, JoinError>;
 
 /// A task's output, once it has one. Dropping the handle lets the task go on by itself.
 pub struct JoinHandle<T> {
-    join: Rc<Join<T>>,
-    task: Waker,
+    task: Typed<T>,
 }
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(join: Rc<Join<T>>, task: Waker) -> Self {
-        Self { join, task }
+    pub(super) fn new(task: Typed<T>) -> Self {
+        Self { task }
     }
 
     /// Ends the task at its next turn, dropping its future. No effect on one that is over.
     pub fn abort(&self) {
-        self.join.aborted.set(true);
-        self.task.wake_by_ref();
+        self.task.abort();
     }
 
     /// Whether the task is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join.over.get()
+        self.task.local().is_over()
     }
 }
 
@@ -36,12 +37,11 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(output) = self.join.output.take() {
+        if let Some(output) = self.task.take_output() {
             return Poll::Ready(output);
         }
-        assert!(!self.join.over.get(), "a join handle was polled after it had completed");
-        let old = self.join.waiter.replace(Some(cx.waker().clone()));
-        drop(old);
+        assert!(!self.is_finished(), "a join handle was polled after it had completed");
+        self.task.set_waiter(cx.waker());
         Poll::Pending
     }
 }
@@ -52,54 +52,25 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// What a task and its handle share.
-pub(super) struct Join<T> {
-    output: Cell<Option<Result<T, JoinError>>>,
-    waiter: RefCell<Option<Waker>>,
-    aborted: Cell<bool>,
-    over: Cell<bool>,
-}
-
-impl<T> Default for Join<T> {
-    fn default() -> Self {
-        let (aborted, over) = (Cell::new(false), Cell::new(false));
-        Self { output: Cell::new(None), waiter: RefCell::new(None), aborted, over }
-    }
-}
-
-impl<T> Join<T> {
-    pub(super) fn is_aborted(&self) -> bool {
-        self.aborted.get()
-    }
-
-    pub(super) fn finish(self: &Rc<Self>, output: Result<T, JoinError>) {
-        self.over.set(true);
-        let nobody_waits = Rc::strong_count(self) == 1;
-        if let Err(JoinError { panic: Some(payload) }) = &output
-            && nobody_waits
-        {
-            eprintln!("ringway: a task that nobody waits for panicked: {}", text_of(&**payload));
-        }
-        self.output.set(Some(output));
-        let waiter = self.waiter.borrow_mut().take();
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    }
-}
-
 /// Why a task has no output.
 pub struct JoinError {
     panic: Option<Box<dyn Any + Send>>,
 }
 
 impl JoinError {
-    pub(super) fn aborted() -> Self {
+    pub(crate) fn aborted() -> Self {
         Self { panic: None }
     }
 
-    pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
         Self { panic: Some(payload) }
+    }
+
+    /// For a task that nobody waits for: says that it panicked, if it did.
+    pub(crate) fn report(&self) {
+        if let Some(payload) = &self.panic {
+            eprintln!("ringway: a task that nobody waits for panicked: {}", text_of(&**payload));
+        }
     }
 
     /// Whether the task panicked. If not, it was aborted or its runtime has ended.

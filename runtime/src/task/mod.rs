@@ -1,31 +1,29 @@
-//! Tasks of one thread: spawning, the run queue, and wake-ups from other threads.
+//! Tasks: what runs beside each other on one thread.
 //!
-//! It knows nothing of I/O. A task's memory is `async-task`'s; here is the queue that it is scheduled
-//! to, and the register of tasks that lets a runtime drop them all.
+//! [`spawn`] starts one and gives a [`JoinHandle`]. A task runs until it waits for something or calls
+//! [`yield_now`]; tasks take turns in the order in which they were woken. Wakers may go to any thread.
 
+// `raw` has a task's memory, `remote` what other threads may touch; here are the run queue and the
+// register of tasks that lets a runtime drop them all. None of it knows of I/O.
+
+pub(crate) mod coop;
+mod current;
 mod join;
+mod raw;
 mod remote;
-mod spawned;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::rc::Rc;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
-use async_task::Runnable;
 use slab::Slab;
-
-use crate::runtime::{self, Core};
 
 pub(crate) use join::text_of;
 pub use join::{JoinError, JoinHandle};
+use raw::{Local, Typed, Woken};
 pub(crate) use remote::Remote;
-
-/// How many tasks run between two looks at timers and drivers: enough to make a batch of their
-/// operations, few enough that a completion does not wait long.
-const BATCH: usize = 64;
 
 /// Runs `future` on this thread's runtime, beside the others.
 ///
@@ -33,97 +31,174 @@ const BATCH: usize = 64;
 ///
 /// # Panics
 /// Outside [`Runtime::block_on`](crate::Runtime::block_on) and of what runs in it.
+#[inline]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    Tasks::spawn(&runtime::current(), future)
+    current::with(|tasks| match tasks {
+        Some(tasks) => tasks.spawn(future),
+        None => {
+            panic!("there is no ringway runtime on this thread: spawn inside of Runtime::block_on")
+        }
+    })
 }
 
+/// Runs `future` as a task if there is a runtime; for what is to be done when something is dropped.
+pub(crate) fn spawn_if_possible<F: Future + 'static>(future: F) {
+    current::with(|tasks| {
+        if let Some(tasks) = tasks {
+            drop(tasks.spawn(future));
+        }
+    });
+}
+
+/// Lets the other tasks that are ready have their turns first.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Who is to be polled.
+pub(crate) enum Turn {
+    /// The future of `block_on`.
+    Main,
+    Task(Ready),
+}
+
+/// A task that has left the run queue.
+pub(crate) struct Ready(Local);
+
 pub(crate) struct Tasks {
-    queue: RefCell<VecDeque<Runnable>>,
-    /// A waker of each task that is not over.
-    alive: RefCell<Slab<Waker>>,
-    pub(crate) remote: Arc<Remote>,
+    /// Who is ready, in turn.
+    queue: RefCell<VecDeque<Turn>>,
+    /// Each task that is not over.
+    alive: RefCell<Slab<Local>>,
+    /// [`Turn::Main`] is in the queue.
+    main: Cell<bool>,
+    remote: Arc<Remote>,
+    /// Empty; kept for its memory.
+    arriving: Cell<Vec<Woken>>,
 }
 
 impl Tasks {
     pub(crate) fn new(remote: Arc<Remote>) -> Self {
-        Self { queue: RefCell::default(), alive: RefCell::default(), remote }
-    }
-
-    fn spawn<F: Future + 'static>(core: &Rc<Core>, future: F) -> JoinHandle<F::Output> {
-        let tasks = &core.tasks;
-        let key = tasks.alive.borrow_mut().insert(Waker::noop().clone());
-        let (spawned, join) = spawned::new(future, Alive { core: Rc::downgrade(core), key });
-        let remote = tasks.remote.clone();
-        let schedule = move |runnable| schedule(&remote, runnable);
-        let (runnable, task) = async_task::spawn_local(spawned, schedule);
-        let waker = runnable.waker();
-        tasks.alive.borrow_mut()[key] = waker.clone();
-        task.detach();
-        runnable.schedule();
-        JoinHandle::new(join, waker)
-    }
-
-    /// Runs a batch of tasks. They catch their own panics.
-    pub(crate) fn run(&self) {
-        self.remote.drain_to(&mut self.queue.borrow_mut());
-        for _ in 0..BATCH {
-            let next = self.queue.borrow_mut().pop_front();
-            let Some(runnable) = next else { return };
-            runnable.run();
+        Self {
+            queue: RefCell::default(),
+            alive: RefCell::default(),
+            main: Cell::new(false),
+            remote,
+            arriving: Cell::default(),
         }
     }
 
-    /// Whether there is something for [`Tasks::run`] to do.
+    /// Calls `f`, during which these are the thread's tasks.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        current::within(self, f)
+    }
+
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    #[inline]
+    fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        let task = Typed::new(future, &self.remote);
+        let key = self.alive.borrow_mut().insert(task.local().clone());
+        task.local().set_key(key);
+        task.local().schedule(self);
+        JoinHandle::new(task)
+    }
+
+    /// To the end of the run queue.
+    #[inline]
+    fn push(&self, task: Local) {
+        self.queue.borrow_mut().push_back(Turn::Task(Ready(task)));
+    }
+
+    /// A waker for the future of `block_on`.
+    pub(crate) fn main_waker(&self) -> Waker {
+        Waker::from(self.remote.clone())
+    }
+
+    pub(crate) fn wake_main(&self) {
+        if !self.main.replace(true) {
+            self.queue.borrow_mut().push_back(Turn::Main);
+        }
+    }
+
+    /// Takes in what was woken on other threads.
+    pub(crate) fn collect(&self) {
+        let news = self.remote.take_news();
+        if news.main {
+            self.wake_main();
+        }
+        if news.tasks {
+            let mut woken = self.arriving.take();
+            self.remote.take_woken(&mut woken);
+            woken.drain(..).for_each(|woken| woken.arrive(self));
+            self.arriving.set(woken);
+        }
+    }
+
+    /// Whose turn it is.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<Turn> {
+        let next = self.queue.borrow_mut().pop_front();
+        if let Some(Turn::Main) = next {
+            self.main.set(false);
+        }
+        next
+    }
+
+    /// Polls a task. It keeps its panics to itself.
+    #[inline]
+    pub(crate) fn run(&self, Ready(task): Ready) {
+        if task.run() {
+            self.forget(&task);
+        }
+    }
+
+    #[inline]
+    fn forget(&self, task: &Local) {
+        let task = self.alive.borrow_mut().try_remove(task.key());
+        drop(task);
+    }
+
+    /// Whether anything on this thread is ready.
     pub(crate) fn has_work(&self) -> bool {
         !self.queue.borrow().is_empty()
     }
 
-    /// Drops every task, and tells how many there were. Only from outside of tasks.
+    /// Drops every task, and tells how many there were. Only from outside of tasks, at the end.
     pub(crate) fn drop_all(&self) -> usize {
         let mut dropped = 0;
         loop {
-            let wakers: Vec<_> = self.alive.borrow().iter().map(|(_, w)| w.clone()).collect();
-            if wakers.is_empty() {
-                return dropped;
+            // A destructor may start further tasks.
+            let alive: Vec<_> = self.alive.borrow().iter().map(|(_, task)| task.clone()).collect();
+            if alive.is_empty() {
+                break;
             }
-            // Each task comes to the queue, by this wake or by an earlier one from another thread that
-            // may be about to put it there; hence the loop.
-            wakers.into_iter().for_each(Waker::wake);
-            self.remote.drain_to(&mut self.queue.borrow_mut());
-            let runnables = std::mem::take(&mut *self.queue.borrow_mut());
-            if runnables.is_empty() {
-                std::thread::yield_now();
+            for task in alive {
+                dropped += usize::from(task.end());
+                self.forget(&task);
             }
-            dropped += runnables.len();
-            drop(runnables);
         }
+        let queue = self.queue.take();
+        self.main.set(false);
+        drop(queue);
+        self.remote.close();
+        dropped
     }
 }
 
-/// An entry of the register; its drop takes the task off.
-pub(crate) struct Alive {
-    core: std::rc::Weak<Core>,
-    key: usize,
-}
-
-impl Drop for Alive {
+impl Drop for Tasks {
+    /// A future must not outlive its runtime in a waker's hands, on whatever thread.
     fn drop(&mut self) {
-        if let Some(core) = self.core.upgrade() {
-            let waker = core.tasks.alive.borrow_mut().try_remove(self.key);
-            drop(waker);
-        }
-    }
-}
-
-/// To the thread's own queue without a lock, from elsewhere with one.
-fn schedule(remote: &Arc<Remote>, runnable: Runnable) {
-    let mut runnable = Some(runnable);
-    runtime::with_current(|core| {
-        if Arc::ptr_eq(&core.tasks.remote, remote) {
-            core.tasks.queue.borrow_mut().extend(runnable.take());
-        }
-    });
-    if let Some(runnable) = runnable {
-        remote.push(runnable);
+        self.drop_all();
     }
 }

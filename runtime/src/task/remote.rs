@@ -1,65 +1,101 @@
 //! The side of a runtime that other threads may touch.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
-use async_task::Runnable;
+use super::current;
+use super::raw::Woken;
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
-/// Takes woken tasks in from other threads, and ends the runtime's sleep if it sleeps.
+/// The future of `block_on` was woken.
+const MAIN: u8 = 1;
+/// Tasks were woken.
+const TASKS: u8 = 2;
+/// The runtime sleeps, or is about to. While it is awake a wake-up costs no system call.
+const ASLEEP: u8 = 4;
+
+/// Takes wake-ups in from other threads, and ends the runtime's sleep if it sleeps.
+///
+/// Nothing is lost between sleep and wake-up because both are in one word: falling asleep is an
+/// exchange that fails if anything is in it, and whoever is first to put something into it while the
+/// runtime sleeps wakes the driver. How, is the driver's: by an event descriptor, or by a message on
+/// the waking thread's own ring where that has one.
 pub(crate) struct Remote {
-    /// At most one entry for each task of the runtime.
-    queue: Mutex<VecDeque<Runnable>>,
-    /// The future of `block_on` was woken.
-    main: AtomicBool,
-    /// The runtime sleeps, or is about to and will look at the above once more. While it is awake a
-    /// wake-up costs no system call.
-    asleep: AtomicBool,
+    state: AtomicU8,
+    inbox: Mutex<Inbox>,
     driver: ringway_driver::Waker,
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// At most one entry for each task of the runtime.
+    woken: Vec<Woken>,
+    closed: bool,
+}
+
+/// What has come since it was looked for last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct News {
+    pub(super) main: bool,
+    pub(super) tasks: bool,
 }
 
 impl Remote {
     pub(crate) fn new(driver: ringway_driver::Waker) -> Arc<Self> {
-        let (main, asleep) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { queue: Mutex::default(), main, asleep, driver })
+        Arc::new(Self { state: AtomicU8::new(0), inbox: Mutex::default(), driver })
     }
 
-    pub(super) fn push(&self, runnable: Runnable) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(runnable);
-        self.rouse();
+    /// Takes a woken task in, or drops it if the runtime has ended.
+    pub(super) fn push(&self, woken: Woken) {
+        let mut inbox = self.inbox();
+        if inbox.closed {
+            drop(inbox);
+            return drop(woken);
+        }
+        inbox.woken.push(woken);
+        drop(inbox);
+        self.rouse(TASKS);
     }
 
-    pub(super) fn drain_to(&self, local: &mut VecDeque<Runnable>) {
-        local.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn take_news(&self) -> News {
+        // Mostly there is none, and looking costs less than taking.
+        let idle = self.state.load(Ordering::Relaxed) == 0;
+        let news = if idle { 0 } else { self.state.swap(0, Ordering::AcqRel) };
+        News { main: news & MAIN != 0, tasks: news & TASKS != 0 }
     }
 
-    /// Whether the future of `block_on` was woken since this was asked last.
-    pub(crate) fn take_main(&self) -> bool {
-        self.main.swap(false, Ordering::AcqRel)
+    /// Exchanges the woken tasks for `empty`.
+    pub(super) fn take_woken(&self, empty: &mut Vec<Woken>) {
+        std::mem::swap(&mut self.inbox().woken, empty);
+    }
+
+    /// The runtime has ended: drops what has come, and what is to come.
+    pub(super) fn close(&self) {
+        let mut inbox = self.inbox();
+        inbox.closed = true;
+        let woken = std::mem::take(&mut inbox.woken);
+        drop(inbox);
+        drop(woken);
     }
 
     /// Announces sleep. False if there is something to do instead.
     pub(crate) fn fall_asleep(&self) -> bool {
-        // Sequentially consistent, like `rouse`: of an announcement here and a push there, at least
-        // one side sees the other's.
-        self.asleep.store(true, Ordering::SeqCst);
-        let idle = !self.main.load(Ordering::SeqCst)
-            && self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if !idle {
-            self.wake_up();
-        }
-        idle
+        self.state.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.state.fetch_and(!ASLEEP, Ordering::AcqRel);
     }
 
-    fn rouse(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
+    fn rouse(&self, news: u8) {
+        if self.state.fetch_or(news, Ordering::AcqRel) == ASLEEP {
             self.driver.wake();
         }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,8 +106,15 @@ impl Wake for Remote {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.main.swap(true, Ordering::SeqCst) {
-            self.rouse();
+        let is_home = current::with(|tasks| match tasks {
+            Some(tasks) if Arc::ptr_eq(tasks.remote(), self) => {
+                tasks.wake_main();
+                true
+            }
+            _ => false,
+        });
+        if !is_home {
+            self.rouse(MAIN);
         }
     }
 }

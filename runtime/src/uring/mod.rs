@@ -17,16 +17,16 @@ mod sqe;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use ringway_driver::{Completion, Credentials, Op, Token};
+use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
 use fixed::Places;
 use personalities::Personalities;
+use provided::{Group, Groups, Registration};
 use registered::RegisteredRing;
 
 pub(crate) use setup::{SetupError, Sleep};
@@ -59,6 +59,8 @@ pub(crate) struct UringDriver {
     personalities: Personalities,
     /// `None` without a table of registered buffers.
     fixed: Option<Places>,
+    /// `None` where the kernel has no such groups.
+    groups: Option<Groups>,
     backlog: VecDeque<squeue::Entry>,
     /// Operations that the ring cannot take, to be answered in the next turn.
     refused: Vec<Completion>,
@@ -89,13 +91,16 @@ impl UringDriver {
         let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
         features.found.push(mask.probe(Feature::RegisteredRing, register));
         let has = |feature| features.found.contains(&(feature, Support::Found));
+        let groups = has(Feature::ProvidedBuffers)
+            .then(|| Groups::new(has(Feature::IncrementalBuffers), has(Feature::RecvBundle)));
         let driver = Self {
             ring,
             registered,
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
-            personalities: Personalities::default(),
             fixed: has(Feature::FixedBuffers).then(Places::default),
+            personalities: Personalities::new(has(Feature::DeferTaskrun)),
+            groups,
             backlog: VecDeque::new(),
             refused: Vec::new(),
             cancels_owed: false,
@@ -222,12 +227,7 @@ impl UringDriver {
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn submit(
-        &mut self,
-        token: Token,
-        op: Op,
-        credentials: Option<Arc<Credentials>>,
-    ) {
+    pub(crate) unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
         if matches!(op, Op::Accept { .. } | Op::AcceptMulti { .. }) {
             self.settle_cancels();
         }
@@ -259,8 +259,8 @@ impl UringDriver {
     }
 
     /// The number under which the ring knows `credentials`, or a negated errno.
-    fn personality(&mut self, credentials: Arc<Credentials>) -> Result<u16, i32> {
-        if let Some(known) = self.personalities.get(&credentials) {
+    fn personality(&mut self, credentials: Identity) -> Result<u16, i32> {
+        if let Some(known) = self.personalities.get(&self.ring, &credentials)? {
             return Ok(known);
         }
         if self.personalities.is_full() {
@@ -274,6 +274,26 @@ impl UringDriver {
             self.personalities.forget_oldest(&self.ring);
         }
         self.personalities.register(&self.ring, credentials)
+    }
+
+    /// Lets receives pick buffers from `group`.
+    ///
+    /// # Errors
+    /// `Unsupported` where there are no such groups; the kernel's, `ENOMEM` among them.
+    ///
+    /// # Safety
+    /// `group`, and every buffer that is given to it, live until [`Self::unregister_group`] has
+    /// succeeded, or the ring is closed and idle.
+    pub(crate) unsafe fn register_group(&mut self, group: &Group) -> io::Result<Registration> {
+        let groups = self.groups.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        // SAFETY: the caller's promise.
+        unsafe { groups.register(&self.ring, group) }
+    }
+
+    /// Ends what [`Self::register_group`] began. No receive from the group may be in flight.
+    pub(crate) fn unregister_group(&mut self, registration: Registration) -> io::Result<()> {
+        let groups = self.groups.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        groups.unregister(&self.ring, registration)
     }
 
     pub(crate) fn cancel(&mut self, token: Token) {
@@ -341,6 +361,7 @@ fn decode(token: Token, entry: &cqueue::Entry) -> Completion {
         notification,
         copied: notification && entry.result() == NOTIF_COPIED,
         buffer_id: cqueue::buffer_select(entry.flags()),
+        buffer_more: cqueue::buffer_more(entry.flags()),
     }
 }
 

@@ -93,8 +93,14 @@ pub(super) fn features(
         ring.submitter().register_buffers_sparse(super::FIXED_MAX.into())
     }));
     found.push(mask.probe(Feature::Personality, || {
-        let personality = ring.submitter().register_personality()?;
-        ring.submitter().unregister_personality(personality)
+        let number = ring.submitter().register_personality()?;
+        // A security module may allow the one and not the other.
+        let result = run(ring, &opcode::Nop::new().build().personality(number));
+        ring.submitter().unregister_personality(number)?;
+        match result? {
+            0 => Ok(()),
+            result => Err(io::Error::from_raw_os_error(-result)),
+        }
     }));
     found.push(mask.probe(Feature::MsgRing, || msg_ring(ring)));
 }

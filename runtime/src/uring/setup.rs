@@ -6,6 +6,7 @@ use std::io;
 use std::thread;
 
 use io_uring::{Builder, IoUring};
+use ringway_driver::OpKind;
 
 use super::probe;
 use crate::features::{Feature, Mask, RingFeatures, Support};
@@ -28,8 +29,9 @@ const ATTEMPTS: [&[SetupFlag]; 6] = {
         // Completions are gathered until this thread asks for them, instead of interrupting it.
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[SingleIssuer, DeferTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
-        // Or they at least wait for this thread's next system call.
-        &[SingleIssuer, CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
+        // Or they at least wait for this thread's next system call. Without the one issuer, from which
+        // nothing is gained here: another thread tells such a ring of identities (`personalities`).
+        &[CoopTaskrun, TaskrunFlag, SubmitAll, NoSqarray, CqSize, Clamp],
         &[CoopTaskrun, TaskrunFlag, SubmitAll, CqSize, Clamp],
         &[SubmitAll, CqSize, Clamp],
         &[CqSize, Clamp],
@@ -80,7 +82,19 @@ pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), 
     let mut found = flags_found(flags, sleep, mask);
     probe::features(&mut ring, ops, mask, &mut found);
     let entries = ring.params().sq_entries();
-    Ok((ring, RingFeatures { entries, ops: mask.of_ops(ops), found }))
+    let ops = mask.of_ops(ops).retain(|kind| is_whole(kind, &found));
+    Ok((ring, RingFeatures { entries, ops, found }))
+}
+
+/// Whether the kernel has the flags too that make an opcode this operation.
+fn is_whole(kind: OpKind, found: &[(Feature, Support)]) -> bool {
+    let has = |feature| found.contains(&(feature, Support::Found));
+    match kind {
+        OpKind::AcceptMulti => has(Feature::MultishotAccept),
+        OpKind::RecvMulti => has(Feature::MultishotRecv),
+        OpKind::ReadFixed | OpKind::WriteFixed => has(Feature::FixedBuffers),
+        _ => true,
+    }
 }
 
 /// What became of the flags that are features.
@@ -93,6 +107,11 @@ fn flags_found(taken: &[SetupFlag], sleep: Sleep, mask: Mask) -> Vec<(Feature, S
             _ if mask.hides(feature) => Support::Masked,
             SetupFlag::DeferTaskrun if sleep == Sleep::InEpoll => {
                 Support::Missing("it does not go with sleeping in epoll".into())
+            }
+            SetupFlag::SingleIssuer
+                if sleep == Sleep::InEpoll || mask.hides(Feature::DeferTaskrun) =>
+            {
+                Support::Missing("of no use without DeferTaskrun".into())
             }
             SetupFlag::CoopTaskrun if taken.contains(&SetupFlag::DeferTaskrun) => {
                 Support::Missing("DeferTaskrun is better".into())

@@ -208,7 +208,7 @@ async fn create_file(
     context: &Context,
     tree_id: u32,
     share: &Arc<Share>,
-    identity: Option<&Arc<Identity>>,
+    identity: Option<&Identity>,
     wanted: Wanted,
 ) -> Result<Answer, NtStatus> {
     let sharing = &context.server.sharing;
@@ -275,7 +275,7 @@ async fn admit(
 /// as the file system gives.
 async fn open(
     share: &Share,
-    identity: Option<&Arc<Identity>>,
+    identity: Option<&Identity>,
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), NtStatus> {
     let access = granted(wanted.desired, wanted.maximal);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::sync::Arc;
+use std::io;
 
 use nix::unistd::{Uid, User, geteuid, getgrouplist};
 use ringway::Identity;
@@ -14,7 +14,7 @@ pub struct Account {
     pub name: String,
     /// Its user id.
     pub uid: u32,
-    identity: Arc<Identity>,
+    identity: Identity,
 }
 
 /// The accounts of the server's users, looked up once at start.
@@ -64,16 +64,19 @@ impl Accounts {
 
     /// As whom `user` works in a folder that belongs to `owner`: with an account, as that; without,
     /// as the owner of the folder. `None`: as the process itself.
+    ///
+    /// # Errors
+    /// When the kernel could not know that owner.
     #[must_use]
-    pub fn identity(&self, user: &str, owner: (u32, u32)) -> Option<Arc<Identity>> {
+    pub fn identity(&self, user: &str, owner: (u32, u32)) -> io::Result<Option<Identity>> {
         if !self.privileged {
-            return None;
+            return Ok(None);
         }
         let identity = match self.get(user) {
-            Some(account) => Arc::clone(&account.identity),
-            None => Arc::new(Identity { uid: owner.0, gid: owner.1, groups: Box::new([owner.1]) }),
+            Some(account) => account.identity.clone(),
+            None => Identity::new(owner.0, owner.1, &[owner.1])?,
         };
-        (identity.uid != geteuid().as_raw()).then_some(identity)
+        Ok((identity.uid() != geteuid().as_raw()).then_some(identity))
     }
 }
 
@@ -87,7 +90,7 @@ fn account(user: &str) -> Option<Account> {
     let found = User::from_name(user).ok().flatten()?;
     let name = CString::new(found.name.as_str()).ok()?;
     let groups = getgrouplist(&name, found.gid).unwrap_or_else(|_| vec![found.gid]);
-    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
-    let identity = Identity { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups };
-    Some(Account { name: found.name, uid: found.uid.as_raw(), identity: Arc::new(identity) })
+    let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let identity = Identity::new(found.uid.as_raw(), found.gid.as_raw(), &groups).ok()?;
+    Some(Account { name: found.name, uid: found.uid.as_raw(), identity })
 }

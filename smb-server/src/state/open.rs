@@ -48,7 +48,7 @@ pub struct FileOpen {
     /// Where it lies.
     pub share: Arc<Share>,
     /// As whom it was opened.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Identity>,
     /// Its place among the file's openers, until it is closed.
     pub ticket: Mutex<Option<Ticket>>,
     /// Something was written that may not have reached the disk.

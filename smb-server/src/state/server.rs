@@ -60,7 +60,7 @@ impl Server {
         }
         let name = name.to_lowercase();
         let share = self.shares.iter().find(|share| share.name.to_lowercase() == name)?;
-        let identity = self.accounts.identity(user, share.owner);
+        let identity = self.accounts.identity(user, share.owner).ok()?;
         Some(Target::Disk { share: Arc::clone(share), identity })
     }
 

@@ -67,7 +67,7 @@ pub enum Target {
         /// The share.
         share: Arc<Share>,
         /// As whom the user works in it; `None`: as the process itself.
-        identity: Option<Arc<Identity>>,
+        identity: Option<Identity>,
     },
     /// The named pipes.
     Ipc,

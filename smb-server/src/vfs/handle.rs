@@ -218,7 +218,7 @@ impl Handle {
             return Ok(true);
         }
         let user = match self.tree.root.identity() {
-            Some(identity) => identity.uid,
+            Some(identity) => identity.uid(),
             None => rustix::process::geteuid().as_raw(),
         };
         let owner = self.file.statx(MASK).await?.stx_uid;

@@ -566,7 +566,7 @@ async fn an_identity_is_held_to_its_permissions(bench: Bench) {
     if !is_root() {
         return;
     }
-    let nobody = Arc::new(Identity { uid: 65534, gid: 65534, groups: Box::new([]) });
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
     let open =
         async |name: &str, how: Open| bench.volume.open(Some(&nobody), &path(name), &how).await;
     bench.write("private", "root's");
@@ -610,7 +610,7 @@ async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: 
     fs::create_dir(bench.on_disk("dir")).unwrap();
     bench.write("dir/File", "");
     fs::set_permissions(bench.on_disk("dir"), fs::Permissions::from_mode(0o711)).unwrap();
-    let nobody = Arc::new(Identity { uid: 65534, gid: 65534, groups: Box::new([]) });
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
     let open = async |who, name: &str| bench.volume.open(who, &path(name), &ATTRIBUTES).await;
     open(Some(&nobody), "dir\\File").await.unwrap();
     assert_error!(open(Some(&nobody), "dir\\FILE").await, Error::NotFound);

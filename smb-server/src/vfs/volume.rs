@@ -134,7 +134,7 @@ impl Volume {
     }
 
     /// The tree as `who` sees it.
-    fn tree_for(&self, who: Option<&Arc<Identity>>) -> Tree {
+    fn tree_for(&self, who: Option<&Identity>) -> Tree {
         Tree {
             root: self.tree.root.with_identity(who.cloned()),
             index: Arc::clone(&self.tree.index),
@@ -147,7 +147,7 @@ impl Volume {
     /// [`Error::PathNotFound`] if the folder it would be in does not exist.
     pub async fn look_up(
         &self,
-        who: Option<&Arc<Identity>>,
+        who: Option<&Identity>,
         path: &SharePath,
     ) -> Result<Option<FileKey>, Error> {
         let tree = self.tree_for(who);
@@ -169,7 +169,7 @@ impl Volume {
     /// the file as fast as we look, or if it is a link to nothing that was to be created.
     pub async fn open(
         &self,
-        who: Option<&Arc<Identity>>,
+        who: Option<&Identity>,
         path: &SharePath,
         how: &Open,
     ) -> Result<Opened, Error> {

@@ -11,6 +11,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::rc::Rc;
+use std::task::Waker;
 
 use libc::{c_int, iovec, msghdr};
 use ringway_driver::{Completion, Op, OpKind};
@@ -21,6 +22,7 @@ use crate::buf::{IoBuf, IoBufs, Registered, op_len};
 use crate::net::socket::Socket;
 use crate::op::{self, Multi};
 use crate::runtime::Core;
+use crate::table::Arrival;
 
 /// The most parts that one message may have (the kernel's `UIO_MAXIOV`). What is beyond makes the send a
 /// short one.
@@ -166,7 +168,7 @@ impl Outgoing {
     ) -> Multi<Self> {
         (self.fixed, self.flags, self.charge) = (fixed, flags, Some(charge));
         // SAFETY: as for `send`. The kernel only reads, and writes to nothing of it.
-        unsafe { op::submit_multi_seen(self, Self::zero_copy, Self::see) }
+        unsafe { op::submit_multi_into(self, Self::zero_copy, Self::see) }
     }
 
     /// A `MSG_ZEROCOPY` send, now or not at all.
@@ -208,8 +210,8 @@ impl Outgoing {
     }
 
     /// Keeps the account while the operation lasts, whoever waits for it or does not.
-    fn see(&mut self, completion: &Completion) {
-        let Some(charge) = &mut self.charge else { return };
+    fn see(&mut self, completion: Completion, _: &mut Vec<Waker>) -> Arrival {
+        let Some(charge) = &mut self.charge else { return Arrival::Kept };
         if !completion.notification {
             let sent = usize::try_from(completion.result).unwrap_or(0);
             charge.set(if completion.more { sent } else { 0 });
@@ -221,5 +223,6 @@ impl Outgoing {
             charge.settle(usage);
             self.usage = Some(usage);
         }
+        Arrival::Kept
     }
 }

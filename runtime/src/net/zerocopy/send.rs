@@ -133,7 +133,7 @@ impl<'a> Sending<'a> {
     fn ways(&self, part: &Part, zero_copy: bool) -> impl Iterator<Item = Way> + use<> {
         let side = self.socket.zero_copy();
         let ring =
-            zero_copy && !side.account.off_ring.get() && self.core.ops.has_on_ring(part.kind());
+            zero_copy && !side.account.off_ring.get() && self.core.ops.has_multi(part.kind());
         let fixed = part.registered_with(&self.core).filter(|_| ring);
         let error_queue = zero_copy && self.core.zero_copy.error_queue;
         let refused = (ring || error_queue) && self.core.ops.refuses();

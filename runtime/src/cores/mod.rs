@@ -3,6 +3,9 @@
 //! Tasks stay on the core that they were started on. [`Cores::spawn_on`] sends work there; what a
 //! closure carries along must be `Send`, the task it makes need not be.
 
+mod handle;
+
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -18,10 +21,33 @@ use crate::runtime::{Builder, Runtime, ShutdownReport};
 use crate::task;
 
 pub use crate::mailbox::Closed;
+pub use handle::RemoteHandle;
 
 /// How much longer than its grace a core may take before it is given up: a task that never yields
 /// cannot be dropped.
 const MARGIN: Duration = Duration::from_secs(1);
+
+std::thread_local! {
+    static CURRENT: Cell<Option<CoreId>> = const { Cell::new(None) };
+}
+
+/// One of the threads of a [`Cores`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CoreId(usize);
+
+impl CoreId {
+    /// Its number, from 0 to below [`Cores::len`]: what [`Cores::spawn_on`] takes.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// The core that the calling code runs on; `None` on a thread that no [`Cores`] has started.
+#[must_use]
+pub fn current() -> Option<CoreId> {
+    CURRENT.get()
+}
 
 /// Threads with a runtime each. Cheap to share in an [`Arc`].
 ///
@@ -70,18 +96,22 @@ impl Cores {
     }
 
     /// Calls `f` on core `core` modulo [`Cores::len`] and runs the future that it returns as a task
-    /// there. Returns at once.
+    /// there. Returns at once. The handle gives the task's output on any thread; dropping it lets the
+    /// task go on by itself.
     ///
     /// # Errors
     /// When that core is shutting down, or stuck with 65,536 calls waiting.
-    pub fn spawn_on<F, Fut>(&self, core: usize, f: F) -> Result<(), Closed>
+    pub fn spawn_on<F, Fut>(&self, core: usize, f: F) -> Result<RemoteHandle<Fut::Output>, Closed>
     where
         F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send,
     {
         let core = self.cores.get(core % self.cores.len()).ok_or(Closed)?;
+        let (handle, outcome) = handle::channel();
         // `f` itself runs in the task too, so that its panic is the task's.
-        core.mailbox.send(Box::new(move || drop(task::spawn(async move { f().await }))))
+        let start = move || drop(task::spawn(outcome.of(async move { f().await })));
+        core.mailbox.send(Box::new(start)).map(|()| handle)
     }
 
     /// How the cores run; the same for each.
@@ -127,6 +157,7 @@ impl Core {
         let jobs = mailbox.clone();
         let body = move || {
             bind(cpu);
+            CURRENT.set(Some(CoreId(index)));
             let runtime = match builder.build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started_to.send(Err(error))),

@@ -1,18 +1,29 @@
-//! Time: sleeping and giving up. Kept in user space; the earliest deadline bounds the drivers' sleep.
+//! Time: sleeping, ticking and giving up.
+//!
+//! Timers have a resolution of one millisecond and are rounded up: what waits for a deadline goes on at
+//! the first whole millisecond of the runtime's life that is not before it, never early, and later by
+//! how long other tasks keep the thread. A deadline that has passed when it is first waited for is not
+//! waited for. They cost no system call: the earliest of them bounds the sleep of the loop.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod interval;
+mod timers;
+mod wheel;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pin_project::pin_project;
 
-use crate::runtime::{self, Core};
+use crate::runtime;
+use crate::task::coop;
+
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+use timers::Timer;
+pub(crate) use timers::Timers;
 
 /// A sleep that would not end in this time never does: the clock cannot count so far.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -35,6 +46,11 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future, sleep: sleep(duration) }
 }
 
+/// Runs `future`, but not beyond `deadline`; see [`timeout`].
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout { future, sleep: sleep_until(deadline) }
+}
+
 /// See [`sleep`]. Cancel safe.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
@@ -49,21 +65,35 @@ impl Sleep {
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
+
+    /// Sets another deadline, earlier or later, and costs less than a new [`Sleep`]. One that has ended
+    /// begins again. Who waits for it need not poll it anew.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        if self.timer.as_ref().is_some_and(|timer| !timer.reset(deadline)) {
+            self.timer = None;
+        }
+    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline <= Instant::now() {
+        if let Some(timer) = &self.timer {
+            if !timer.is_due() {
+                timer.set_waker(cx.waker());
+                return Poll::Pending;
+            }
             self.timer = None;
             return Poll::Ready(());
         }
-        let deadline = self.deadline;
-        match &mut self.timer {
-            Some(timer) => timer.set_waker(cx.waker()),
-            timer => *timer = Some(Timer::new(runtime::current(), deadline, cx.waker().clone())),
+        let core = runtime::current();
+        if core.timers.is_past(self.deadline) {
+            ready!(coop::poll_proceed(cx));
+            return Poll::Ready(());
         }
+        self.timer = Some(Timer::new(core, self.deadline, cx.waker().clone()));
         Poll::Pending
     }
 }
@@ -105,74 +135,5 @@ impl std::error::Error for Elapsed {}
 impl From<Elapsed> for io::Error {
     fn from(elapsed: Elapsed) -> Self {
         Self::new(io::ErrorKind::TimedOut, elapsed)
-    }
-}
-
-/// The deadlines of one runtime, earliest first; the number tells equal ones apart.
-#[derive(Default)]
-pub(crate) struct Timers {
-    by_deadline: RefCell<BTreeMap<(Instant, u64), Waker>>,
-    next: std::cell::Cell<u64>,
-}
-
-impl Timers {
-    /// The earliest deadline.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.by_deadline.borrow().first_key_value().map(|(&(deadline, _), _)| deadline)
-    }
-
-    /// Wakes what is due, earliest first.
-    pub(crate) fn fire(&self) {
-        if self.by_deadline.borrow().is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        while let Some(waker) = self.pop_due(now) {
-            waker.wake();
-        }
-    }
-
-    fn pop_due(&self, now: Instant) -> Option<Waker> {
-        let mut timers = self.by_deadline.borrow_mut();
-        let entry = timers.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
-    }
-}
-
-/// One entry; its drop removes it.
-struct Timer {
-    core: Rc<Core>,
-    key: (Instant, u64),
-}
-
-impl Timer {
-    fn new(core: Rc<Core>, deadline: Instant, waker: Waker) -> Self {
-        let key = (deadline, core.timers.next.get());
-        core.timers.next.set(key.1 + 1);
-        core.timers.by_deadline.borrow_mut().insert(key, waker);
-        Self { core, key }
-    }
-
-    fn set_waker(&self, waker: &Waker) {
-        let mut timers = self.core.timers.by_deadline.borrow_mut();
-        let old = match timers.get(&self.key) {
-            Some(old) if old.will_wake(waker) => None,
-            _ => timers.insert(self.key, waker.clone()),
-        };
-        drop(timers);
-        drop(old);
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        let waker = self.core.timers.by_deadline.borrow_mut().remove(&self.key);
-        drop(waker);
-    }
-}
-
-impl fmt::Debug for Timer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Timer")
     }
 }

@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::rows::{self, Scale};
+
+const USAGE: &str = "\
+usage: runtime-bench [OPTION…] [ROW…]
+
+Measures Ringway beside its peers. ROW is a part of a row's name; without any, all rows.
+
+  --quick           everything in less than two minutes, to see that it works; the numbers mean nothing
+  --rounds N        samples of each (5; 1 with --quick)
+  --seconds S       how long a server is under load for a sample (2)
+  --only A,B,…      only these runtimes
+  --realtime        realtime scheduling, for a machine that others use too; they will wait (needs root)
+  --out FOLDER      where results.json and results.md go (the build folder)
+  --list            the names of rows and runtimes";
+
+pub(crate) struct Options {
+    pub(crate) scale: Scale,
+    pub(crate) rounds: usize,
+    /// Parts of names; empty for all rows.
+    pub(crate) rows: Vec<String>,
+    /// Names; empty for all runtimes.
+    pub(crate) only: Vec<String>,
+    pub(crate) realtime: bool,
+    pub(crate) out: PathBuf,
+}
+
+impl Options {
+    /// # Errors
+    /// A text for the user, who may just have asked for it.
+    pub(crate) fn parse(args: &[String]) -> Result<Self, String> {
+        let out = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
+        let (rows, only) = (Vec::new(), Vec::new());
+        let mut options = Self {
+            scale: Scale::Full(Duration::from_secs(2)),
+            rounds: 0,
+            rows,
+            only,
+            realtime: false,
+            out,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value"));
+            match arg.as_str() {
+                "--quick" => options.scale = Scale::Quick,
+                "--seconds" => {
+                    options.scale = Scale::Full(Duration::from_secs_f64(seconds(value()?)?))
+                }
+                "--rounds" => options.rounds = number(value()?)?,
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--realtime" => options.realtime = true,
+                "--out" => options.out = value()?.into(),
+                "--list" => return Err(list()),
+                _ if arg.starts_with('-') => return Err(USAGE.to_owned()),
+                _ => options.rows.push(arg.clone()),
+            }
+        }
+        if options.rounds == 0 {
+            options.rounds = if options.scale == Scale::Quick { 1 } else { 5 };
+        }
+        Ok(options)
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = number(text)?;
+    if (0.01..=1000.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("not {text} seconds"))
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a number that makes sense here"))
+}
+
+fn list() -> String {
+    let rows = rows::all();
+    let names = rows.iter().map(|row| row.name());
+    let runtimes = crate::runtimes::CONTENDERS.iter().map(|contender| contender.name.to_owned());
+    names.chain(std::iter::once(String::new())).chain(runtimes).collect::<Vec<_>>().join("\n")
+}

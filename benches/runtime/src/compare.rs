@@ -1,0 +1,132 @@
+//! Medians, and ratios of samples that were taken in the same round.
+
+use crate::phase::Distance;
+use crate::rows::{Entry, Row, Sample, Unit};
+
+/// A sample and the circumstances.
+pub(crate) struct Taken {
+    pub(crate) round: usize,
+    pub(crate) sample: Sample,
+    pub(crate) distance: Distance,
+    /// The cores' distance was the same before and after.
+    pub(crate) is_steady: bool,
+    /// Nobody else took much of the cores.
+    pub(crate) is_undisturbed: bool,
+}
+
+impl Taken {
+    pub(crate) fn is_good(&self, crosses_cores: bool) -> bool {
+        self.is_undisturbed && (self.is_steady || !crosses_cores)
+    }
+}
+
+/// All samples of one entry of a row.
+pub(crate) struct Line {
+    pub(crate) entry: Entry,
+    pub(crate) samples: Vec<Taken>,
+    /// System calls per operation.
+    pub(crate) syscalls: Option<f64>,
+    pub(crate) error: Option<String>,
+}
+
+impl Line {
+    pub(crate) fn new(entry: Entry) -> Self {
+        Self { entry, samples: Vec::new(), syscalls: None, error: None }
+    }
+
+    /// The median of something about the samples, and the least and the most of it.
+    pub(crate) fn spread(&self, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
+        Spread::of(self.samples.iter().map(|taken| of(&taken.sample)).collect())
+    }
+}
+
+/// A row when it is done.
+pub(crate) struct RowResult {
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    pub(crate) note: &'static str,
+    pub(crate) crosses_cores: bool,
+    pub(crate) lines: Vec<Line>,
+}
+
+impl RowResult {
+    pub(crate) fn new(row: &dyn Row, lines: Vec<Line>) -> Self {
+        Self {
+            name: row.name(),
+            unit: row.unit(),
+            note: row.note(),
+            crosses_cores: row.crosses_cores(),
+            lines,
+        }
+    }
+
+    pub(crate) fn line(&self, label: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.entry.label == label)
+    }
+
+    /// How good `ours` is beside `theirs`, above 1 being better.
+    pub(crate) fn ratio(&self, ours: &Line, theirs: &Line) -> Option<Spread> {
+        self.pairs(ours, theirs, |our, their| self.unit.ratio(our.value, their.value))
+    }
+
+    /// How much less CPU time `ours` takes than `theirs`, above 1 being less.
+    pub(crate) fn cpu_ratio(&self, ours: &Line, theirs: &Line) -> Option<Spread> {
+        self.pairs(ours, theirs, |our, their| their.cpu_micros() / our.cpu_micros())
+    }
+
+    /// Over pairs of one round, both good, taken at the same distance of the cores where that matters.
+    fn pairs(
+        &self,
+        ours: &Line,
+        theirs: &Line,
+        ratio: impl Fn(&Sample, &Sample) -> f64,
+    ) -> Option<Spread> {
+        let good = |taken: &&Taken| taken.is_good(self.crosses_cores);
+        let partner = |our: &Taken| {
+            let mut theirs = theirs.samples.iter().filter(good);
+            theirs.find(|their| {
+                let like = !self.crosses_cores || our.distance.is_like(their.distance);
+                their.round == our.round && like
+            })
+        };
+        let pairs = ours.samples.iter().filter(good).filter_map(|our| {
+            let their = partner(our)?;
+            Some(ratio(&our.sample, &their.sample))
+        });
+        Spread::of(pairs.collect())
+    }
+}
+
+/// The middle of several numbers, and how far they go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+    pub(crate) count: usize,
+}
+
+impl Spread {
+    fn of(mut numbers: Vec<f64>) -> Option<Self> {
+        numbers.retain(|number| number.is_finite());
+        numbers.sort_by(f64::total_cmp);
+        let count = numbers.len();
+        let upper = *numbers.get(count / 2)?;
+        let lower = *numbers.get((count - 1) / 2)?;
+        let (&least, &most) = (numbers.first()?, numbers.last()?);
+        Some(Self { median: f64::midpoint(lower, upper), least, most, count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!((spread.median, spread.least, spread.most, spread.count), (2.5, 1.0, 4.0, 4));
+        assert_eq!(Spread::of(vec![5.0, 1.0, 3.0]).unwrap().median, 3.0);
+        assert!(Spread::of(Vec::new()).is_none());
+    }
+}

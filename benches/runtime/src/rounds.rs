@@ -1,0 +1,151 @@
+//! The order of things: row after row, round after round, and in a round one sample of each runtime.
+
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::child::{LOAD_CORE, SERVER_CORE};
+use crate::cli::Options;
+use crate::compare::{Line, RowResult, Taken};
+use crate::machine;
+use crate::meter::Count;
+use crate::phase::Distance;
+use crate::report;
+use crate::rows::{self, Entry, Row, Scale, files};
+use crate::sys;
+
+const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
+
+/// A sample is disturbed if other processes had more of the cores than this per second, and what was
+/// measured waited for a core more than this. One alone says little: others may have used what was idle,
+/// and the threads of a pool wait for each other.
+const FOREIGN_MAX: f64 = 0.15;
+const DELAY_MAX: f64 = 0.05;
+
+/// How often a sample that is disturbed, or in which the cores' distance changed, is taken again.
+const RETRIES: usize = 2;
+
+/// Enough for the row with the most connections.
+const DESCRIPTORS: u64 = 65_536;
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match run_all(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("runtime-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all(options: &Options) -> io::Result<()> {
+    // Before this thread is bound to one core.
+    let machine = machine::describe(options.realtime);
+    prepare(options)?;
+    println!("{machine}");
+    let wanted = |row: &dyn Row| {
+        let name = row.name();
+        options.rows.is_empty() || options.rows.iter().any(|part| name.contains(part.as_str()))
+    };
+    let rows: Vec<_> = rows::all().into_iter().filter(|row| wanted(row.as_ref())).collect();
+    let mut results = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        eprintln!("\n[{}/{}] {}, {}", index + 1, rows.len(), row.name(), row.unit().text());
+        let result = measure_row(row.as_ref(), options);
+        println!("{}", report::row(&result));
+        results.push(result);
+        // After each row, so that a run that is broken off leaves what it has.
+        fs::write(options.out.join("results.json"), report::json(&machine, &results))?;
+        fs::write(options.out.join("results.md"), report::document(&machine, &results))?;
+    }
+    println!("{}", report::summary(&results));
+    Ok(())
+}
+
+fn prepare(options: &Options) -> io::Result<()> {
+    sys::allow_descriptors(DESCRIPTORS);
+    if options.realtime {
+        sys::schedule_in_real_time()?;
+    }
+    files::prepare()?;
+    fs::create_dir_all(&options.out)?;
+    sys::pin(LOAD_CORE);
+    Ok(())
+}
+
+fn measure_row(row: &dyn Row, options: &Options) -> RowResult {
+    let wanted = |entry: &Entry| {
+        options.only.is_empty() || options.only.iter().any(|name| name == entry.contender.name)
+    };
+    let entries: Vec<_> = row.entries().into_iter().filter(wanted).collect();
+    let mut lines: Vec<_> = entries.into_iter().map(Line::new).collect();
+    for round in 0..options.rounds {
+        eprint!("  round {}:", round + 1);
+        // Each round begins with another one.
+        let count = lines.len().max(1);
+        for index in (0..lines.len()).map(|index| (index + round) % count) {
+            let line = &mut lines[index];
+            if line.error.is_none() {
+                take(row, line, round, options.scale);
+            }
+        }
+        eprintln!();
+    }
+    for line in &mut lines {
+        count_syscalls(row, line, options.scale);
+    }
+    RowResult::new(row, lines)
+}
+
+fn take(row: &dyn Row, line: &mut Line, round: usize, scale: Scale) {
+    let retries = if scale == Scale::Quick { 0 } else { RETRIES };
+    for retry in 0..=retries {
+        match sample(row, &line.entry, round, scale) {
+            Ok(taken) if taken.is_good(row.crosses_cores()) || retry == retries => {
+                let mark = if taken.is_good(row.crosses_cores()) { "" } else { "?" };
+                eprint!(" {} {:.1}{mark}", line.entry.label, taken.sample.value);
+                return line.samples.push(taken);
+            }
+            Ok(_) => eprint!(" (again)"),
+            Err(error) => {
+                eprint!(" {} failed: {error}", line.entry.label);
+                return line.error = Some(error.to_string());
+            }
+        }
+    }
+}
+
+fn sample(row: &dyn Row, entry: &Entry, round: usize, scale: Scale) -> io::Result<Taken> {
+    let before = Distance::probe(CORES);
+    let (start, busy, own) = (Instant::now(), sys::busy_time(CORES), own_cpu());
+    let sample = row.measure(entry, scale, Count::Nothing)?;
+    let (wall, busy) = (start.elapsed(), sys::busy_time(CORES).saturating_sub(busy));
+    let delay = sample.usage.delay.as_secs_f64() / sample.usage.wall.as_secs_f64();
+    let foreign = busy.saturating_sub(own_cpu().saturating_sub(own));
+    let after = Distance::probe(CORES);
+    Ok(Taken {
+        round,
+        sample,
+        distance: before.between(after),
+        is_steady: before.is_like(after),
+        // The kernel accounts for this in ticks, which says nothing about a short time.
+        is_undisturbed: scale == Scale::Quick
+            || foreign.as_secs_f64() <= wall.as_secs_f64() * FOREIGN_MAX
+            || delay <= DELAY_MAX,
+    })
+}
+
+/// What this process and its children have used.
+fn own_cpu() -> Duration {
+    let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(own.tv_sec.cast_unsigned(), own.tv_nsec as u32) + sys::children_cpu()
+}
+
+fn count_syscalls(row: &dyn Row, line: &mut Line, scale: Scale) {
+    if line.error.is_none()
+        && let Ok(sample) = row.measure(&line.entry, scale, Count::Syscalls)
+    {
+        line.syscalls = sample.usage.syscalls.map(|count| count as f64 / sample.ops);
+    }
+}

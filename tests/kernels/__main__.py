@@ -1,0 +1,82 @@
+"""Runs the runtime's tests in guests with other kernels; `./dev kernels` is the way to call it.
+
+A guest is a stock Debian kernel under qemu's software emulation: archive.py gets the kernel, programs.py the test
+binaries, guest.py boots the one with the others (init is its first process), report.py reads what comes back.
+
+Exit status: 0 every program passed in every guest, 1 something failed, 2 wrong usage, 3 a guest could not be made.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import archive
+import guest
+import programs
+import report
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "runtime/docs/kernels.md"
+# Many times what a guest takes on two idle cores; the machine may have other work.
+LIMIT_SECONDS = 1800
+
+FAILED, NOT_RUN = 1, 3
+
+
+def main() -> int:
+    chosen = arguments()
+    built = programs.build(ROOT, chosen.only)
+    if not built:
+        sys.exit(f"kernels: no program has '{chosen.only}' in its name")
+    verdicts, features = set(), {}
+    for release in chosen.releases:
+        try:
+            kernel = archive.kernel(release, chosen.refresh)
+            outcomes = run(kernel, built, chosen.limit)
+        except archive.Unavailable as reason:
+            print(f"kernels: NOT RUN: {release.name}: {reason}", flush=True)
+            verdicts.add(NOT_RUN)
+            continue
+        features[kernel] = next((o.text() for o in outcomes if o.program == programs.FEATURES), "")
+        if len(outcomes) < len(built) or not all(outcome.ok() for outcome in outcomes):
+            verdicts.add(FAILED)
+    if chosen.write_docs and not verdicts:
+        DOCS.write_text(report.document(features))
+    return FAILED if FAILED in verdicts else max(verdicts, default=0)
+
+
+def run(kernel: archive.Kernel, built: dict[str, Path], limit: float) -> list[report.Outcome]:
+    """Boots `kernel`, and tells of each program when it has ended."""
+    logs = ROOT / "target/kernels" / kernel.version
+    outcomes = []
+    try:
+        for outcome in report.outcomes(guest.boot(kernel, built, logs, limit)):
+            outcomes.append(outcome)
+            print(f"{kernel.version}  {outcome}", flush=True)
+    except guest.Lost as reason:
+        print(f"{kernel.version}  LOST in {[*built, 'the end'][len(outcomes)]}: {reason}")
+    total = report.total(outcomes, len(built))
+    print(f"{kernel.version}  {total}; everything it said is in {logs.relative_to(ROOT)}", flush=True)
+    return outcomes
+
+
+def arguments() -> argparse.Namespace:
+    names = [release.name for release in archive.RELEASES]
+    parser = argparse.ArgumentParser(prog="./dev kernels", description="Run the runtime's tests on other kernels.")
+    parser.add_argument("releases", nargs="*", metavar="KERNEL", help=f"of {', '.join(names)}; all of them without one")
+    parser.add_argument("--only", default="", metavar="WORD", help="only programs with WORD in their names")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="for one guest")
+    parser.add_argument("--refresh", action="store_true", help="look for newer packages than those kept")
+    parser.add_argument("--write-docs", action="store_true", help=f"write {DOCS.relative_to(ROOT)} if all passes")
+    chosen = parser.parse_args()
+    for name in chosen.releases:
+        if name not in names:
+            parser.error(f"there is no kernel '{name}'; there are {', '.join(names)}")
+    if chosen.write_docs and (chosen.releases or chosen.only):
+        parser.error("--write-docs tells of all kernels, so it runs everything in all of them")
+    chosen.releases = [r for r in archive.RELEASES if not chosen.releases or r.name in chosen.releases]
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
