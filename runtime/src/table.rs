@@ -404,6 +404,8 @@ mod tests {
     /// Counts how often it is freed, and notes the result it was abandoned with.
     struct Probe {
         op: Op,
+        /// From this result on it has had enough; others it leaves to the table.
+        enough: i32,
         given_back: Rc<Cell<usize>>,
         drops: Rc<Cell<usize>>,
         abandoned: Rc<Cell<Option<i32>>>,
@@ -412,6 +414,14 @@ mod tests {
     impl Held for Probe {
         fn describe(&mut self) -> Op {
             self.op
+        }
+
+        fn arrive(&mut self, completion: Completion, wake: &mut Vec<Waker>) -> Arrival {
+            if completion.result < self.enough {
+                return Arrival::Kept;
+            }
+            wake.push(Waker::noop().clone());
+            Arrival::Enough
         }
 
         fn give_back(&mut self, _: Completion) {
@@ -449,7 +459,7 @@ mod tests {
         fn insert_with(&mut self, op: Op, may_climb: bool) -> Token {
             let (drops, abandoned) = (self.drops.clone(), self.abandoned.clone());
             let given_back = self.given_back.clone();
-            let probe = Probe { op, drops, abandoned, given_back };
+            let probe = Probe { op, enough: 100, drops, abandoned, given_back };
             let (kind, rung, started) = (op.kind(), Rung::Ring, Instant::now());
             let about = About { kind, rung, for_somebody: false, started, may_climb };
             self.table.insert(Box::new(probe), Some(Waker::noop().clone()), |_| about).0
@@ -512,6 +522,21 @@ mod tests {
         assert_eq!((fixture.given_back.get(), fixture.drops.get()), (3, 0));
         let last = Completion::last(token, -libc::ECANCELED);
         assert!(matches!(fixture.complete(last), Ended::Abandon(..)));
+    }
+
+    #[test]
+    fn an_operation_that_has_had_enough_is_cancelled_once_and_those_it_names_are_to_be_woken() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(ACCEPT, false);
+        let mut cancels = 0;
+        for result in [5, 100, 101] {
+            let completion = Completion { more: true, ..Completion::last(token, result) };
+            let _ = fixture.table.complete(completion, |_| cancels += 1);
+        }
+        assert_eq!((cancels, fixture.table.take_to_wake().len()), (1, 2));
+        assert!(matches!(fixture.table.next(token), Next::One(done) if done.result == 5));
+        assert!(matches!(fixture.table.next(token), Next::Pending), "the others were taken");
+        assert_eq!(fixture.given_back.get(), 0);
     }
 
     #[test]

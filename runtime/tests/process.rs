@@ -123,6 +123,8 @@ fn signals_of_the_same_number_are_one(rt: Runtime) {
         for _ in 0..3 {
             kill_process(getpid(), Signal::WINCH).unwrap();
         }
+        // Any thread of the process may be the one that is interrupted, each in its own time.
+        time::sleep(Duration::from_millis(100)).await;
         assert_eq!(signals.next().await.unwrap(), libc::SIGWINCH);
         let more = time::timeout(Duration::from_millis(50), signals.next()).await;
         assert!(more.is_err(), "{more:?}");

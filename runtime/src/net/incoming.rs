@@ -50,8 +50,8 @@ impl<'a> Incoming<'a> {
     }
 
     /// The next connection, or error; never `None`. Cancel safe.
-    pub fn next(&mut self) -> impl Future<Output = Option<Item>> {
-        poll_fn(move |cx| Pin::new(&mut *self).poll_next(cx))
+    pub async fn next(&mut self) -> Option<Item> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     fn begin(&mut self) -> ControlFlow<Item> {

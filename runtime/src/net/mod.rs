@@ -3,6 +3,7 @@
 mod incoming;
 mod listen;
 mod recv_buf;
+mod recv_memory;
 mod recv_pool;
 mod recv_stream;
 pub(crate) mod socket;

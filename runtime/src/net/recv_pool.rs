@@ -7,20 +7,18 @@
 
 #![allow(unsafe_code, reason = "owns memory that the kernel writes to")]
 
-use std::alloc::{self, Layout};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
-use std::slice;
 use std::task::Waker;
 
 use ringway_driver::OpKind;
 
 use super::recv_buf::Inbox;
+use super::recv_memory::Memory;
 use super::socket::Socket;
 use crate::runtime::Core;
 use crate::uring::provided::{Group, Registration};
@@ -434,64 +432,6 @@ impl State {
         self.give(id, memory);
         let line = self.line.drain(..).filter_map(|inbox| inbox.upgrade());
         wake.extend(line.filter_map(|inbox| inbox.take_waker()));
-    }
-}
-
-/// The buffers' memory, one behind the other.
-struct Memory {
-    start: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Memory {
-    /// `len` zeroed bytes, which take no room before they are used.
-    fn new(len: usize) -> io::Result<Self> {
-        /// What lies in one page should begin with it.
-        const ALIGN: usize = 4096;
-        let layout = Layout::from_size_align(len, ALIGN).ok().filter(|layout| layout.size() > 0);
-        let layout = layout.ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc::alloc_zeroed(layout) });
-        Ok(Self { start: start.ok_or(io::ErrorKind::OutOfMemory)?, layout })
-    }
-
-    fn at(&self, offset: usize) -> *mut u8 {
-        assert!(offset < self.layout.size(), "a buffer outside of its pool");
-        // SAFETY: within the allocation.
-        unsafe { self.start.as_ptr().add(offset) }
-    }
-
-    /// # Safety
-    /// Nobody writes to these bytes during the borrow.
-    unsafe fn slice(&self, offset: usize, len: usize) -> &[u8] {
-        assert!(len <= self.layout.size() - offset, "a piece outside of its pool");
-        // SAFETY: within the allocation, initialised since its making, and unwritten (the caller).
-        unsafe { slice::from_raw_parts(self.at(offset), len) }
-    }
-
-    /// # Safety
-    /// Nobody else refers to these bytes during the borrow.
-    #[expect(clippy::mut_from_ref, reason = "many hold parts of one allocation")]
-    unsafe fn slice_mut(&self, offset: usize, len: usize) -> &mut [u8] {
-        assert!(len <= self.layout.size() - offset, "a buffer outside of its pool");
-        // SAFETY: within the allocation, initialised since its making, and unaliased (the caller).
-        unsafe { slice::from_raw_parts_mut(self.at(offset), len) }
-    }
-
-    /// Never frees it.
-    fn leak(&mut self) {
-        let leaked = Self { start: NonNull::dangling(), layout: Layout::new::<()>() };
-        mem::forget(mem::replace(self, leaked));
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if self.layout.size() > 0 {
-            // SAFETY: allocated in `new` with this layout. The pool goes after its pieces, which borrow
-            // it, and after the kernel has let go of it (`Shared::drop`).
-            unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
-        }
     }
 }
 

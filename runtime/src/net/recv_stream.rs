@@ -80,8 +80,8 @@ impl RecvStream {
     }
 
     /// The next bytes; `None` at the end of the stream, and after an error. Cancel safe.
-    pub fn next(&mut self) -> impl Future<Output = Option<Item>> {
-        poll_fn(move |cx| Pin::new(&mut *self).poll_next(cx))
+    pub async fn next(&mut self) -> Option<Item> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Step {
