@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -155,7 +154,7 @@ impl Hold {
     fn is_over(&self) -> bool {
         match self {
             Self::Ring(multi) => multi.as_ref().is_none_or(Multi::is_over),
-            Self::Queue(notice) => notice.told.get(),
+            Self::Queue(notice) => notice.usage.get().is_some(),
         }
     }
 
@@ -188,17 +187,13 @@ impl Drop for Hold {
 /// A place for the error queue's word about one send.
 #[derive(Default)]
 pub(super) struct Notice {
-    told: Cell<bool>,
     usage: Cell<Option<ZcUsage>>,
     waker: RefCell<Option<Waker>>,
-    /// Read and written by one thread.
-    _local: PhantomData<*const ()>,
 }
 
 impl Notice {
     pub(super) fn tell(&self, usage: ZcUsage) {
         self.usage.set(Some(usage));
-        self.told.set(true);
         let waker = self.waker.take();
         if let Some(waker) = waker {
             waker.wake();
