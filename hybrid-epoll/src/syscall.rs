@@ -310,7 +310,10 @@ pub unsafe fn has_form_now(op: &Op) -> bool {
 /// unwinds; should that fail, the process aborts, for nothing else would be safe.
 ///
 /// As after any change of identity, the kernel stops writing core dumps of the process
-/// (`PR_SET_DUMPABLE`).
+/// (`PR_SET_DUMPABLE`) and forgets the thread's `PR_SET_PDEATHSIG`.
+///
+/// A ring without `IORING_SETUP_DEFER_TASKRUN` that this thread has submitted to may carry its
+/// operations on meanwhile, under the borrowed identity: beside one, call this on another thread.
 pub fn with_credentials(credentials: Option<&Identity>, f: impl FnOnce() -> i32) -> i32 {
     crate::credentials::with_credentials(credentials, f)
 }

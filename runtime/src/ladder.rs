@@ -217,9 +217,7 @@ fn default_order(kind: OpKind) -> &'static [Rung] {
 fn order_for_somebody(kind: OpKind) -> impl Iterator<Item = Rung> {
     let order = match kind {
         // ext4 refuses to write without blocking: the switch would be for nothing.
-        OpKind::Write | OpKind::WriteV | OpKind::WriteFixed => {
-            &[Rung::Ring, Rung::Pool, Rung::Inline]
-        }
+        OpKind::Write | OpKind::WriteV | OpKind::WriteFixed => &[Rung::Ring, Rung::Pool],
         _ => default_order(kind),
     };
     let of = move |is_ring: bool| {
@@ -352,7 +350,7 @@ mod tests {
         let write = Op::Write { fd: -1, buf: ptr::null(), len: 0, offset: 0 };
         let ladder = Ladder::new(OpSet::default(), false, true, &Policy::new());
         assert_eq!(ladder.first(&write, false), Some(Rung::Inline));
-        assert_eq!(ladder.first(&write, true), Some(Rung::Pool));
+        assert_eq!(climb(&ladder, &write, true), [Rung::Pool]);
     }
 
     #[test]

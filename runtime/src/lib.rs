@@ -83,5 +83,5 @@ pub use ladder::Rung;
 pub use metrics::{Metrics, OpMetrics, ZeroCopyMetrics};
 pub use policy::{Policy, ZeroCopyPolicy};
 pub use ringway_driver::{Identity, OpKind};
-pub use runtime::{Builder, Runtime, ShutdownReport};
+pub use runtime::{Builder, Runtime, ShutdownReport, metrics};
 pub use task::{JoinError, JoinHandle, spawn};

@@ -335,6 +335,15 @@ pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
     core.tasks.enter(f)
 }
 
+/// What the runtime that the calling code runs in has done so far, and what it is at.
+///
+/// # Panics
+/// Outside of a runtime.
+#[must_use]
+pub fn metrics() -> Metrics {
+    current().ops.metrics()
+}
+
 /// The time during which a runtime is the thread's current one.
 struct Entered {
     before: Option<Rc<Core>>,
