@@ -53,6 +53,8 @@ mod drivers;
 mod features;
 pub mod fs;
 mod guest;
+#[doc = include_str!("../docs/from-tokio.md")]
+pub mod guide {}
 mod ladder;
 mod mailbox;
 mod metrics;
