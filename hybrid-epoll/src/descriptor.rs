@@ -16,6 +16,7 @@ use crate::syscall::STREAM;
 pub(crate) const TRANSFER_MAX: u32 = 0x7fff_f000;
 
 /// What the C library returned, as a [`ringway_driver::Completion`] has it.
+#[inline(always)]
 pub(crate) fn outcome(result: i64) -> i32 {
     if result == -1 {
         return -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
@@ -92,6 +93,7 @@ pub(crate) fn set_status_flags(fd: RawFd, flags: c_int) {
 ///
 /// # Safety
 /// `buf` is valid for writing `len` bytes.
+#[inline(always)]
 pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64, flags: c_int) -> i32 {
     let part = iovec { iov_base: buf.cast(), iov_len: len.min(TRANSFER_MAX) as usize };
     // SAFETY: one vector, on the stack, that names the caller's buffer.

@@ -230,6 +230,7 @@ fn order_for_somebody(kind: OpKind) -> impl Iterator<Item = Rung> {
 ///
 /// # Safety
 /// As for [`Driver::submit`](ringway_driver::Driver::submit), for the length of the call.
+#[inline(always)]
 pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Identity>) -> Option<i32> {
     let would_block = -libc::EAGAIN;
     // Without a form that could say it would block, but quick (see the table).

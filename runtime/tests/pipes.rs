@@ -72,6 +72,16 @@ async fn file_of(dir: &Dir, bytes: &[u8]) -> File {
     file
 }
 
+/// More than sockets hold, and mostly holes.
+const MORE_THAN_FITS: u64 = 256 << 20;
+
+/// A file of [`MORE_THAN_FITS`] bytes that begins with `bytes`.
+async fn large_file_of(dir: &Dir, bytes: &[u8]) -> File {
+    let file = file_of(dir, bytes).await;
+    file.set_len(MORE_THAN_FITS).await.unwrap();
+    file
+}
+
 async fn read_to_end(reader: &PipeReader) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -504,18 +514,18 @@ fn a_file_that_ends_early_is_sent_as_far_as_it_goes(rt: Runtime) {
         }
         // Cut while it is being sent.
         let (scratch, dir) = scratch();
-        let file = file_of(&dir, &pattern(32 << 20)).await;
+        let file = large_file_of(&dir, &pattern(1 << 20)).await;
         let (client, server) = pair().await;
         let sending = ringway::spawn(async move {
             let pool = PipePool::new(1 << 16, 1);
-            copy_file_to_socket(&file, 0, 32 << 20, &client, &pool).await.unwrap()
+            copy_file_to_socket(&file, 0, MORE_THAN_FITS, &client, &pool).await.unwrap()
         });
         let head = receive_slowly(&server, 1 << 20, 1 << 16).await;
         let file = std::fs::File::options().write(true).open(scratch.path().join("file")).unwrap();
         file.set_len(1 << 20).unwrap();
         let tail = soon(receive_to_end(&server)).await;
         let sent = soon(sending).await.unwrap();
-        assert!(sent < 32 << 20 && sent == (head.len() + tail.len()) as u64);
+        assert!(sent < MORE_THAN_FITS && sent == (head.len() + tail.len()) as u64);
         assert!(head == pattern(1 << 20));
     });
 }
@@ -523,12 +533,12 @@ fn a_file_that_ends_early_is_sent_as_far_as_it_goes(rt: Runtime) {
 fn an_error_in_mid_copy_leaves_no_bytes_for_the_next(rt: Runtime) {
     rt.block_on(async {
         let (_scratch, dir) = scratch();
-        let file = file_of(&dir, &pattern(4 << 20)).await;
+        let file = large_file_of(&dir, b"some").await;
         let pool = PipePool::new(1 << 16, 1);
         let (client, server) = pair().await;
         let (file_here, pool_here) = (file.clone(), pool.clone());
         let sending = ringway::spawn(async move {
-            copy_file_to_socket(&file_here, 0, 4 << 20, &client, &pool_here).await
+            copy_file_to_socket(&file_here, 0, MORE_THAN_FITS, &client, &pool_here).await
         });
         receive_slowly(&server, 1000, 1000).await;
         drop(server);

@@ -1,7 +1,9 @@
 //! Sockets.
 
+mod ancillary;
 mod incoming;
 mod listen;
+mod message;
 mod recv_buf;
 mod recv_memory;
 mod recv_pool;
@@ -9,6 +11,9 @@ mod recv_stream;
 pub(crate) mod socket;
 pub(crate) mod sockopt;
 mod tcp;
+mod udp;
+mod unix;
+pub(crate) mod zerocopy;
 
 pub use incoming::Incoming;
 pub use listen::ListenOptions;
@@ -16,3 +21,7 @@ pub use recv_buf::RecvBuf;
 pub use recv_pool::RecvPool;
 pub use recv_stream::RecvStream;
 pub use tcp::{TcpListener, TcpStream};
+pub(crate) use udp::Offload;
+pub use udp::{Ecn, RecvMeta, SendMeta, UdpOptions, UdpSocket};
+pub use unix::{FDS_MAX, UnixCredentials, UnixDatagram, UnixListener, UnixRecvMeta, UnixStream};
+pub use zerocopy::{ZcDone, ZcNotify, ZcSent, ZcUsage};

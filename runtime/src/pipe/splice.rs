@@ -3,10 +3,8 @@
 
 #![allow(unsafe_code, reason = "makes operations out of descriptors")]
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::task::Poll;
 
 use ringway_driver::Op;
 use rustix::event::{PollFd, PollFlags};
@@ -17,6 +15,7 @@ use crate::buf::op_len;
 use crate::descriptor::Descriptor;
 use crate::net::TcpStream;
 use crate::op;
+use crate::task::yield_now;
 
 /// A stream whose descriptor does not block: what [`splice`] takes.
 pub trait Spliceable: AsFd + Sealed {}
@@ -158,17 +157,4 @@ async fn wait(from: &Descriptor, to: &Descriptor) -> io::Result<()> {
         yield_now().await;
     }
     Ok(())
-}
-
-/// Lets the other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
