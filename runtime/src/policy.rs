@@ -62,7 +62,7 @@ impl Policy {
         self
     }
 
-    /// For tests: `percent` of the operations that have another rung to go to are refused by their
+    /// For tests: `percent` (0 to 100) of the operations that have another rung to go to are refused by their
     /// first one without having been tried, in a sequence that `seed` determines.
     #[must_use]
     pub fn refuse_first_rung(mut self, percent: u8, seed: u64) -> Self {
