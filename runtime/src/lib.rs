@@ -73,6 +73,11 @@
 //! freed when the kernel has let go of it, a descriptor that it wins after all is closed. But what it
 //! has already done stays done: a dropped receive may have taken bytes from the stream.
 //!
+//! # Forking
+//!
+//! Starting programs is fine: descriptors are closed on exec. A child that was forked and has not called
+//! `exec` must not use its parent's runtimes, nor drop them: it does not have the ring's memory.
+//!
 //! # Inside
 //!
 //! An operation is plain data ([`ringway_driver::Op`]). For each, `ladder` picks how it runs: at
