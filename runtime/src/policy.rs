@@ -6,7 +6,7 @@ use ringway_driver::OpKind;
 
 use crate::ladder::{Rung, Rungs};
 
-/// Overrides of the ladder, and thresholds. The defaults come from measurements; see the fields' docs.
+/// Overrides of the ladder, and bounds on zero-copy sends. The defaults come from measurements.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     preferred: Vec<(OpKind, Rungs)>,

@@ -223,7 +223,8 @@ impl TcpStream {
     /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be
     /// ([`ZeroCopyPolicy`](crate::ZeroCopyPolicy)), and by copying otherwise. The buffer comes back
     /// through [`ZcSent::notify`], not to be waited for before the next send: the kernel may want it
-    /// until the peer has acknowledged the bytes.
+    /// until the peer has acknowledged the bytes. On a ring it needs Linux 6.0, or 6.1 for several
+    /// buffers; without one it is `MSG_ZEROCOPY`, of Linux 4.14.
     ///
     /// Dropping the call at any point is sound; what has gone out stays sent. Send from one task at a
     /// time, as always with a stream.
