@@ -34,7 +34,8 @@ const READ_MIN: usize = 8 * 1024;
 /// What it asks for at most: it doubles whenever one was filled.
 const READ_MAX: usize = 64 * 1024;
 
-/// A connection for code that polls with borrowed buffers.
+/// A connection for code that polls with borrowed buffers; made `From` a
+/// [`TcpStream`](crate::net::TcpStream).
 ///
 /// A read is a receive into a buffer of its own, copied out; it goes on when the caller stops polling,
 /// so no bytes are lost. A write is the system call at once, and waits for readiness where that would
