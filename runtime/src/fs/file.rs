@@ -64,7 +64,7 @@ impl File {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_mut_ptr(),
                     len: op_len(buf.bytes_total()),
-                    offset,
+                    offset: file_offset(offset),
                 },
                 |(_, buf), result| filled(result, buf),
             )
@@ -88,7 +88,7 @@ impl File {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_ptr(),
                     len: op_len(buf.bytes_init()),
-                    offset,
+                    offset: file_offset(offset),
                 },
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
@@ -379,6 +379,12 @@ impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// `offset` as operations on files carry it. The largest number would say that there is none; the one
+/// before it is as far beyond every file, and refused as such.
+pub(super) fn file_offset(offset: u64) -> u64 {
+    offset.min(u64::MAX - 1)
 }
 
 /// Ends a close: the kernel has taken the descriptor, unless the operation was cancelled before.
