@@ -83,7 +83,10 @@ async fn opens(stage: &Stage) {
         OFlags::WRONLY | OFlags::RDWR,
     ];
     for flags in sets {
-        for name in NAMES {
+        // Of two errors the ring sees the empty name first, the system call the flags.
+        let both_wrong = OFlags::CREATE | OFlags::DIRECTORY;
+        for name in NAMES.into_iter().filter(|name| !name.is_empty() || !flags.contains(both_wrong))
+        {
             let opened = stage.open(name, flags).await.and_then(seen);
             stage.tell(format!("{name:?} {flags:?}"), opened);
         }

@@ -172,7 +172,12 @@ impl Stage {
                 buf = back;
                 len?
             }
-            World::Kernel => kernel::fgetxattr(file, name, &mut buf)?,
+            World::Kernel => {
+                let (fd, start) = (file.as_fd_number(), buf.as_mut_ptr().cast());
+                // SAFETY: the buffer has `room` bytes.
+                let len = unsafe { libc::fgetxattr(fd, name.as_ptr(), start, room) };
+                outcome(len as libc::c_long)?
+            }
         };
         buf.truncate(len);
         Ok((len, Bytes(buf)))
