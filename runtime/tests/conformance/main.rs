@@ -10,18 +10,20 @@ mod case;
 mod child;
 mod config;
 mod counts;
+mod world;
 
 mod data;
 mod metadata;
 mod paths;
 mod readiness;
 mod sockets;
-mod world;
 
 mod cancels;
+mod connections;
 mod descriptors;
 mod drops;
 mod ends;
+mod identities;
 mod memlock;
 mod pressure;
 mod soak;
@@ -34,15 +36,21 @@ fn main() -> ExitCode {
     if let Some(role) = child::role() {
         return child::play(&role);
     }
-    let cases =
-        [&data::CASES[..], &metadata::CASES, &paths::CASES, &sockets::CASES, &readiness::CASES];
-    let mut trials: Vec<_> = cases.into_iter().flatten().flat_map(config::trials).collect();
-    trials.extend(drops::trials());
-    trials.extend(descriptors::trials());
+    let mut trials: Vec<_> = cases().flat_map(config::trials).collect();
+    trials.extend(cases().flat_map(drops::trials));
     trials.extend(cancels::trials());
-    trials.extend(pressure::trials());
+    trials.extend(connections::trials());
+    trials.extend(descriptors::trials());
     trials.extend(ends::trials());
+    trials.extend(identities::trials());
     trials.extend(memlock::trials());
+    trials.extend(pressure::trials());
     trials.extend(soak::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// All that have an oracle.
+fn cases() -> impl Iterator<Item = &'static case::Case> {
+    let files = data::CASES.iter().chain(&metadata::CASES).chain(&paths::CASES);
+    files.chain(&sockets::CASES).chain(&readiness::CASES)
 }

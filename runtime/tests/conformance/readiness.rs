@@ -30,7 +30,7 @@ async fn hang_ups(stage: &Stage) {
 
     let (stream, peer) = stage.pair();
     let leaving = later(move || {
-        peer.shutdown(Shutdown::Write).unwrap();
+        let _ = peer.shutdown(Shutdown::Write);
         peer
     });
     stage.tell("one direction", stream.hang_up().await);
@@ -83,7 +83,7 @@ async fn polls(stage: &Stage) {
 
     let (reader, mut writer) = io::pipe().unwrap();
     let writing = later(move || {
-        writer.write_all(b"x").unwrap();
+        let _ = writer.write_all(b"x");
         writer
     });
     stage.tell("later", wait(stage, reader.into(), input).await.0);
@@ -92,9 +92,9 @@ async fn polls(stage: &Stage) {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(&vec![0; 65_536]).unwrap();
     let mut draining = reader.try_clone().unwrap();
-    let reading = later(move || draining.read_exact(&mut vec![0; 65_536]).unwrap());
+    let reading = later(move || draining.read_exact(&mut vec![0; 65_536]));
     stage.tell("room later", wait(stage, writer.into(), output).await.0);
-    reading.join().unwrap();
+    reading.join().unwrap().unwrap();
 
     let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
     let (ready, counter) = wait(stage, counter, both).await;
