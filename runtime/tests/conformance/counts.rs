@@ -45,7 +45,7 @@ pub(crate) fn settles_at(expected: usize, count: fn() -> usize) -> Result<(), St
         if Instant::now() > deadline {
             return Err(format!("{} are left, {expected} were there before", count()));
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }

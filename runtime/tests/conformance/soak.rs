@@ -28,9 +28,8 @@ const GROWTH_MAX: u64 = 4096;
 /// How many are under way at a time.
 const SLOTS: usize = 64;
 
-/// On each backend; they make a hundred thousand together.
 fn operations() -> usize {
-    if counts::is_emulated() { 3_000 } else { 35_000 }
+    if counts::is_emulated() { 5_000 } else { 100_000 }
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
