@@ -10,12 +10,16 @@ use ringway_driver::{Op, Path};
 use crate::descriptor::{self, TRANSFER_MAX, set_status_flags};
 use crate::syscall::{run, unless_refused};
 
+/// No architecture has smaller pages, and larger ones are multiples of it.
+const PAGE_MIN: u64 = 4096;
+
 /// All of the range, or up to the end of the file, if it is in the page cache.
 ///
 /// A cached beginning is not returned on its own: callers take a short read of a file for its end.
 ///
 /// # Safety
 /// As for [`descriptor::read`].
+#[inline(always)]
 pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Option<i32> {
     let len = len.min(TRANSFER_MAX);
     let mut done: u32 = 0;
@@ -31,7 +35,9 @@ pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Opt
             Err(_) if done == 0 => return Some(count),
             Err(_) => return None,
         }
-        if count == 0 || done == len {
+        // The cache has whole pages, so what ends within one ends with the file.
+        let within_a_page = (at.wrapping_add(count as u64)) % PAGE_MIN != 0;
+        if count == 0 || done == len || within_a_page {
             return Some(done.cast_signed());
         }
     }
@@ -93,6 +99,39 @@ pub(crate) unsafe fn open(path: Path, how: *const libc::open_how) -> Option<i32>
     // without a reader.
     let unsettled = [libc::EAGAIN, libc::EINVAL, libc::ENXIO].contains(&-fd);
     (!unsettled).then_some(fd)
+}
+
+/// Looks at what can be found without leaving the caches: by a descriptor that only names it, whose
+/// inode is in memory.
+///
+/// # Safety
+/// The path's name is valid, and `out` for writing.
+pub(crate) unsafe fn statx(
+    path: Path,
+    flags: c_int,
+    mask: u32,
+    out: *mut libc::statx,
+) -> Option<i32> {
+    let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { 0 } else { libc::O_NOFOLLOW };
+    // SAFETY: three integers, for which zero is a value.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC | follow) as u64;
+    how.resolve = libc::RESOLVE_CACHED;
+    // SAFETY: the path is the caller's, `how` lives until the call has returned.
+    let dir = unsafe { run(&Op::OpenAt { path, how: &raw const how }) };
+    if dir < 0 {
+        let is_statxs_own =
+            [libc::ENOENT, libc::ENOTDIR, libc::EACCES, libc::ELOOP].contains(&-dir);
+        return is_statxs_own.then_some(dir);
+    }
+    let flags = flags & !libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    let itself = Path { dir, name: c"".as_ptr() };
+    // SAFETY: the name is static, `out` the caller's.
+    let result = unsafe { run(&Op::Statx { path: itself, flags, mask, out }) };
+    // SAFETY: the descriptor was opened above and is nobody else's. It names without having opened, so
+    // there is nothing that closing it could wait for.
+    unsafe { libc::close(dir) };
+    Some(result)
 }
 
 /// Whether the kernel looks into its caches at all: not to make or cut a file (openat2(2)).

@@ -9,10 +9,14 @@ use std::ptr;
 
 use libc::{c_int, c_void, iovec};
 
+use crate::sigpipe;
+use crate::syscall::STREAM;
+
 /// The most that one read or write moves (the kernel's `MAX_RW_COUNT`); fits a result.
 pub(crate) const TRANSFER_MAX: u32 = 0x7fff_f000;
 
 /// What the C library returned, as a [`ringway_driver::Completion`] has it.
+#[inline(always)]
 pub(crate) fn outcome(result: i64) -> i32 {
     if result == -1 {
         return -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
@@ -89,6 +93,7 @@ pub(crate) fn set_status_flags(fd: RawFd, flags: c_int) {
 ///
 /// # Safety
 /// `buf` is valid for writing `len` bytes.
+#[inline(always)]
 pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64, flags: c_int) -> i32 {
     let part = iovec { iov_base: buf.cast(), iov_len: len.min(TRANSFER_MAX) as usize };
     // SAFETY: one vector, on the stack, that names the caller's buffer.
@@ -103,7 +108,7 @@ pub(crate) unsafe fn write(fd: RawFd, buf: *const u8, len: u32, offset: u64, fla
     let base: *mut c_void = buf.cast_mut().cast();
     let part = iovec { iov_base: base, iov_len: len.min(TRANSFER_MAX) as usize };
     // SAFETY: one vector, on the stack, that names the caller's buffer; it is only read.
-    outcome(unsafe { libc::pwritev2(fd, &raw const part, 1, offset.cast_signed(), flags) } as i64)
+    unsafe { write_vectored(fd, &raw const part, 1, offset, flags) }
 }
 
 /// `preadv2` into several parts.
@@ -134,8 +139,11 @@ pub(crate) unsafe fn write_vectored(
     flags: c_int,
 ) -> i32 {
     let count = c_int::try_from(count).unwrap_or(c_int::MAX);
-    // SAFETY: the caller's promise.
-    outcome(unsafe { libc::pwritev2(fd, iov, count, offset.cast_signed(), flags) } as i64)
+    let write = || {
+        // SAFETY: the caller's promise.
+        outcome(unsafe { libc::pwritev2(fd, iov, count, offset.cast_signed(), flags) } as i64)
+    };
+    if offset == STREAM { sigpipe::without(write) } else { write() }
 }
 
 /// `splice`; an offset of `u64::MAX` means none. The kernel's copy of an offset is its own: nobody's
@@ -149,8 +157,17 @@ pub(crate) fn splice(
     flags: u32,
 ) -> i32 {
     let (mut at, mut onto) = (from_offset.cast_signed(), to_offset.cast_signed());
-    let at = if from_offset == u64::MAX { ptr::null_mut() } else { &raw mut at };
-    let onto = if to_offset == u64::MAX { ptr::null_mut() } else { &raw mut onto };
+    let at = if from_offset == STREAM { ptr::null_mut() } else { &raw mut at };
+    let onto = if to_offset == STREAM { ptr::null_mut() } else { &raw mut onto };
     // SAFETY: the offsets are on the stack, or null.
-    outcome(unsafe { libc::splice(from, at, to, onto, len as usize, flags) } as i64)
+    let splice =
+        || outcome(unsafe { libc::splice(from, at, to, onto, len as usize, flags) } as i64);
+    // Only a stream can be without anybody to read it.
+    if to_offset == STREAM { sigpipe::without(splice) } else { splice() }
+}
+
+/// `tee`.
+pub(crate) fn tee(from: RawFd, to: RawFd, len: u32, flags: u32) -> i32 {
+    // SAFETY: takes numbers only.
+    sigpipe::without(|| outcome(unsafe { libc::tee(from, to, len as usize, flags) } as i64))
 }

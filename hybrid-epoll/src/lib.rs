@@ -15,8 +15,7 @@
 //! The crate knows no ring: it can watch one's descriptor ([`EpollDriver::watch_ring`]), and its own
 //! can be watched ([`EpollDriver::as_fd`]). It has no timers and no tasks.
 //!
-//! `Write` to a pipe without readers raises `SIGPIPE`, which Rust's runtime ignores from the start; a
-//! program with a `main` of its own has to. Sends to sockets never raise it.
+//! Nothing here raises `SIGPIPE`, whatever the program has made of it (`sigpipe`).
 
 #![allow(unsafe_code, reason = "takes operations over from `Driver::submit`")]
 
@@ -28,6 +27,7 @@ mod offload;
 mod readiness;
 mod request;
 mod set;
+mod sigpipe;
 mod slot;
 pub mod syscall;
 mod waiting;

@@ -14,7 +14,7 @@ use ringway_driver::{Identity, Op, Path};
 use crate::cached;
 use crate::descriptor::{
     is_file, is_nonblocking, outcome, poll, read, read_vectored, set_status_flags, socket_error,
-    splice, status_flags, write, write_vectored,
+    splice, status_flags, tee, write, write_vectored,
 };
 
 /// The offset by which `Read` and `Write` say "no offset": the descriptor is a stream.
@@ -102,7 +102,7 @@ unsafe fn call(op: &Op) -> i32 {
                 return splice(from, from_offset, to, to_offset, len, flags);
             }
             Op::Tee { from, to, len, flags } => {
-                libc::tee(from, to, len as usize, flags | libc::SPLICE_F_NONBLOCK) as i64
+                return tee(from, to, len, flags | libc::SPLICE_F_NONBLOCK);
             }
             Op::OpenAt { path, how } => {
                 let size = size_of::<libc::open_how>();
@@ -161,7 +161,31 @@ unsafe fn call(op: &Op) -> i32 {
 /// # Safety
 /// As for [`run`].
 #[must_use]
+#[inline(always)]
 pub unsafe fn try_now(op: &Op) -> Option<i32> {
+    // The two whose system call takes no longer than a few returns: each function that returns after
+    // a system call is a branch that the processor has guessed wrong (some 15 ns), so these are made
+    // without any between the call and the caller's own.
+    match *op {
+        // SAFETY: handed down from this function's caller.
+        Op::Statx { path, flags, mask, out } if unsafe { is_itself(path, flags) } => {
+            // SAFETY: as above.
+            let result =
+                unsafe { libc::syscall(libc::SYS_statx, path.dir, path.name, flags, mask, out) };
+            Some(outcome(result))
+        }
+        Op::Read { fd, buf, len, offset } if offset != STREAM => {
+            // SAFETY: as above.
+            unsafe { cached::read(fd, buf, len, offset) }
+        }
+        // SAFETY: as above.
+        _ => unsafe { try_any_now(op) },
+    }
+}
+
+/// # Safety
+/// As for [`run`].
+unsafe fn try_any_now(op: &Op) -> Option<i32> {
     // SAFETY: handed down from this function's caller. The operations that are made here differ
     // from `op` in flags only, or name a shorter part of its buffer.
     unsafe {
@@ -243,9 +267,11 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
             Op::Splice { .. } | Op::Tee { .. } => Some(run(op)),
             Op::OpenAt { path, how } => cached::open(path, how),
             // The inode of an open descriptor is in memory; a path may lead through cold directories.
-            Op::Statx { path, flags, .. } | Op::AccessAt { path, flags, .. } => {
-                is_itself(path, flags).then(|| run(op))
+            Op::Statx { path, flags, mask, out } if !is_itself(path, flags) => {
+                cached::statx(path, flags, mask, out)
             }
+            Op::AccessAt { path, flags, .. } if !is_itself(path, flags) => None,
+            Op::Statx { .. } | Op::AccessAt { .. } => Some(run(op)),
             // These may read or allocate blocks, or look up a path, and have no flag against it.
             Op::Truncate { .. }
             | Op::Allocate { .. }
@@ -296,7 +322,7 @@ pub unsafe fn has_form_now(op: &Op) -> bool {
         | Op::RemoveXattr { .. } => false,
         // SAFETY: the caller keeps `how` valid.
         Op::OpenAt { how, .. } => unsafe { cached::may_open(how) },
-        Op::Statx { flags, .. } | Op::AccessAt { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
+        Op::AccessAt { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
         _ => true,
     }
 }
@@ -310,15 +336,23 @@ pub unsafe fn has_form_now(op: &Op) -> bool {
 /// unwinds; should that fail, the process aborts, for nothing else would be safe.
 ///
 /// As after any change of identity, the kernel stops writing core dumps of the process
-/// (`PR_SET_DUMPABLE`).
+/// (`PR_SET_DUMPABLE`) and forgets the thread's `PR_SET_PDEATHSIG`.
+///
+/// A ring without `IORING_SETUP_DEFER_TASKRUN` that this thread has submitted to may carry its
+/// operations on meanwhile, under the borrowed identity: beside one, call this on another thread.
+#[inline]
 pub fn with_credentials(credentials: Option<&Identity>, f: impl FnOnce() -> i32) -> i32 {
-    crate::credentials::with_credentials(credentials, f)
+    match credentials {
+        None => f(),
+        Some(_) => crate::credentials::with_credentials(credentials, f),
+    }
 }
 
 /// Whether an operation is about `path.dir`, with nothing to look up.
 ///
 /// # Safety
 /// The path's name is valid, or null.
+#[inline(always)]
 unsafe fn is_itself(path: Path, flags: c_int) -> bool {
     // SAFETY: the caller's promise; a string has at least its NUL.
     let empty = path.name.is_null() || unsafe { *path.name } == 0;
@@ -337,6 +371,7 @@ fn unless_waiting(flags: c_int, result: i32) -> Option<i32> {
 }
 
 /// `None` for would-block; `otherwise` when the file or the kernel has no `RWF_NOWAIT`.
+#[inline(always)]
 pub(crate) fn unless_refused(result: i32, otherwise: impl FnOnce() -> Option<i32>) -> Option<i32> {
     match -result {
         libc::EAGAIN => None,
@@ -392,7 +427,6 @@ mod tests {
             Op::Append { fd, buf, len },
             Op::Fsync { fd, data_only: false },
             Op::OpenAt { path, how: &raw const how },
-            Op::Statx { path, flags: 0, mask: 0, out: ptr::null_mut() },
             Op::AccessAt { path, mode: 0, flags: 0 },
             Op::Truncate { fd, len: 0 },
             Op::Allocate { fd, mode: 0, offset: 0, len: 1 },

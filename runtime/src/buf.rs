@@ -6,12 +6,17 @@
 
 #![allow(unsafe_code, reason = "declares the buffer contract and implements it for common types")]
 
+mod vectored;
+
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+
+pub use vectored::{IoBufs, IoBufsMut};
+pub(crate) use vectored::{filled_all, vectors, vectors_mut};
 
 /// A result and the buffer that went into the operation.
 pub type BufResult<T, B> = (io::Result<T>, B);
@@ -246,6 +251,45 @@ unsafe impl<B: IoBuf> IoBuf for Rc<B> {
     fn bytes_init(&self) -> usize {
         (**self).bytes_init()
     }
+}
+
+/// Calls `some` on what is left of `buf`'s initialised bytes, and how many went before, until all have
+/// gone. `WriteZero` if it moves none.
+pub(crate) async fn empty_all<B: IoBuf>(
+    buf: B,
+    some: impl AsyncFnMut(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
+) -> BufResult<(), B> {
+    let total = buf.bytes_init();
+    move_all(buf, total, io::ErrorKind::WriteZero, some).await
+}
+
+/// Calls `some` on what is left to fill of `buf`, and how many bytes came before, until it is full.
+/// `UnexpectedEof` if none come.
+pub(crate) async fn fill_all<B: IoBufMut>(
+    buf: B,
+    some: impl AsyncFnMut(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
+) -> BufResult<(), B> {
+    let total = buf.bytes_total();
+    move_all(buf, total, io::ErrorKind::UnexpectedEof, some).await
+}
+
+async fn move_all<B: IoBuf>(
+    mut buf: B,
+    total: usize,
+    none: io::ErrorKind,
+    mut some: impl AsyncFnMut(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
+) -> BufResult<(), B> {
+    let mut done = 0;
+    while done < total {
+        let (result, part) = some(buf.slice(done..total), done).await;
+        buf = part.into_inner();
+        match result {
+            Ok(0) => return (Err(none.into()), buf),
+            Ok(n) => done += n,
+            Err(error) => return (Err(error), buf),
+        }
+    }
+    (Ok(()), buf)
 }
 
 /// What one operation can move: the kernel's own limit for a read or write, a page short of 2 GiB.

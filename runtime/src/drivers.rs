@@ -18,6 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::ladder::Rung;
 use crate::metrics::Metrics;
 use crate::uring::UringDriver;
+use crate::uring::provided::{Group, Registration};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
@@ -145,6 +146,29 @@ impl Drivers {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Lets the ring pick receive buffers from `group`.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no ring, or it has no such groups; the kernel's.
+    ///
+    /// # Safety
+    /// As for [`UringDriver::register_group`].
+    pub(crate) unsafe fn register_group(&mut self, group: &Group) -> io::Result<Registration> {
+        match &mut self.parking {
+            // SAFETY: the caller's promise.
+            Parking::Uring(ring) | Parking::Hybrid(ring) => unsafe { ring.register_group(group) },
+            Parking::Epoll => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Ends what [`Drivers::register_group`] began.
+    pub(crate) fn unregister_group(&mut self, registration: Registration) -> io::Result<()> {
+        match &mut self.parking {
+            Parking::Uring(ring) | Parking::Hybrid(ring) => ring.unregister_group(registration),
+            Parking::Epoll => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

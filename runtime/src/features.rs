@@ -311,11 +311,15 @@ impl OpSet {
         self.0 |= bit(kind);
     }
 
+    pub(crate) fn with(self, kind: OpKind) -> Self {
+        Self(self.0 | bit(kind))
+    }
+
     fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    fn without(self, other: Self) -> Self {
+    pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 }

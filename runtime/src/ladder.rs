@@ -128,6 +128,10 @@ impl Ladder {
             Rung::Pool if is_stream(op) && (self.switches_here || !for_somebody) => {
                 Some(Rung::Ready)
             }
+            // The ring runs it on this thread, where a pipe without readers raises SIGPIPE.
+            Rung::Ring if is_stream_write(op) => {
+                self.after(Rung::Ring, op, for_somebody).or(Some(Rung::Ready))
+            }
             rung => Some(rung),
         }
     }
@@ -144,13 +148,13 @@ fn ordered(kind: OpKind, policy: &Policy, possible: impl Iterator<Item = Rung>) 
 
 /// Whether a read or write is about a stream, which readiness says something about.
 fn is_stream(op: &Op) -> bool {
-    matches!(
-        *op,
-        Op::Read { offset: u64::MAX, .. }
-            | Op::Write { offset: u64::MAX, .. }
-            | Op::ReadV { offset: u64::MAX, .. }
-            | Op::WriteV { offset: u64::MAX, .. }
-    )
+    let is_read =
+        matches!(*op, Op::Read { offset: u64::MAX, .. } | Op::ReadV { offset: u64::MAX, .. });
+    is_read || is_stream_write(op)
+}
+
+fn is_stream_write(op: &Op) -> bool {
+    matches!(*op, Op::Write { offset: u64::MAX, .. } | Op::WriteV { offset: u64::MAX, .. })
 }
 
 /// The order of trying where everything is there. Also says which rungs an operation has at all.
@@ -213,9 +217,7 @@ fn default_order(kind: OpKind) -> &'static [Rung] {
 fn order_for_somebody(kind: OpKind) -> impl Iterator<Item = Rung> {
     let order = match kind {
         // ext4 refuses to write without blocking: the switch would be for nothing.
-        OpKind::Write | OpKind::WriteV | OpKind::WriteFixed => {
-            &[Rung::Ring, Rung::Pool, Rung::Inline]
-        }
+        OpKind::Write | OpKind::WriteV | OpKind::WriteFixed => &[Rung::Ring, Rung::Pool],
         _ => default_order(kind),
     };
     let of = move |is_ring: bool| {
@@ -228,6 +230,7 @@ fn order_for_somebody(kind: OpKind) -> impl Iterator<Item = Rung> {
 ///
 /// # Safety
 /// As for [`Driver::submit`](ringway_driver::Driver::submit), for the length of the call.
+#[inline(always)]
 pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Identity>) -> Option<i32> {
     let would_block = -libc::EAGAIN;
     // Without a form that could say it would block, but quick (see the table).
@@ -242,14 +245,20 @@ pub(crate) unsafe fn run_inline(op: &Op, credentials: Option<&Identity>) -> Opti
         // SAFETY: the caller's promise.
         false => unsafe { syscall::try_now(op) }.unwrap_or(would_block),
     });
-    // Between streams "try again" is the answer.
-    let is_answer = result != would_block || matches!(op, Op::Tee { .. }) || is_splice(op);
+    let is_answer = result != would_block || says_try_again(op);
     is_answer.then_some(result)
 }
 
-/// Whether `op` moves bytes between streams.
-fn is_splice(op: &Op) -> bool {
-    matches!(op, Op::Splice { from_offset: u64::MAX, to_offset: u64::MAX, .. })
+/// Whether "try again" is an answer of `op`'s own: a pipe or socket is not ready, and no other rung can
+/// change that.
+fn says_try_again(op: &Op) -> bool {
+    match *op {
+        Op::Splice { from_offset, to_offset, resident, .. } => {
+            resident || (from_offset, to_offset) == (u64::MAX, u64::MAX)
+        }
+        Op::Tee { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether a rung's answer says nothing about the operation, only that it cannot run this way: then
@@ -297,6 +306,19 @@ mod tests {
     }
 
     #[test]
+    fn no_write_to_a_stream_is_on_the_ring() {
+        let write = Op::Write { fd: -1, buf: ptr::null(), len: 0, offset: u64::MAX };
+        let on_ring = Policy::new().prefer(OpKind::Write, &[Rung::Ring]);
+        for (policy, rungs) in
+            [(Policy::new(), [Rung::Inline, Rung::Ready].as_slice()), (on_ring, &[Rung::Ready])]
+        {
+            assert_eq!(climb(&Ladder::new(all(), true, true, &policy), &write, false), rungs);
+        }
+        let ladder = Ladder::new(all(), true, true, &Policy::new());
+        assert_eq!(climb(&ladder, &STREAM, false), [Rung::Inline, Rung::Ring, Rung::Ready]);
+    }
+
+    #[test]
     fn what_runs_for_somebody_else_needs_personalities_on_the_ring() {
         let without = Ladder::new(all(), false, true, &Policy::new());
         assert_eq!(climb(&without, &READ, true), [Rung::Inline, Rung::Pool]);
@@ -329,7 +351,7 @@ mod tests {
         let write = Op::Write { fd: -1, buf: ptr::null(), len: 0, offset: 0 };
         let ladder = Ladder::new(OpSet::default(), false, true, &Policy::new());
         assert_eq!(ladder.first(&write, false), Some(Rung::Inline));
-        assert_eq!(ladder.first(&write, true), Some(Rung::Pool));
+        assert_eq!(climb(&ladder, &write, true), [Rung::Pool]);
     }
 
     #[test]

@@ -57,10 +57,12 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// Whether the next operation is to be refused.
+    #[inline]
     pub(crate) fn next(&self) -> bool {
-        if self.percent == 0 {
-            return false;
-        }
+        self.percent != 0 && self.draw()
+    }
+
+    fn draw(&self) -> bool {
         // xorshift64: enough to scatter, and the same every time.
         let mut state = self.state.get();
         state ^= state << 13;

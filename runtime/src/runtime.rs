@@ -21,6 +21,7 @@ use crate::blocking::PoolQueue;
 use crate::features::{Features, Mask};
 use crate::guest::Guest;
 use crate::metrics::Metrics;
+use crate::net::Offload;
 use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
@@ -108,6 +109,7 @@ impl Builder {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),
             ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
+            udp: Offload::new(&features),
             pool_queue: Arc::default(),
         };
         Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
@@ -204,6 +206,8 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) timers: Timers,
     pub(crate) ops: Ops,
+    /// What the kernel does for UDP sockets.
+    pub(crate) udp: Offload,
     pub(crate) pool_queue: Arc<PoolQueue>,
 }
 
@@ -310,6 +314,15 @@ pub(crate) fn current() -> Rc<Core> {
 pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
     let _entered = enter(core);
     core.tasks.enter(f)
+}
+
+/// What the runtime that the calling code runs in has done so far, and what it is at.
+///
+/// # Panics
+/// Outside of a runtime.
+#[must_use]
+pub fn metrics() -> Metrics {
+    current().ops.metrics()
 }
 
 /// The time during which a runtime is the thread's current one.

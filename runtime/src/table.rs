@@ -29,9 +29,26 @@ pub(crate) trait Held: Any {
     /// Ends an operation that nobody waits for.
     fn abandon(self: Box<Self>, result: i32);
 
+    /// Sees each of several completions when it comes, in the order of coming. Wakers that it puts into
+    /// `wake` are woken when the table can be used again.
+    fn arrive(&mut self, _: Completion, _wake: &mut Vec<Waker>) -> Arrival {
+        Arrival::Kept
+    }
+
     /// Gives back what one of several completions has won, which nobody will ask for. The operation may
     /// be in flight still. Does not call back into the table.
     fn give_back(&mut self, _: Completion) {}
+}
+
+/// Where one of several completions goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arrival {
+    /// The table keeps it until it is asked for, or gives it back.
+    Kept,
+    /// The parts have seen to it.
+    Taken,
+    /// The same, and the operation is to end early.
+    Enough,
 }
 
 /// What is to be done about an operation; nothing, mostly.
@@ -63,6 +80,8 @@ pub(crate) struct Table {
     generation: u32,
     /// Entries that are not [`Lifecycle::Completed`].
     in_flight: usize,
+    /// Who is to be woken, beside the operations' own futures.
+    to_wake: Vec<Waker>,
 }
 
 struct Entry {
@@ -149,8 +168,9 @@ impl Table {
         unsafe { entry.held.as_ref() }.credentials()
     }
 
-    /// Takes a completion in. One with a token that names nothing (any more) is ignored.
-    pub(crate) fn complete(&mut self, completion: Completion) -> Ended {
+    /// Takes a completion in; calls `cancel` if the operation is to end early for it. One with a token
+    /// that names nothing (any more) is ignored.
+    pub(crate) fn complete(&mut self, completion: Completion, cancel: impl FnOnce(Rung)) -> Ended {
         let Some(entry) = self.get_mut(completion.token) else { return Ended::Nothing };
         if matches!(entry.state, Lifecycle::Completed) {
             return Ended::Nothing;
@@ -161,15 +181,18 @@ impl Table {
                 let op = unsafe { entry.held.as_mut() }.describe();
                 return Ended::Again(completion.token, op);
             }
-            return self.settle(Completion { result: -libc::ECANCELED, ..completion });
+            return self.settle(Completion { result: -libc::ECANCELED, ..completion }, cancel);
         }
-        self.settle(completion)
+        self.settle(completion, cancel)
     }
 
-    fn settle(&mut self, completion: Completion) -> Ended {
-        let Some(entry) = self.get_mut(completion.token) else { return Ended::Nothing };
-        entry.note(completion);
+    fn settle(&mut self, completion: Completion, cancel: impl FnOnce(Rung)) -> Ended {
+        let Some(entry) = find(&mut self.entries, completion.token) else { return Ended::Nothing };
+        let enough = entry.note(completion, &mut self.to_wake);
         if completion.more {
+            if enough && !mem::replace(&mut entry.cancelled, true) {
+                cancel(entry.about.rung);
+            }
             return entry.take_waker();
         }
         let state = mem::replace(&mut entry.state, Lifecycle::Completed);
@@ -253,6 +276,11 @@ impl Table {
         Ended::Abandon(self.remove(token), result)
     }
 
+    /// Those whom arrivals have given something to do.
+    pub(crate) fn take_to_wake(&mut self) -> Vec<Waker> {
+        mem::take(&mut self.to_wake)
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -267,8 +295,7 @@ impl Table {
     }
 
     fn get_mut(&mut self, token: Token) -> Option<&mut Entry> {
-        let entry = self.entries.get_mut(token.index() as usize)?;
-        (entry.generation == token.generation()).then_some(entry)
+        find(&mut self.entries, token)
     }
 
     /// Only for entries whose last completion came.
@@ -278,6 +305,11 @@ impl Table {
         // happens once; and the operation is over, so neither kernel nor pool uses the memory.
         unsafe { Box::from_raw(entry.held.as_ptr()) }
     }
+}
+
+fn find(entries: &mut Slab<Entry>, token: Token) -> Option<&mut Entry> {
+    let entry = entries.get_mut(token.index() as usize)?;
+    (entry.generation == token.generation()).then_some(entry)
 }
 
 impl Entry {
@@ -291,16 +323,25 @@ impl Entry {
         first && wanted && self.about.may_climb && ladder::is_refusal(completion.result)
     }
 
-    fn note(&mut self, completion: Completion) {
+    /// Puts a completion where it belongs; tells whether the operation is to end early.
+    fn note(&mut self, completion: Completion, wake: &mut Vec<Waker>) -> bool {
         let orphaned = matches!(self.state, Lifecycle::Orphaned);
-        match &mut self.answers {
+        let answers = match &mut self.answers {
             // Later ones only say that the memory is free.
             Answers::One(result) => {
                 result.get_or_insert(completion.result);
+                return false;
             }
-            Answers::Many(_) if orphaned => self.give_back(completion),
-            Answers::Many(answers) => answers.push_back(completion),
+            Answers::Many(answers) => answers,
+        };
+        // SAFETY: as in `give_back`.
+        match unsafe { self.held.as_mut() }.arrive(completion, wake) {
+            Arrival::Kept if orphaned => self.give_back(completion),
+            Arrival::Kept => answers.push_back(completion),
+            Arrival::Taken => {}
+            Arrival::Enough => return true,
         }
+        false
     }
 
     fn give_back_all(&mut self) {
@@ -355,6 +396,8 @@ mod tests {
     /// Counts how often it is freed, and notes the result it was abandoned with.
     struct Probe {
         op: Op,
+        /// From this result on it has had enough; others it leaves to the table.
+        enough: i32,
         given_back: Rc<Cell<usize>>,
         drops: Rc<Cell<usize>>,
         abandoned: Rc<Cell<Option<i32>>>,
@@ -363,6 +406,14 @@ mod tests {
     impl Held for Probe {
         fn describe(&mut self) -> Op {
             self.op
+        }
+
+        fn arrive(&mut self, completion: Completion, wake: &mut Vec<Waker>) -> Arrival {
+            if completion.result < self.enough {
+                return Arrival::Kept;
+            }
+            wake.push(Waker::noop().clone());
+            Arrival::Enough
         }
 
         fn give_back(&mut self, _: Completion) {
@@ -393,10 +444,14 @@ mod tests {
             self.insert_with(Op::Nop, false)
         }
 
+        fn complete(&mut self, completion: Completion) -> Ended {
+            self.table.complete(completion, |_| panic!("nobody has had enough"))
+        }
+
         fn insert_with(&mut self, op: Op, may_climb: bool) -> Token {
             let (drops, abandoned) = (self.drops.clone(), self.abandoned.clone());
             let given_back = self.given_back.clone();
-            let probe = Probe { op, drops, abandoned, given_back };
+            let probe = Probe { op, enough: 100, drops, abandoned, given_back };
             let (kind, rung, started) = (op.kind(), Rung::Ring, Instant::now());
             let about = About { kind, rung, for_somebody: false, started, may_climb };
             self.table.insert(Box::new(probe), Some(Waker::noop().clone()), |_| about).0
@@ -411,10 +466,9 @@ mod tests {
         let _ = fixture.table.orphan(token, |_| cancelled = true);
         assert!(cancelled);
         let first = Completion { more: true, ..Completion::last(token, 7) };
-        assert!(matches!(fixture.table.complete(first), Ended::Nothing));
+        assert!(matches!(fixture.complete(first), Ended::Nothing));
         assert_eq!((fixture.drops.get(), fixture.table.in_flight()), (0, 1));
-        let Ended::Abandon(held, result) = fixture.table.complete(Completion::last(token, 0))
-        else {
+        let Ended::Abandon(held, result) = fixture.complete(Completion::last(token, 0)) else {
             panic!("the last completion ends an orphan");
         };
         held.abandon(result);
@@ -426,11 +480,11 @@ mod tests {
     fn a_completion_for_an_earlier_use_of_an_entry_is_ignored() {
         let mut fixture = Fixture::default();
         let old = fixture.insert();
-        assert!(matches!(fixture.table.complete(Completion::last(old, 1)), Ended::Wake(_)));
+        assert!(matches!(fixture.complete(Completion::last(old, 1)), Ended::Wake(_)));
         assert_eq!(fixture.table.take(old).map(|(_, result)| result), Some(1));
         let new = fixture.insert();
         assert_eq!((new.index(), new == old), (old.index(), false));
-        assert!(matches!(fixture.table.complete(Completion::last(old, 2)), Ended::Nothing));
+        assert!(matches!(fixture.complete(Completion::last(old, 2)), Ended::Nothing));
         assert!(fixture.table.take(new).is_none());
         assert_eq!(fixture.table.in_flight(), 1);
     }
@@ -439,7 +493,7 @@ mod tests {
     fn what_is_in_flight_when_the_table_goes_is_leaked_and_what_is_done_is_freed() {
         let mut fixture = Fixture::default();
         let (_in_flight, done) = (fixture.insert(), fixture.insert());
-        let _ = fixture.table.complete(Completion::last(done, 3));
+        let _ = fixture.complete(Completion::last(done, 3));
         drop(fixture.table);
         assert_eq!((fixture.drops.get(), fixture.abandoned.get()), (1, Some(3)));
     }
@@ -450,16 +504,31 @@ mod tests {
         let token = fixture.insert_with(ACCEPT, false);
         let more = |result| Completion { more: true, ..Completion::last(token, result) };
         for result in [5, 6, 7] {
-            let ended = fixture.table.complete(more(result));
+            let ended = fixture.complete(more(result));
             assert_eq!(matches!(ended, Ended::Wake(_)), result == 5, "woken once until it looks");
         }
         assert!(matches!(fixture.table.next(token), Next::One(done) if done.result == 5));
         let _ = fixture.table.orphan(token, |_| ());
         assert_eq!(fixture.given_back.get(), 2);
-        assert!(matches!(fixture.table.complete(more(8)), Ended::Nothing));
+        assert!(matches!(fixture.complete(more(8)), Ended::Nothing));
         assert_eq!((fixture.given_back.get(), fixture.drops.get()), (3, 0));
         let last = Completion::last(token, -libc::ECANCELED);
-        assert!(matches!(fixture.table.complete(last), Ended::Abandon(..)));
+        assert!(matches!(fixture.complete(last), Ended::Abandon(..)));
+    }
+
+    #[test]
+    fn an_operation_that_has_had_enough_is_cancelled_once_and_those_it_names_are_to_be_woken() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(ACCEPT, false);
+        let mut cancels = 0;
+        for result in [5, 100, 101] {
+            let completion = Completion { more: true, ..Completion::last(token, result) };
+            let _ = fixture.table.complete(completion, |_| cancels += 1);
+        }
+        assert_eq!((cancels, fixture.table.take_to_wake().len()), (1, 2));
+        assert!(matches!(fixture.table.next(token), Next::One(done) if done.result == 5));
+        assert!(matches!(fixture.table.next(token), Next::Pending), "the others were taken");
+        assert_eq!(fixture.given_back.get(), 0);
     }
 
     #[test]
@@ -467,15 +536,15 @@ mod tests {
         let mut fixture = Fixture::default();
         let token = fixture.insert_with(Op::Nop, true);
         let refusal = Completion::last(token, -libc::EINVAL);
-        assert!(matches!(fixture.table.complete(refusal), Ended::Again(..)));
+        assert!(matches!(fixture.complete(refusal), Ended::Again(..)));
         fixture.table.about(token).unwrap().may_climb = false;
-        assert!(matches!(fixture.table.complete(refusal), Ended::Wake(_)));
+        assert!(matches!(fixture.complete(refusal), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::EINVAL));
 
         let token = fixture.insert_with(Op::Nop, true);
         assert_eq!(fixture.table.cancel(token), Some(Rung::Ring));
         let refusal = Completion::last(token, -libc::EINVAL);
-        assert!(matches!(fixture.table.complete(refusal), Ended::Wake(_)));
+        assert!(matches!(fixture.complete(refusal), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
     }
 }

@@ -8,7 +8,6 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{

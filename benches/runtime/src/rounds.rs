@@ -87,7 +87,7 @@ fn measure_row(row: &dyn Row, options: &Options) -> RowResult {
         for index in (0..lines.len()).map(|index| (index + round) % count) {
             let line = &mut lines[index];
             if line.error.is_none() {
-                take(row, line, round, options.scale);
+                take(row, line, round, options);
             }
         }
         eprintln!();
@@ -98,10 +98,10 @@ fn measure_row(row: &dyn Row, options: &Options) -> RowResult {
     RowResult::new(row, lines)
 }
 
-fn take(row: &dyn Row, line: &mut Line, round: usize, scale: Scale) {
-    let retries = if scale == Scale::Quick { 0 } else { RETRIES };
+fn take(row: &dyn Row, line: &mut Line, round: usize, options: &Options) {
+    let retries = if options.scale == Scale::Quick { 0 } else { RETRIES };
     for retry in 0..=retries {
-        match sample(row, &line.entry, round, scale) {
+        match sample(row, &line.entry, round, options) {
             Ok(taken) if taken.is_good(row.crosses_cores()) || retry == retries => {
                 let mark = if taken.is_good(row.crosses_cores()) { "" } else { "?" };
                 eprint!(" {} {:.1}{mark}", line.entry.label, taken.sample.value);
@@ -116,10 +116,10 @@ fn take(row: &dyn Row, line: &mut Line, round: usize, scale: Scale) {
     }
 }
 
-fn sample(row: &dyn Row, entry: &Entry, round: usize, scale: Scale) -> io::Result<Taken> {
+fn sample(row: &dyn Row, entry: &Entry, round: usize, options: &Options) -> io::Result<Taken> {
     let before = Distance::probe(CORES);
     let (start, busy, own) = (Instant::now(), sys::busy_time(CORES), own_cpu());
-    let sample = row.measure(entry, scale, Count::Nothing)?;
+    let sample = row.measure(entry, options.scale, Count::Nothing)?;
     let (wall, busy) = (start.elapsed(), sys::busy_time(CORES).saturating_sub(busy));
     let delay = sample.usage.delay.as_secs_f64() / sample.usage.wall.as_secs_f64();
     let foreign = busy.saturating_sub(own_cpu().saturating_sub(own));
@@ -129,8 +129,10 @@ fn sample(row: &dyn Row, entry: &Entry, round: usize, scale: Scale) -> io::Resul
         sample,
         distance: before.between(after),
         is_steady: before.is_like(after),
-        // The kernel accounts for this in ticks, which says nothing about a short time.
-        is_undisturbed: scale == Scale::Quick
+        // In real time nobody else can. And the kernel accounts for this in ticks, which says nothing
+        // about a short time.
+        is_undisturbed: options.realtime
+            || options.scale == Scale::Quick
             || foreign.as_secs_f64() <= wall.as_secs_f64() * FOREIGN_MAX
             || delay <= DELAY_MAX,
     })

@@ -63,13 +63,23 @@ pub struct Completion {
     pub copied: bool,
     /// The provided buffer that received the data.
     pub buffer_id: Option<u16>,
+    /// With `buffer_id`: further data may go into the same buffer, behind this.
+    pub buffer_more: bool,
 }
 
 impl Completion {
     /// The plain case: one result, nothing to follow.
     #[must_use]
     pub const fn last(token: Token, result: i32) -> Self {
-        Self { token, result, more: false, notification: false, copied: false, buffer_id: None }
+        Self {
+            token,
+            result,
+            more: false,
+            notification: false,
+            copied: false,
+            buffer_id: None,
+            buffer_more: false,
+        }
     }
 
     /// The result as Rust has it.

@@ -151,6 +151,42 @@ impl Dir {
         .await
     }
 
+    /// Makes `to` below `to_dir` another name of `path`, on behalf of this directory's identity. A
+    /// symbolic link at `path` gets the name itself, unless `flags` say `SYMLINK_FOLLOW`.
+    ///
+    /// # Errors
+    /// Those of `linkat`: `EXDEV` between file systems, `EEXIST` if there is such a name.
+    pub async fn link_at(
+        &self,
+        path: impl AsRef<std::path::Path>,
+        to_dir: &Self,
+        to: impl AsRef<std::path::Path>,
+        flags: AtFlags,
+    ) -> io::Result<()> {
+        let both = (self.at(path)?, to_dir.at(to)?);
+        let flags = flags.bits().cast_signed();
+        self.simple(both, move |(from, to)| Op::LinkAt { from: from.path(), to: to.path(), flags })
+            .await
+    }
+
+    /// Makes a symbolic link `path` that points at `target`, whether or not there is such a thing.
+    ///
+    /// # Errors
+    /// Those of `symlinkat`.
+    pub async fn symlink_at(
+        &self,
+        target: impl AsRef<std::path::Path>,
+        path: impl AsRef<std::path::Path>,
+    ) -> io::Result<()> {
+        let target = CString::new(target.as_ref().as_os_str().as_bytes())?;
+        let both = (target, self.at(path)?);
+        self.simple(both, |(target, link)| Op::SymlinkAt {
+            target: target.as_ptr(),
+            link: link.path(),
+        })
+        .await
+    }
+
     /// Where the symbolic link `path` points.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code, reason = "makes operations out of descriptors and buffers")]
 
-use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
-use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
+use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
 use crate::op;
 
 /// An open file, directory or other object with a path. Clones share one description.
@@ -72,6 +71,18 @@ impl File {
         read.await
     }
 
+    /// Reads from byte `offset` of the file until `buf` is full (all its [`IoBufMut::bytes_total`]).
+    ///
+    /// # Errors
+    /// Those of `pread`; `UnexpectedEof` if the file ends before.
+    pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<(), B> {
+        fill_all(buf, async |part, done| match offset.checked_add(done as u64) {
+            Some(at) => self.read_at(part, at).await,
+            None => (Err(io::ErrorKind::UnexpectedEof.into()), part),
+        })
+        .await
+    }
+
     /// Writes some of `buf`'s initialised bytes at byte `offset` of the file, as this handle's identity:
     /// its quota and its right to the reserve of the file system count, and its own file loses
     /// its setuid bit.
@@ -100,22 +111,12 @@ impl File {
     ///
     /// # Errors
     /// Those of `pwrite`. How much was written before an error is not told.
-    pub async fn write_all_at<B: IoBuf>(&self, mut buf: B, offset: u64) -> BufResult<(), B> {
-        let total = buf.bytes_init();
-        let mut done = 0;
-        while done < total {
-            let Some(at) = offset.checked_add(done as u64) else {
-                return (Err(io::ErrorKind::FileTooLarge.into()), buf);
-            };
-            let (result, part) = self.write_at(buf.slice(done..), at).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub async fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<(), B> {
+        empty_all(buf, async |part, done| match offset.checked_add(done as u64) {
+            Some(at) => self.write_at(part, at).await,
+            None => (Err(io::ErrorKind::FileTooLarge.into()), part),
+        })
+        .await
     }
 
     /// Writes some of `buf`'s initialised bytes at the end of the file, wherever that is by then.
@@ -228,60 +229,6 @@ impl File {
         self.simple(move |fd| Op::Chmod { fd, mode }).await
     }
 
-    /// Reads the extended attribute `name` into `buf`'s capacity. With no capacity, only tells how
-    /// long the value is.
-    ///
-    /// # Errors
-    /// Those of `fgetxattr`: `ENODATA` if there is none, `ERANGE` if it does not fit.
-    pub async fn get_xattr(&self, name: &CStr, mut buf: Vec<u8>) -> BufResult<usize, Vec<u8>> {
-        buf.clear();
-        // SAFETY: file, name and buffer belong to the parts; unless the value was only measured, the
-        // result is how many bytes were written from the buffer's start.
-        let get = unsafe {
-            op::submit(
-                self.identity.clone(),
-                (self.fd.clone(), name.to_owned(), buf),
-                |(fd, name, buf)| Op::GetXattr {
-                    fd: fd.as_raw_fd(),
-                    name: name.as_ptr(),
-                    buf: buf.as_mut_ptr(),
-                    len: op_len(buf.capacity()),
-                },
-                |(_, _, buf), result| {
-                    let measured = buf.capacity() == 0;
-                    match result {
-                        Ok(len) if measured => (Ok(len as usize), buf),
-                        result => filled(result, buf),
-                    }
-                },
-            )
-        };
-        get.await
-    }
-
-    /// Sets the extended attribute `name`, new or not.
-    ///
-    /// # Errors
-    /// Those of `fsetxattr`.
-    pub async fn set_xattr(&self, name: &CStr, value: Vec<u8>) -> io::Result<()> {
-        // SAFETY: file, name and value belong to the parts.
-        let set = unsafe {
-            op::submit(
-                self.identity.clone(),
-                (self.fd.clone(), name.to_owned(), value),
-                |(fd, name, value)| Op::SetXattr {
-                    fd: fd.as_raw_fd(),
-                    name: name.as_ptr(),
-                    buf: value.as_ptr(),
-                    len: op_len(value.len()),
-                    flags: 0,
-                },
-                |_, result| result.map(drop),
-            )
-        };
-        set.await
-    }
-
     /// What the file system that holds this file says about itself.
     ///
     /// # Errors
@@ -348,14 +295,17 @@ impl File {
         close.await
     }
 
-    /// Needs nobody's permission.
     async fn sync(&self, data_only: bool) -> io::Result<()> {
-        let nobodys = Self { fd: self.fd.clone(), identity: None };
-        nobodys.simple(move |fd| Op::Fsync { fd, data_only }).await
+        self.nobodys().simple(move |fd| Op::Fsync { fd, data_only }).await
+    }
+
+    /// For what needs nobody's permission.
+    pub(super) fn nobodys(&self) -> Self {
+        Self { fd: self.fd.clone(), identity: None }
     }
 
     /// An operation on the descriptor alone, on behalf of this handle's identity.
-    async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
+    pub(super) async fn simple(&self, op: impl Fn(RawFd) -> Op + 'static) -> io::Result<()> {
         // SAFETY: the file belongs to the parts, and `op` names nothing else that could end.
         let simple = unsafe {
             op::submit(

@@ -9,16 +9,25 @@
 //! was opened. On a ring an identity costs next to nothing; elsewhere each operation that has one, a
 //! write among them, takes some 20 µs more.
 
+mod advice;
 mod dir;
 mod dir_entries;
 mod file;
 mod open_how;
+mod resident;
+mod splice;
+mod vectored;
+mod watch;
+mod xattr;
 
+pub use advice::SyncRange;
 pub use dir::Dir;
 pub use dir_entries::{DirEntries, DirEntry, dir_entries};
 pub use file::{File, SetTime};
 pub use open_how::OpenHow;
 pub use rustix::fs::{
-    Access, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, StatFs,
-    Statx, StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
+    Access, Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags,
+    StatFs, Statx, StatxAttributes, StatxFlags, StatxTimestamp, Timespec,
 };
+pub(crate) use splice::Cached;
+pub use watch::{ChangeFlags, Watch, WatchEvent, WatchFlags, WatchId};

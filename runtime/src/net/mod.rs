@@ -1,7 +1,25 @@
 //! Sockets.
 
+mod ancillary;
+mod incoming;
+mod listen;
+mod message;
+mod recv_buf;
+mod recv_memory;
+mod recv_pool;
+mod recv_stream;
 pub(crate) mod socket;
 pub(crate) mod sockopt;
 mod tcp;
+mod udp;
+mod unix;
 
+pub use incoming::Incoming;
+pub use listen::ListenOptions;
+pub use recv_buf::RecvBuf;
+pub use recv_pool::RecvPool;
+pub use recv_stream::RecvStream;
 pub use tcp::{TcpListener, TcpStream};
+pub(crate) use udp::Offload;
+pub use udp::{Ecn, RecvMeta, SendMeta, UdpOptions, UdpSocket};
+pub use unix::{FDS_MAX, UnixCredentials, UnixDatagram, UnixListener, UnixRecvMeta, UnixStream};

@@ -2,46 +2,36 @@
 
 #![allow(unsafe_code, reason = "makes operations out of descriptors and buffers")]
 
-use std::cell::OnceCell;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::rc::{Rc, Weak};
 
 use ringway_driver::Op;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, filled, op_len};
+use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
+use crate::descriptor::Descriptor;
 use crate::op;
 use crate::runtime::{self, Core};
 
-/// A socket; clones are the same one. It is non-blocking, for readiness may lie.
+/// A socket; clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Socket(Rc<Shared>);
-
-/// The descriptor, and the runtime that knows about it.
-struct Shared {
-    fd: OwnedFd,
-    /// Set by the first operation, where the driver wants to be told of the descriptor's end.
-    adopted_by: OnceCell<Weak<Core>>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(core) = self.adopted_by.get().and_then(Weak::upgrade) {
-            core.ops.forget(self.fd.as_raw_fd());
-        }
-    }
-}
+pub(crate) struct Socket(Descriptor);
 
 impl Socket {
     /// Takes a non-blocking descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
+        Self(Descriptor::new(fd))
+    }
+
+    /// See [`Descriptor::without_events`].
+    pub(crate) fn without_events(fd: OwnedFd) -> Self {
+        Self(Descriptor::without_events(fd))
     }
 
     /// The descriptor alone, for another runtime.
@@ -49,24 +39,17 @@ impl Socket {
     /// # Errors
     /// Itself, while operations or clones hold it.
     pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
-        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
-        let fd = shared.fd.as_raw_fd();
-        if let Some(core) = shared.adopted_by.get().and_then(Weak::upgrade) {
-            core.ops.forget(fd);
-        }
-        let shared = ManuallyDrop::new(shared);
-        // SAFETY: the value is not used again, nor dropped; the other field is a cell of a weak
-        // reference, leaked at worst.
-        Ok(unsafe { ptr::read(&raw const shared.fd) })
+        self.0.into_fd().map_err(Self)
+    }
+
+    /// The descriptor, for operations that are not about sockets alone.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0
     }
 
     /// A clone for an operation's parts, which the driver has been told about.
     pub(crate) fn for_operation(&self) -> Self {
-        self.0.adopted_by.get_or_init(|| {
-            let core = runtime::current();
-            if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(&core) } else { Weak::new() }
-        });
-        self.clone()
+        Self(self.0.for_operation())
     }
 
     /// `accept`; the connection's socket and the peer's address.
@@ -133,19 +116,8 @@ impl Socket {
     }
 
     /// Receives until `buf` is full; `UnexpectedEof` if the stream ends before.
-    pub(crate) async fn recv_exact<B: IoBufMut>(&self, mut buf: B) -> BufResult<(), B> {
-        let total = buf.bytes_total();
-        let mut done = 0;
-        while done < total {
-            let (result, part) = self.recv(buf.slice(done..total), 0).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub(crate) async fn recv_exact<B: IoBufMut>(&self, buf: B) -> BufResult<(), B> {
+        fill_all(buf, async |part, _| self.recv(part, 0).await).await
     }
 
     /// `send` of `buf`'s initialised bytes, with `flags`.
@@ -168,50 +140,79 @@ impl Socket {
     }
 
     /// Sends all of `buf`'s initialised bytes.
-    pub(crate) async fn send_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
-        let total = buf.bytes_init();
-        let mut done = 0;
-        while done < total {
-            let (result, part) = self.send(buf.slice(done..), 0).await;
-            buf = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(n) => done += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
-    }
-
-    /// `send` that does not block.
-    pub(crate) fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(self, buf, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    pub(crate) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
+        empty_all(buf, async |part, _| self.send(part, 0).await).await
     }
 
     /// `sendmsg` that does not block.
     pub(crate) fn try_send_vectored(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        Ok(rustix::net::sendmsg(self, bufs, &mut SendAncillaryBuffer::default(), flags)?)
+        let mut control = SendAncillaryBuffer::default();
+        Ok(retry_on_intr(|| rustix::net::sendmsg(self, bufs, &mut control, flags))?)
     }
 
-    /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.
+    /// See [`Descriptor::poll`].
     pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
-        // SAFETY: the socket belongs to the parts.
-        let poll = unsafe {
-            op::submit(
-                None,
-                self.for_operation(),
-                move |socket| Op::Poll { fd: socket.as_raw_fd(), events },
-                |_, result| result.map(|ready| ready as i16),
-            )
-        };
-        poll.await
+        self.0.poll(events).await
     }
 
     /// Waits until the peer has ended its direction of the stream, or the connection is broken, while
     /// nobody receives. Bytes that still wait to be received do not end the wait.
     pub(crate) async fn hang_up(&self) -> io::Result<()> {
         self.poll(libc::POLLRDHUP).await.map(drop)
+    }
+
+    /// Waits until there is something to receive, be it the end, and leaves it there.
+    ///
+    /// # Errors
+    /// The socket's, which are not told a second time.
+    pub(crate) async fn receivable(&self) -> io::Result<()> {
+        if !runtime::current().ops.receives_when_ready() {
+            return self.poll(libc::POLLIN).await.map(drop);
+        }
+        // A receive, even one that takes nothing, is tried when the driver knows of something, and not
+        // before; a poll asks the kernel twice.
+        // SAFETY: socket and byte belong to the parts.
+        let peek = unsafe {
+            op::submit(
+                None,
+                (self.for_operation(), 0_u8),
+                |(socket, byte)| Op::Recv {
+                    fd: socket.as_raw_fd(),
+                    buf: &raw mut *byte,
+                    len: 1,
+                    flags: libc::MSG_PEEK,
+                },
+                |_, result| result.map(drop),
+            )
+        };
+        peek.await
+    }
+
+    /// As [`Socket::try_recv`], with what the driver of `core` knows of the socket, and tells it.
+    pub(crate) fn recv_now(&self, core: &Core, buf: &mut [u8]) -> io::Result<usize> {
+        let socket = self.for_operation();
+        let (buf, len) = (buf.as_mut_ptr(), op_len(buf.len()));
+        let op = Op::Recv { fd: socket.as_raw_fd(), buf, len, flags: 0 };
+        // SAFETY: socket and buffer are borrowed for the length of the call.
+        match unsafe { core.ops.try_now(&op) } {
+            None => Err(io::ErrorKind::WouldBlock.into()),
+            Some(result) => usize::try_from(result)
+                .map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg())),
+        }
+    }
+
+    /// `recv` without waiting.
+    pub(crate) fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::DONTWAIT;
+        let (_, len) = retry_on_intr(|| rustix::net::recv(self, &mut *buf, flags))?;
+        Ok(len)
+    }
+
+    /// `send` without waiting.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(retry_on_intr(|| rustix::net::send(self, bytes, flags))?)
     }
 
     /// `shutdown`.
@@ -271,7 +272,7 @@ impl Deref for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if Rc::strong_count(&self.0.0) > 1 {
+        if self.0.descriptor().is_shared() {
             let _ = self.0.shutdown(Shutdown::Both);
         }
     }
@@ -279,13 +280,13 @@ impl Drop for Connection {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.fd.as_fd()
+        self.0.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.fd.as_raw_fd()
+        self.0.as_raw_fd()
     }
 }
 

@@ -8,11 +8,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Type};
 
+use super::incoming::Incoming;
+use super::listen::ListenOptions;
+use super::recv_pool::RecvPool;
+use super::recv_stream::RecvStream;
 use super::socket::{Connection, Socket, ip_address};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
-
-/// How many connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 1024;
+use crate::descriptor::Descriptor;
 
 /// A socket that accepts connections.
 pub struct TcpListener {
@@ -25,14 +27,26 @@ impl TcpListener {
     /// # Errors
     /// Those of `socket`, `bind` and `listen`.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let socket = new_socket(addr)?;
-        socket.set_reuse_address(true)?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Self { socket: Socket::new(socket.into()) })
+        Self::bind_with(addr, &ListenOptions::new())
+    }
+
+    /// Listens on `addr` as `options` say, always with `SO_REUSEADDR`.
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `listen`.
+    pub fn bind_with(addr: SocketAddr, options: &ListenOptions) -> io::Result<Self> {
+        Ok(Self { socket: Socket::new(options.listen(addr)?.into()) })
+    }
+
+    /// The connections, as a stream without an end: where the kernel has it, one operation accepts them
+    /// all. They come without their peers' addresses, which that does not tell;
+    /// [`TcpStream::peer_addr`] asks the kernel, and may come too late for a peer that is gone.
+    ///
+    /// Cancel safe. Connections that it has won and nobody has taken are closed when it is dropped.
+    /// After an error it goes on with the next call; after one that says that descriptors or memory have
+    /// run out, not before 50 ms have passed.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming::new(&self.socket)
     }
 
     /// The address that this listens on, with the port that the kernel chose for port 0.
@@ -84,6 +98,10 @@ impl TcpStream {
         Ok(Self { socket: socket.into() })
     }
 
+    pub(super) fn from_socket(socket: Socket) -> Self {
+        Self { socket: socket.into() }
+    }
+
     /// Takes a connection over, from another runtime for example.
     ///
     /// # Errors
@@ -106,6 +124,10 @@ impl TcpStream {
         self.socket
     }
 
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.socket.descriptor()
+    }
+
     /// Receives some bytes into the start of `buf`; 0 at the end of the stream.
     ///
     /// Not cancel safe: bytes that a dropped call has received are lost.
@@ -124,6 +146,53 @@ impl TcpStream {
     /// Those of `recv`; `UnexpectedEof` if the stream ends before.
     pub async fn recv_exact<B: IoBufMut>(&self, buf: B) -> BufResult<(), B> {
         self.socket.recv_exact(buf).await
+    }
+
+    /// All that comes, as a stream of buffers from `pool`; it ends where the peer's direction ends. Where
+    /// the kernel has it, one operation receives it all, into a buffer that the kernel picks when there
+    /// is something: a connection that waits has none.
+    ///
+    /// Its items are `recv`'s errors, after which it ends; `InvalidInput` for a pool of another runtime.
+    /// It waits while the pool has no buffer, and while its own share is held
+    /// ([`RecvPool::share_max`]).
+    ///
+    /// Nothing is lost when its `next` is dropped. What it has received and nobody has taken is lost with
+    /// the stream itself: it is not for a part of a connection, nor for two at a time. Dropping the
+    /// connection ends it.
+    pub fn recv_stream(&self, pool: &RecvPool) -> RecvStream {
+        RecvStream::new(&self.socket, pool)
+    }
+
+    /// Waits until [`TcpStream::try_recv`] may have an answer. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of `poll`.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.poll(libc::POLLIN).await.map(drop)
+    }
+
+    /// Receives what is there, without waiting; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of `recv`; `WouldBlock` if there is nothing.
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_recv(buf)
+    }
+
+    /// Waits until [`TcpStream::try_send`] may have an answer. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of `poll`.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.socket.poll(libc::POLLOUT).await.map(drop)
+    }
+
+    /// Sends some of `bytes`, as much as the kernel takes without waiting.
+    ///
+    /// # Errors
+    /// Those of `send`; `WouldBlock` if it takes nothing.
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_send(bytes)
     }
 
     /// Sends some of `buf`'s initialised bytes.
@@ -198,7 +267,7 @@ impl fmt::Debug for TcpStream {
 }
 
 /// A socket for `addr`'s family. Non-blocking, as every socket here: readiness may lie.
-fn new_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
+pub(super) fn new_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
     let socket =
         socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;

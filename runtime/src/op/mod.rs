@@ -32,17 +32,20 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_driver::{Completion, Identity, Op, Token};
+use ringway_driver::{Completion, Identity, Op, OpKind, Token};
+use ringway_epoll::syscall;
 
 use crate::cancel;
 use crate::drivers::Drivers;
+use crate::features::OpSet;
 use crate::ladder::{self, Ladder, Rung};
 use crate::metrics::{Metrics, Tally};
 use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
+use crate::uring::provided::{Group, Registration};
 
-pub(crate) use multi::{Multi, submit_multi};
+pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
 pub(crate) use submit::submit;
 
 /// What the table holds for a token, as the type that went in.
@@ -79,6 +82,8 @@ impl Drop for InFlight {
 pub(crate) struct Ops {
     ladder: Ladder,
     refusals: Refusals,
+    /// Operations with several completions that the kernel does not take after all.
+    refused: Cell<OpSet>,
     /// When the drivers had their last turn: a clock for what need not be exact.
     now: Cell<Instant>,
     tally: Tally,
@@ -103,20 +108,22 @@ impl Ops {
     pub(crate) fn new(drivers: Drivers, ladder: Ladder, refusals: Refusals) -> Self {
         let state = OpsState { drivers, table: Table::default(), completions: Vec::new() };
         let (now, tally) = (Cell::new(Instant::now()), Tally::default());
-        Self { ladder, refusals, now, tally, state: RefCell::new(state) }
+        let refused = Cell::default();
+        Self { ladder, refusals, refused, now, tally, state: RefCell::new(state) }
     }
 
     /// Runs `op` now if that is its first rung and cannot block the loop for long.
     ///
     /// # Safety
     /// What `op` names is valid and unaliased during the call.
+    #[inline]
     unsafe fn begin(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
         let for_somebody = credentials.is_some();
         let Some(mut rung) = self.ladder.first(op, for_somebody) else {
             return Begun::Done(-libc::EOPNOTSUPP);
         };
-        if let Some(next) = self.ladder.after(rung, op, for_somebody)
-            && self.refusals.next()
+        if self.refusals.next()
+            && let Some(next) = self.ladder.after(rung, op, for_somebody)
         {
             self.tally.count_refusal(op.kind(), rung);
             rung = next;
@@ -138,6 +145,28 @@ impl Ops {
         }
         let next = self.ladder.after(rung, op, for_somebody);
         next.map_or(Begun::Done(-libc::EAGAIN), Begun::GoTo)
+    }
+
+    /// Tries `op` now, whatever its first rung; `None` if it would block, or is known to.
+    ///
+    /// # Safety
+    /// What `op` names is valid and unaliased during the call.
+    pub(crate) unsafe fn try_now(&self, op: &Op) -> Option<i32> {
+        let ready = self.ladder.first(op, false) == Some(Rung::Ready);
+        let (rung, result) = match ready {
+            // SAFETY: the caller's promise, unchanged.
+            true => (Rung::Ready, unsafe { self.state.borrow_mut().drivers.try_ready(op, None) }),
+            // SAFETY: the caller's promise, unchanged.
+            false => (Rung::Inline, unsafe { syscall::try_now(op) }),
+        };
+        let result = result.filter(|&result| result != -libc::EAGAIN)?;
+        self.tally.count(op.kind(), rung, result, Duration::ZERO);
+        Some(result)
+    }
+
+    /// Whether sockets are received from when epoll says so.
+    pub(crate) fn receives_when_ready(&self) -> bool {
+        self.ladder.rungs(OpKind::Recv).first() == Some(Rung::Ready)
     }
 
     /// The one place where operations go to a driver.
@@ -250,22 +279,68 @@ impl Ops {
                 ended => ended.run(),
             }
         }
-        self.state.borrow_mut().completions = completions;
+        let mut state = self.state.borrow_mut();
+        state.completions = completions;
+        let to_wake = state.table.take_to_wake();
+        drop(state);
+        to_wake.into_iter().for_each(Waker::wake);
         count
     }
 
     fn complete(&self, completion: Completion) -> Ended {
-        let table = &mut self.state.borrow_mut().table;
+        let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
         let about = table.about(completion.token).copied();
-        let ended = table.complete(completion);
+        let ended = table.complete(completion, |rung| drivers.cancel(completion.token, rung));
         if let Some(about) = about
             && !matches!(ended, Ended::Again(..))
             && !completion.notification
         {
-            let latency = self.now.get().saturating_duration_since(about.started);
+            let latency = match about.kind {
+                // How long nobody came is not how long it took.
+                OpKind::AcceptMulti | OpKind::RecvMulti => Duration::ZERO,
+                _ => self.now.get().saturating_duration_since(about.started),
+            };
             self.tally.count(about.kind, about.rung, completion.result, latency);
         }
         ended
+    }
+
+    /// Whether the ring is to be asked for an operation of `kind`, one with several completions. If not,
+    /// its caller has another way, this time at least.
+    pub(crate) fn takes_multi(&self, kind: OpKind) -> bool {
+        if !self.has_multi(kind) {
+            return false;
+        }
+        let refused = self.refusals.next();
+        if refused {
+            self.tally.count_refusal(kind, Rung::Ring);
+        }
+        !refused
+    }
+
+    /// Whether the ring takes operations of `kind`, as far as is known.
+    pub(crate) fn has_multi(&self, kind: OpKind) -> bool {
+        self.ladder.rungs(kind).first() == Some(Rung::Ring) && !self.refused.get().contains(kind)
+    }
+
+    /// The kernel has refused an operation of `kind`, which worked in another way: it is not to be asked
+    /// again.
+    pub(crate) fn note_refusal(&self, kind: OpKind) {
+        self.tally.count_refusal(kind, Rung::Ring);
+        self.refused.set(self.refused.get().with(kind));
+    }
+
+    /// See [`Drivers::register_group`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn register_group(&self, group: &Group) -> io::Result<Registration> {
+        // SAFETY: the caller's promise.
+        unsafe { self.state.borrow_mut().drivers.register_group(group) }
+    }
+
+    pub(crate) fn unregister_group(&self, registration: Registration) -> io::Result<()> {
+        self.state.borrow_mut().drivers.unregister_group(registration)
     }
 
     /// The owner of `fd` will call [`Ops::forget`] before it is closed; false if there is no need.

@@ -3,14 +3,14 @@
 #![allow(unsafe_code, reason = "declares the contract of operations with several completions")]
 
 use std::marker::PhantomData;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ringway_driver::{Completion, Op};
 
 use super::{InFlight, concrete};
 use crate::ladder::Rung;
 use crate::runtime;
-use crate::table::{Held, Next};
+use crate::table::{Arrival, Held, Next};
 
 /// Makes an operation with several completions of `parts`, and submits it to the ring.
 ///
@@ -18,15 +18,33 @@ use crate::table::{Held, Next};
 /// that nobody took; it may come while the operation is in flight, and does not call the runtime.
 ///
 /// # Safety
-/// As for [`super::submit`]; and the kernel writes to nothing that the parts own.
+/// As for [`super::submit`]; and the kernel writes to nothing that a reference to the parts makes a claim
+/// on: nowhere, or behind a raw pointer.
 pub(crate) unsafe fn submit_multi<D: 'static>(
     parts: D,
     describe: fn(&mut D) -> Op,
     give_back: fn(&mut D, Completion),
 ) -> Multi<D> {
+    start(Parts { parts, describe, arrive: |_, _, _| Arrival::Kept, give_back })
+}
+
+/// As [`submit_multi`], with completions that nobody asks for: `arrive` sees to each of them as it comes,
+/// in the order of coming, which is the kernel's over all operations. It does not call the runtime; wakers
+/// that it puts into the list are woken when that can be called again.
+///
+/// # Safety
+/// As for [`submit_multi`].
+pub(crate) unsafe fn submit_multi_into<D: 'static>(
+    parts: D,
+    describe: fn(&mut D) -> Op,
+    arrive: fn(&mut D, Completion, &mut Vec<Waker>) -> Arrival,
+) -> Multi<D> {
+    start(Parts { parts, describe, arrive, give_back: |_, _| {} })
+}
+
+fn start<D: 'static>(parts: Parts<D>) -> Multi<D> {
     let core = runtime::current();
-    let held = Box::new(Parts { parts, describe, give_back });
-    let token = core.ops.submit(held, None, None, Rung::Ring);
+    let token = core.ops.submit(Box::new(parts), None, None, Rung::Ring);
     Multi { flight: InFlight::new(core, token), parts: PhantomData }
 }
 
@@ -73,12 +91,17 @@ impl<D: 'static> Multi<D> {
 struct Parts<D> {
     parts: D,
     describe: fn(&mut D) -> Op,
+    arrive: fn(&mut D, Completion, &mut Vec<Waker>) -> Arrival,
     give_back: fn(&mut D, Completion),
 }
 
 impl<D: 'static> Held for Parts<D> {
     fn describe(&mut self) -> Op {
         (self.describe)(&mut self.parts)
+    }
+
+    fn arrive(&mut self, completion: Completion, wake: &mut Vec<Waker>) -> Arrival {
+        (self.arrive)(&mut self.parts, completion, wake)
     }
 
     fn abandon(self: Box<Self>, _: i32) {}

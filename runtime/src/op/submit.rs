@@ -7,12 +7,13 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use ringway_driver::{Completion, Identity, Op, Token};
 
 use super::{Begun, InFlight, concrete};
 use crate::cancel;
+use crate::ladder::Rung;
 use crate::runtime::{self, Core};
 use crate::table::Held;
 use crate::task::coop;
@@ -66,28 +67,29 @@ where
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match mem::replace(&mut self.state, State::Done) {
-            State::Idle(parts) if coop::poll_proceed(cx).is_pending() => {
-                self.state = State::Idle(parts);
-                Poll::Pending
+        match &mut self.state {
+            State::Idle(parts) => {
+                ready!(coop::poll_proceed(cx));
+                let core = runtime::current();
+                let begun = parts.begin(&core);
+                // They move only now, when an attempt to do it at once is over.
+                let State::Idle(parts) = mem::replace(&mut self.state, State::Done) else {
+                    unreachable!("it was idle just now")
+                };
+                match begun {
+                    Begun::Done(result) => Poll::Ready(parts.finish(result)),
+                    Begun::GoTo(rung) => {
+                        self.state = State::InFlight(parts.submit(core, cx.waker(), rung));
+                        Poll::Pending
+                    }
+                }
             }
-            State::Idle(parts) => match parts.start(runtime::current(), cx.waker()) {
-                Started::Done(output) => Poll::Ready(output),
-                Started::InFlight(flight) => {
-                    self.state = State::InFlight(flight);
-                    Poll::Pending
-                }
-            },
-            State::InFlight(mut flight) => match flight.core.ops.poll(flight.token, cx.waker()) {
-                Poll::Pending => {
-                    self.state = State::InFlight(flight);
-                    Poll::Pending
-                }
-                Poll::Ready((held, result)) => {
-                    flight.over = true;
-                    Poll::Ready(concrete::<Parts<D, P, F>>(held).finish(result))
-                }
-            },
+            State::InFlight(flight) => {
+                let (held, result) = ready!(flight.core.ops.poll(flight.token, cx.waker()));
+                flight.over = true;
+                self.state = State::Done;
+                Poll::Ready(concrete::<Parts<D, P, F>>(held).finish(result))
+            }
             State::Done => panic!("an operation was polled after it had completed"),
         }
     }
@@ -101,32 +103,27 @@ struct Parts<D, P, F> {
     credentials: Option<Identity>,
 }
 
-enum Started<T> {
-    Done(T),
-    InFlight(InFlight),
-}
-
 impl<D, P, F, T> Parts<D, P, F>
 where
     D: 'static,
     P: FnMut(&mut D) -> Op + 'static,
     F: FnOnce(D, io::Result<u32>) -> T + 'static,
 {
-    fn start(mut self, core: Rc<Core>, waker: &Waker) -> Started<T> {
+    /// Runs the operation at once if that is its first way and does not block.
+    fn begin(&mut self, core: &Core) -> Begun {
         if cancel::is_cancelled() {
-            return Started::Done(self.finish(-libc::ECANCELED));
+            return Begun::Done(-libc::ECANCELED);
         }
         let op = (self.describe)(&mut self.parts);
-        // SAFETY: `submit`'s caller promised that `op` names what `parts` owns; `parts` is not moved
-        // before the next statement, when the call is over.
-        match unsafe { core.ops.begin(&op, self.credentials.as_ref()) } {
-            Begun::Done(result) => Started::Done(self.finish(result)),
-            Begun::GoTo(rung) => {
-                let credentials = self.credentials.clone();
-                let token = core.ops.submit(Box::new(self), credentials, Some(waker), rung);
-                Started::InFlight(InFlight::new(core, token))
-            }
-        }
+        // SAFETY: `submit`'s caller promised that `op` names what `parts` owns, and they are borrowed
+        // until the call is over.
+        unsafe { core.ops.begin(&op, self.credentials.as_ref()) }
+    }
+
+    fn submit(self, core: Rc<Core>, waker: &Waker, rung: Rung) -> InFlight {
+        let credentials = self.credentials.clone();
+        let token = core.ops.submit(Box::new(self), credentials, Some(waker), rung);
+        InFlight::new(core, token)
     }
 
     fn finish(self, result: i32) -> T {

@@ -41,6 +41,15 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     })
 }
 
+/// Runs `future` as a task if there is a runtime; for what is to be done when something is dropped.
+pub(crate) fn spawn_if_possible<F: Future + 'static>(future: F) {
+    current::with(|tasks| {
+        if let Some(tasks) = tasks {
+            drop(tasks.spawn(future));
+        }
+    });
+}
+
 /// Lets the other tasks that are ready have their turns first.
 pub async fn yield_now() {
     let mut yielded = false;

@@ -24,6 +24,7 @@ use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
 use personalities::Personalities;
+use provided::{Group, Groups, Registration};
 use registered::RegisteredRing;
 
 pub(crate) use setup::{SetupError, Sleep};
@@ -54,6 +55,8 @@ pub(crate) struct UringDriver {
     ops: OpSet,
     zc_flags: u16,
     personalities: Personalities,
+    /// `None` where the kernel has no such groups.
+    groups: Option<Groups>,
     backlog: VecDeque<squeue::Entry>,
     /// Operations that the ring cannot take, to be answered in the next turn.
     refused: Vec<Completion>,
@@ -84,12 +87,15 @@ impl UringDriver {
         let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
         features.found.push(mask.probe(Feature::RegisteredRing, register));
         let has = |feature| features.found.contains(&(feature, Support::Found));
+        let groups = has(Feature::ProvidedBuffers)
+            .then(|| Groups::new(has(Feature::IncrementalBuffers), has(Feature::RecvBundle)));
         let driver = Self {
             ring,
             registered,
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
             personalities: Personalities::new(has(Feature::DeferTaskrun)),
+            groups,
             backlog: VecDeque::new(),
             refused: Vec::new(),
             cancels_owed: false,
@@ -249,6 +255,26 @@ impl UringDriver {
         self.personalities.register(&self.ring, credentials)
     }
 
+    /// Lets receives pick buffers from `group`.
+    ///
+    /// # Errors
+    /// `Unsupported` where there are no such groups; the kernel's, `ENOMEM` among them.
+    ///
+    /// # Safety
+    /// `group`, and every buffer that is given to it, live until [`Self::unregister_group`] has
+    /// succeeded, or the ring is closed and idle.
+    pub(crate) unsafe fn register_group(&mut self, group: &Group) -> io::Result<Registration> {
+        let groups = self.groups.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        // SAFETY: the caller's promise.
+        unsafe { groups.register(&self.ring, group) }
+    }
+
+    /// Ends what [`Self::register_group`] began. No receive from the group may be in flight.
+    pub(crate) fn unregister_group(&mut self, registration: Registration) -> io::Result<()> {
+        let groups = self.groups.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        groups.unregister(&self.ring, registration)
+    }
+
     pub(crate) fn cancel(&mut self, token: Token) {
         let cancel = opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCEL);
         self.push(cancel);
@@ -314,6 +340,7 @@ fn decode(token: Token, entry: &cqueue::Entry) -> Completion {
         notification,
         copied: notification && entry.result() == NOTIF_COPIED,
         buffer_id: cqueue::buffer_select(entry.flags()),
+        buffer_more: cqueue::buffer_more(entry.flags()),
     }
 }
 

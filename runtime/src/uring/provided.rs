@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
+use slab::Slab;
 
 /// `IOU_PBUF_RING_INC`: a buffer is used up piece by piece.
 const INCREMENTAL: u16 = 2;
@@ -27,6 +28,10 @@ pub(crate) struct Group {
     layout: Layout,
     mask: u16,
     tail: u16,
+    /// The buffer that was given last.
+    last: u16,
+    /// By buffer: the one that was given after it.
+    after: Box<[u16]>,
 }
 
 impl Group {
@@ -36,7 +41,7 @@ impl Group {
     /// The most buffers in a group (the kernel's limit).
     pub(crate) const BUFFERS_MAX: u16 = 1 << 15;
 
-    /// Room for `count` buffers, a power of two up to [`Group::BUFFERS_MAX`].
+    /// Room for `count` buffers with numbers below that, a power of two up to [`Group::BUFFERS_MAX`].
     pub(crate) fn new(count: u16) -> Self {
         assert!(count.is_power_of_two() && count <= Self::BUFFERS_MAX, "{count} buffers");
         let size = usize::from(count) * size_of::<BufRingEntry>();
@@ -44,7 +49,8 @@ impl Group {
         // SAFETY: the layout is not empty, for there is at least one entry.
         let memory = unsafe { alloc::alloc_zeroed(layout) };
         let Some(entries) = NonNull::new(memory.cast()) else { alloc::handle_alloc_error(layout) };
-        Self { entries, layout, mask: count - 1, tail: 0 }
+        let after = vec![0; usize::from(count)].into_boxed_slice();
+        Self { entries, layout, mask: count - 1, tail: 0, last: 0, after }
     }
 
     /// Where the kernel finds it.
@@ -70,6 +76,16 @@ impl Group {
         entry.set_len(len);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
+        if let Some(after) = self.after.get_mut(usize::from(self.last)) {
+            *after = id;
+        }
+        self.last = id;
+    }
+
+    /// The buffer that was given after `id`, which has not been given again since: the one that the
+    /// kernel goes on with when `id` is full.
+    pub(crate) fn after(&self, id: u16) -> u16 {
+        self.after.get(usize::from(id)).copied().unwrap_or_default()
     }
 
     /// Makes what was given visible to the kernel.
@@ -88,6 +104,53 @@ impl Drop for Group {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout; the kernel has let go of it (see the type).
         unsafe { alloc::dealloc(self.entries.as_ptr().cast(), self.layout) }
+    }
+}
+
+/// A group's number in its ring, and what the kernel does with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registration {
+    pub(crate) id: u16,
+    /// Buffers are used up piece by piece.
+    pub(crate) incremental: bool,
+    /// One receive may fill several.
+    pub(crate) bundle: bool,
+}
+
+/// The groups of one ring.
+pub(super) struct Groups {
+    ids: Slab<()>,
+    incremental: bool,
+    bundle: bool,
+}
+
+impl Groups {
+    /// Bundles only where buffers are not used up piece by piece: together they came out of order in
+    /// some kernels (6.13 to 6.15), and large buffers that are used up piece by piece need none.
+    pub(super) fn new(incremental: bool, bundle: bool) -> Self {
+        Self { ids: Slab::new(), incremental, bundle: bundle && !incremental }
+    }
+
+    /// # Safety
+    /// `group` lives until it is unregistered, or the ring is closed and idle.
+    pub(super) unsafe fn register(
+        &mut self,
+        ring: &IoUring,
+        group: &Group,
+    ) -> io::Result<Registration> {
+        let place = self.ids.vacant_entry();
+        let id = u16::try_from(place.key()).ok().filter(|&id| id != Group::TRIAL);
+        let id = id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSPC))?;
+        // SAFETY: the caller's promise.
+        unsafe { register(ring, group, id, self.incremental)? };
+        place.insert(());
+        Ok(Registration { id, incremental: self.incremental, bundle: self.bundle })
+    }
+
+    pub(super) fn unregister(&mut self, ring: &IoUring, group: Registration) -> io::Result<()> {
+        ring.submitter().unregister_buf_ring(group.id)?;
+        self.ids.try_remove(group.id.into());
+        Ok(())
     }
 }
 

@@ -67,7 +67,6 @@ impl Accounts {
     ///
     /// # Errors
     /// When the kernel could not know that owner.
-    #[must_use]
     pub fn identity(&self, user: &str, owner: (u32, u32)) -> io::Result<Option<Identity>> {
         if !self.privileged {
             return Ok(None);

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::Advice;
 
-use super::{Entry, Job, Row, Sample, Scale, Unit, rate, work};
+use super::{Counter, Entry, Job, Row, Sample, Scale, Unit, rate, work};
 use crate::child;
 use crate::meter::Count;
 use crate::runtimes::Runtime;
@@ -23,9 +23,6 @@ pub(crate) const PAGES: usize = 32_768;
 
 /// A prime: multiples of it, modulo [`PAGES`], visit each page once, with no two neighbours in a row.
 const STRIDE: usize = 12_911;
-
-/// Operations between two looks at the clock.
-pub(crate) const BATCH: usize = 32;
 
 /// Where the file is: on the file system of the build folder, or in `RUNTIME_BENCH_FOLDER`.
 pub(crate) fn folder() -> io::Result<PathBuf> {
@@ -132,35 +129,6 @@ fn repeat<R: Runtime>(
         }
         child::done(counter.given() as u64, start.elapsed(), 0.0);
     });
-}
-
-/// Gives out numbers until the time is up.
-pub(crate) struct Counter {
-    next: std::cell::Cell<usize>,
-    limit: std::cell::Cell<usize>,
-    deadline: Instant,
-}
-
-impl Counter {
-    pub(crate) fn new(millis: usize, limit: usize) -> Self {
-        let deadline = Instant::now() + Duration::from_millis(millis as u64);
-        Self { next: 0.into(), limit: limit.into(), deadline }
-    }
-
-    pub(crate) fn next(&self) -> Option<usize> {
-        let index = self.next.get();
-        if index.is_multiple_of(BATCH) && Instant::now() >= self.deadline {
-            self.limit.set(index);
-        }
-        (index < self.limit.get()).then(|| {
-            self.next.set(index + 1);
-            index
-        })
-    }
-
-    pub(crate) fn given(&self) -> usize {
-        self.next.get()
-    }
 }
 
 struct Files {

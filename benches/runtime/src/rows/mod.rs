@@ -9,8 +9,9 @@ pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod transfer;
 
+use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::child::{Child, Done};
 use crate::load::Window;
@@ -210,6 +211,38 @@ impl Scale {
             Self::Full(_) => 1000,
             Self::Quick => 40,
         }
+    }
+}
+
+/// Operations between two looks at the clock.
+const BATCH: usize = 32;
+
+/// Gives out numbers until the time is up.
+pub(crate) struct Counter {
+    next: Cell<usize>,
+    limit: Cell<usize>,
+    deadline: Instant,
+}
+
+impl Counter {
+    pub(crate) fn new(millis: usize, limit: usize) -> Self {
+        let deadline = Instant::now() + Duration::from_millis(millis as u64);
+        Self { next: 0.into(), limit: limit.into(), deadline }
+    }
+
+    pub(crate) fn next(&self) -> Option<usize> {
+        let index = self.next.get();
+        if index.is_multiple_of(BATCH) && Instant::now() >= self.deadline {
+            self.limit.set(index);
+        }
+        (index < self.limit.get()).then(|| {
+            self.next.set(index + 1);
+            index
+        })
+    }
+
+    pub(crate) fn given(&self) -> usize {
+        self.next.get()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -10,21 +11,22 @@ use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 
-use super::{Entry, Job, Row, Sample, Scale, Unit, is_runtime, rate, work};
+use super::{Counter, Entry, Job, Row, Sample, Scale, Unit, is_runtime, rate, work};
 use crate::child::{self, LOAD_CORE};
 use crate::meter::Count;
 use crate::runtimes::Runtime;
 use crate::sys;
 
-/// Job: spawns `count` tasks that do nothing, `at_once` before it waits for them.
-pub(crate) fn spawn_and_join<R: Runtime>(runtime: R, count: usize, at_once: usize) {
+/// Job: for `millis`, spawns tasks that do nothing, `at_once` before it waits for them.
+pub(crate) fn spawn_and_join<R: Runtime>(runtime: R, millis: usize, at_once: usize) {
     runtime.block_on(async {
         child::ready(0);
-        let start = Instant::now();
+        let counter = Rc::new(Counter::new(millis, usize::MAX));
+        let (batches, start) = (counter.clone(), Instant::now());
         // In a task, since the future of `block_on` is a case of its own in every runtime.
         R::spawn(async move {
             let mut tasks = Vec::with_capacity(at_once);
-            for _ in 0..count / at_once {
+            while batches.next().is_some() {
                 tasks.extend((0..at_once).map(|_| R::spawn(async {})));
                 for task in tasks.drain(..) {
                     task.await;
@@ -32,25 +34,29 @@ pub(crate) fn spawn_and_join<R: Runtime>(runtime: R, count: usize, at_once: usiz
             }
         })
         .await;
-        child::done(count as u64, start.elapsed(), 0.0);
+        child::done((counter.given() * at_once) as u64, start.elapsed(), 0.0);
     });
 }
 
-/// Job: `tasks` tasks yield, `count` times in all.
-pub(crate) fn yield_in_turn<R: Runtime>(runtime: R, count: usize, tasks: usize) {
+/// Job: for `millis`, `tasks` tasks yield again and again.
+pub(crate) fn yield_in_turn<R: Runtime>(runtime: R, millis: usize, tasks: usize) {
     runtime.block_on(async {
         child::ready(0);
+        let counter = Rc::new(Counter::new(millis, usize::MAX));
         let start = Instant::now();
-        let each = move || async move {
-            for _ in 0..count / tasks {
-                yield_now().await;
+        let each = || {
+            let counter = counter.clone();
+            async move {
+                while counter.next().is_some() {
+                    yield_now().await;
+                }
             }
         };
         let tasks: Vec<_> = (0..tasks).map(|_| R::spawn(each())).collect();
         for task in tasks {
             task.await;
         }
-        child::done(count as u64, start.elapsed(), 0.0);
+        child::done(counter.given() as u64, start.elapsed(), 0.0);
     });
 }
 
@@ -139,6 +145,7 @@ impl Gate {
 struct Tasks {
     name: &'static str,
     job: &'static str,
+    /// How much: operations, or zero for a job that goes by time.
     count: usize,
     /// The second argument, for jobs that have one.
     with: usize,
@@ -150,10 +157,10 @@ pub(crate) fn rows() -> Vec<Box<dyn Row>> {
         Box::new(Tasks { name, job, count, with, crosses_cores: job == "cross-wake" })
     };
     vec![
-        row("spawn and join, one by one", "spawn", 2_000_000, 1),
-        row("spawn 1000, then join", "spawn", 2_000_000, 1000),
-        row("yield, 1 task", "yield", 5_000_000, 1),
-        row("yield, 64 tasks", "yield", 5_000_000, 64),
+        row("spawn and join, one by one", "spawn", 0, 1),
+        row("spawn 1000, then join", "spawn", 0, 1000),
+        row("yield, 1 task", "yield", 0, 1),
+        row("yield, 64 tasks", "yield", 0, 64),
         row("wake a task of the same thread", "wake", 4_000_000, 0),
         row("wake a runtime on the other core", "cross-wake", 40_000, 0),
     ]
@@ -177,7 +184,8 @@ impl Row for Tasks {
     }
 
     fn measure(&self, entry: &Entry, scale: Scale, count: Count) -> io::Result<Sample> {
-        let job = Job::new(self.job, [scale.count(self.count), self.with]);
+        let amount = if self.count == 0 { scale.millis() } else { scale.count(self.count) };
+        let job = Job::new(self.job, [amount, self.with]);
         let (done, usage) = work(entry, &job, count)?;
         let mut sample = rate(done.ops, done.time, usage);
         if self.unit() == Unit::Nanos {

@@ -116,7 +116,9 @@ impl Runtime for Compio {
     }
 
     async fn close(file: File) -> io::Result<()> {
-        file.close().await
+        // Quicker than its `close`, which goes through the ring.
+        drop(file);
+        Ok(())
     }
 
     async fn read_at(file: &File, buf: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {

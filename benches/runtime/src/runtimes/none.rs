@@ -12,8 +12,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use super::ZERO_COPY_AT_ONCE;
 use crate::child;
-use crate::rows::files::{self, Counter, NAME, PAGE, PAGES};
-use crate::rows::{Job, transfer};
+use crate::rows::files::{self, NAME, PAGE, PAGES};
+use crate::rows::{Counter, Job, transfer};
 use crate::sys;
 
 pub(super) fn settings() -> String {

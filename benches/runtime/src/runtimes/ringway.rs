@@ -106,7 +106,9 @@ impl Runtime for Ringway {
     }
 
     async fn close(file: File) -> io::Result<()> {
-        file.close().await
+        // As tokio's: on the spot. `File::close` would wait for a slow file system elsewhere.
+        drop(file);
+        Ok(())
     }
 
     async fn read_at(file: &File, buf: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {

@@ -1,0 +1,107 @@
+//! A descriptor that readiness says something about, and who has been told of it: what is beneath
+//! sockets and pipes. Beside closing it knows one operation, to wait.
+
+#![allow(unsafe_code, reason = "makes an operation out of a descriptor")]
+
+use std::cell::OnceCell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
+use std::rc::{Rc, Weak};
+
+use ringway_driver::Op;
+
+use crate::op;
+use crate::runtime::{self, Core};
+
+/// A descriptor; clones are the same one. It is non-blocking, for readiness may lie.
+#[derive(Clone)]
+pub(crate) struct Descriptor(Rc<Shared>);
+
+/// The descriptor, and the runtime that knows about it.
+struct Shared {
+    fd: OwnedFd,
+    /// Set by the first operation, where the driver wants to be told of the descriptor's end.
+    adopted_by: OnceCell<Weak<Core>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+impl Shared {
+    fn forget(&self) {
+        if let Some(core) = self.adopted_by.get().and_then(Weak::upgrade) {
+            core.ops.forget(self.fd.as_raw_fd());
+        }
+    }
+}
+
+impl Descriptor {
+    /// Takes a non-blocking descriptor over.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
+    }
+
+    /// Takes a non-blocking descriptor over that may be ready again without an event: the driver asks
+    /// anew each time.
+    pub(crate) fn without_events(fd: OwnedFd) -> Self {
+        Self(Rc::new(Shared { fd, adopted_by: OnceCell::from(Weak::new()) }))
+    }
+
+    /// The descriptor alone, for another runtime.
+    ///
+    /// # Errors
+    /// Itself, while operations or clones hold it.
+    pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
+        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
+        shared.forget();
+        let shared = ManuallyDrop::new(shared);
+        // SAFETY: the value is not used again, nor dropped; the other field is a cell of a weak
+        // reference, leaked at worst.
+        Ok(unsafe { ptr::read(&raw const shared.fd) })
+    }
+
+    /// Whether operations or clones hold it too.
+    pub(crate) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
+    /// A clone for an operation's parts, which the driver has been told about.
+    pub(crate) fn for_operation(&self) -> Self {
+        self.0.adopted_by.get_or_init(|| {
+            let core = runtime::current();
+            if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(&core) } else { Weak::new() }
+        });
+        self.clone()
+    }
+
+    /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.
+    pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
+        // SAFETY: the descriptor belongs to the parts.
+        let poll = unsafe {
+            op::submit(
+                None,
+                self.for_operation(),
+                move |descriptor| Op::Poll { fd: descriptor.as_raw_fd(), events },
+                |_, result| result.map(|ready| ready as i16),
+            )
+        };
+        poll.await
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.fd.as_raw_fd()
+    }
+}

@@ -1,0 +1,121 @@
+//! Child processes: starting them, waiting for them, and their pipes.
+//!
+//! A child is described by [`std::process::Command`]. It is started on the blocking pool, for `fork` and
+//! `exec` take their time, and waited for by its process descriptor, which becomes readable when it ends.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, ExitStatus};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::async_fd::AsyncFd;
+use crate::blocking::spawn_blocking;
+use crate::pipe::{PipeReader, PipeWriter};
+use crate::task;
+
+/// A child process. Dropping the handle lets the child go on; it is waited for in the background, so
+/// that nothing is left of it when it ends.
+pub struct Child {
+    /// Where its standard input comes from, if it was asked to be piped.
+    pub stdin: Option<PipeWriter>,
+    /// Where its standard output goes, if it was asked to be piped.
+    pub stdout: Option<PipeReader>,
+    /// Where its standard error goes, if it was asked to be piped.
+    pub stderr: Option<PipeReader>,
+    id: u32,
+    /// `None` once it has ended.
+    running: Option<Running>,
+    status: Option<ExitStatus>,
+}
+
+struct Running {
+    child: std::process::Child,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+/// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it.
+///
+/// # Errors
+/// Those of [`Command::spawn`], and of `pidfd_open`.
+pub async fn spawn(mut command: Command) -> io::Result<Child> {
+    let mut child = spawn_blocking(move || command.spawn()).await??;
+    let id = child.id();
+    let pid = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+    // The child has not been waited for, so the number is still its own, ended or not.
+    let pidfd = AsyncFd::new(pidfd_open(pid, PidfdFlags::empty())?);
+    Ok(Child {
+        stdin: child.stdin.take().map(|pipe| PipeWriter::from_fd(pipe.into())).transpose()?,
+        stdout: child.stdout.take().map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?,
+        stderr: child.stderr.take().map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?,
+        id,
+        running: Some(Running { child, pidfd }),
+        status: None,
+    })
+}
+
+impl Child {
+    /// Its process id; another process may have it after this one has been waited for.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Waits until it has ended; closes its standard input first, as it may wait for that. Cancel safe,
+    /// and may be called again.
+    ///
+    /// # Errors
+    /// Those of `poll` and `waitpid`.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.stdin = None;
+        if let Some(running) = &mut self.running {
+            self.status = Some(running.wait().await?);
+            self.running = None;
+        }
+        self.status.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Sends it a signal, by its `SIG*` number.
+    ///
+    /// # Errors
+    /// Those of `pidfd_send_signal`; `NotFound` once it has been waited for.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let running = self.running.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let signal = Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(pidfd_send_signal(running.pidfd.get_ref(), signal)?)
+    }
+
+    /// Ends it with `SIGKILL`. It still is to be waited for.
+    ///
+    /// # Errors
+    /// As [`Child::signal`].
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+}
+
+impl Running {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            self.pidfd.readable().await?;
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            task::spawn_if_possible(async move { drop(running.wait().await) });
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("id", &self.id).finish_non_exhaustive()
+    }
+}

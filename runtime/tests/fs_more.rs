@@ -1,0 +1,218 @@
+//! Vectored transfers, advice, links and attributes on every backend, and with half of what is tried
+//! first refused.
+
+mod support;
+
+use std::ffi::CStr;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+
+use ringway::buf::IoBufExt;
+use ringway::fs::{Advice, AtFlags, Dir, File, Mode, OFlags, OpenHow, SyncRange};
+use ringway::{Backend, Builder, Policy, Runtime};
+use support::pattern;
+use tempfile::TempDir;
+
+on_each_backend!(
+    several_buffers_are_written_and_read_as_one,
+    a_vectored_read_ends_where_the_file_does,
+    a_vectored_read_of_what_is_not_cached_is_whole,
+    more_buffers_than_the_kernel_takes_are_a_short_transfer,
+    an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
+    ranges_are_synced_and_advised,
+    hard_and_symbolic_links_are_made,
+    attributes_are_listed_and_removed,
+);
+
+const EACH: [fn(Runtime); 8] = [
+    several_buffers_are_written_and_read_as_one,
+    a_vectored_read_ends_where_the_file_does,
+    a_vectored_read_of_what_is_not_cached_is_whole,
+    more_buffers_than_the_kernel_takes_are_a_short_transfer,
+    an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
+    ranges_are_synced_and_advised,
+    hard_and_symbolic_links_are_made,
+    attributes_are_listed_and_removed,
+];
+
+#[test]
+fn the_next_rung_answers_the_same() {
+    for backend in [Backend::Uring, Backend::Hybrid, Backend::Epoll] {
+        for (seed, test) in EACH.into_iter().enumerate() {
+            let policy = Policy::new().refuse_first_rung(50, seed as u64);
+            match Builder::new().backend(backend).policy(policy).build() {
+                Ok(rt) => test(rt),
+                Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+fn scratch() -> (TempDir, Dir) {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = Dir::open_ambient(dir.path()).unwrap();
+    (dir, opened)
+}
+
+async fn new_file(dir: &Dir, name: &str) -> File {
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    dir.open_at(name, &OpenHow::new(flags).mode(Mode::from_raw_mode(0o644))).await.unwrap()
+}
+
+fn several_buffers_are_written_and_read_as_one(rt: Runtime) {
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        let parts = (b"head".as_slice(), pattern(5000), b"-tail-".to_vec().slice(1..5));
+        let (written, parts) = file.write_vectored_at(parts, 3).await;
+        assert_eq!(written.unwrap(), 5008);
+        assert_eq!(parts.1, pattern(5000));
+        let whole = [b"\0\0\0head".as_slice(), &pattern(5000), b"tail"].concat();
+        assert!(std::fs::read(scratch.path().join("file")).unwrap() == whole);
+        let bufs = vec![Vec::with_capacity(7), Vec::with_capacity(0), Vec::with_capacity(6000)];
+        let (read, bufs) = file.read_vectored_at(bufs, 0).await;
+        assert_eq!(read.unwrap(), whole.len());
+        assert_eq!(bufs[0], b"\0\0\0head");
+        assert!(bufs[1].is_empty() && bufs[2] == whole[7..]);
+    });
+}
+
+fn a_vectored_read_ends_where_the_file_does(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        file.write_all_at(b"0123456789".as_slice(), 0).await.0.unwrap();
+        let bufs = [vec![b'-'; 4], vec![b'-'; 4], vec![b'-'; 4]];
+        let (read, bufs) = file.read_vectored_at(bufs, 5).await;
+        assert_eq!(read.unwrap(), 5);
+        assert_eq!(bufs, [b"5678".to_vec(), b"9---".to_vec(), b"----".to_vec()]);
+        assert_eq!(file.read_vectored_at([vec![0; 4]], 10).await.0.unwrap(), 0);
+        assert_eq!(file.read_vectored_at(Vec::<Vec<u8>>::new(), 0).await.0.unwrap(), 0);
+    });
+}
+
+fn a_vectored_read_of_what_is_not_cached_is_whole(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        let bytes = pattern(1 << 20);
+        file.write_all_at(bytes.clone(), 0).await.0.unwrap();
+        file.sync_all().await.unwrap();
+        // Not at the beginning, so that what is cached comes first.
+        file.advise(8192, 0, Advice::DontNeed).await.unwrap();
+        let bufs = (vec![0; 100_000], vec![0; 900_000]);
+        let (read, bufs) = file.read_vectored_at(bufs, 0).await;
+        assert_eq!(read.unwrap(), 1_000_000);
+        assert!([bufs.0, bufs.1].concat() == bytes[..1_000_000]);
+    });
+}
+
+fn more_buffers_than_the_kernel_takes_are_a_short_transfer(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        let parts: Vec<_> = (0..2000).map(|i| vec![i as u8]).collect();
+        let (written, parts) = file.write_vectored_at(parts, 0).await;
+        assert_eq!((written.unwrap(), parts.len()), (1024, 2000));
+        let (read, parts) = file.read_vectored_at(vec![vec![9]; 2000], 0).await;
+        assert_eq!(read.unwrap(), 1024);
+        assert!(parts.iter().take(1024).enumerate().all(|(i, part)| part[0] == i as u8));
+    });
+}
+
+fn an_exact_read_fills_its_buffer_or_says_that_the_file_ended(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        file.write_all_at(b"0123456789".as_slice(), 0).await.0.unwrap();
+        let (read, buf) = file.read_exact_at(vec![0; 4], 6).await;
+        read.unwrap();
+        assert_eq!(buf, b"6789");
+        let (read, buf) = file.read_exact_at(vec![b'-'; 4], 8).await;
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(buf, b"89--");
+    });
+}
+
+fn ranges_are_synced_and_advised(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        let bytes = pattern(100_000);
+        file.write_all_at(bytes.clone(), 0).await.0.unwrap();
+        file.sync_range(0, 50_000, SyncRange::Start).await.unwrap();
+        file.sync_range(0, 0, SyncRange::Wait).await.unwrap();
+        for advice in [Advice::Sequential, Advice::WillNeed, Advice::DontNeed, Advice::Normal] {
+            file.advise(4096, 8192, advice).await.unwrap();
+        }
+        let (read, buf) = file.read_at(vec![0; 100_000], 0).await;
+        assert!(read.unwrap() == 100_000 && buf == bytes);
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let no_file = File::from(std::os::fd::OwnedFd::from(reader));
+        let refused = no_file.advise(0, 0, Advice::Normal).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
+        let refused = no_file.sync_range(0, 0, SyncRange::Start).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
+    });
+}
+
+fn hard_and_symbolic_links_are_made(rt: Runtime) {
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        new_file(&dir, "file").await;
+        dir.mkdir_at("below", 0o755).await.unwrap();
+        let open = OpenHow::new(OFlags::DIRECTORY);
+        let below = Dir::from_file(dir.open_at("below", &open).await.unwrap());
+        dir.link_at("file", &below, "other", AtFlags::empty()).await.unwrap();
+        let inode =
+            |name: &str| std::fs::symlink_metadata(scratch.path().join(name)).unwrap().ino();
+        assert_eq!(inode("file"), inode("below/other"));
+        let again = dir.link_at("file", &below, "other", AtFlags::empty()).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+
+        dir.symlink_at("no/such thing", "dangling").await.unwrap();
+        dir.symlink_at("file", "link").await.unwrap();
+        let target = std::fs::read_link(scratch.path().join("dangling")).unwrap();
+        assert_eq!(target.as_os_str(), "no/such thing");
+        let again = dir.symlink_at("x", "link").await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+
+        dir.link_at("link", &below, "itself", AtFlags::empty()).await.unwrap();
+        dir.link_at("link", &below, "followed", AtFlags::SYMLINK_FOLLOW).await.unwrap();
+        assert_eq!(inode("below/itself"), inode("link"));
+        assert_eq!(inode("below/followed"), inode("file"));
+        assert_eq!(dir.symlink_at("a\0b", "c").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+fn attributes_are_listed_and_removed(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        let (one, two): (&CStr, &CStr) = (c"user.one", c"user.two");
+        match file.set_xattr(one, b"1".to_vec()).await {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return eprintln!("SKIPPED: no user attributes here");
+            }
+            set => set.unwrap(),
+        }
+        file.set_xattr(two, b"2".to_vec()).await.unwrap();
+        let (measured, buf) = file.list_xattr(Vec::new()).await;
+        let measured = measured.unwrap();
+        assert!(buf.is_empty());
+        let (len, list) = file.list_xattr(Vec::with_capacity(measured)).await;
+        assert_eq!((len.unwrap(), list.len()), (measured, measured));
+        let mut names: Vec<_> =
+            list.split(|&b| b == 0).filter(|name| name.starts_with(b"user.")).collect();
+        names.sort();
+        assert_eq!(names, [one.to_bytes(), two.to_bytes()]);
+        let short = file.list_xattr(Vec::with_capacity(3)).await.0.unwrap_err();
+        assert_eq!(short.raw_os_error(), Some(libc::ERANGE));
+
+        file.remove_xattr(one).await.unwrap();
+        let gone = file.remove_xattr(one).await.unwrap_err();
+        assert_eq!(gone.raw_os_error(), Some(libc::ENODATA));
+        assert_eq!(file.get_xattr(two, Vec::with_capacity(9)).await.1, b"2");
+    });
+}
