@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "declares the buffer contract and implements it for common types")]
 
+mod fixed;
 mod vectored;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+pub use fixed::{FixedBuf, FixedPool, Registered};
 pub use vectored::{IoBufs, IoBufsMut};
 pub(crate) use vectored::{filled_all, vectors, vectors_mut};
 
@@ -25,13 +27,19 @@ pub type BufResult<T, B> = (io::Result<T>, B);
 ///
 /// # Safety
 /// [`IoBuf::stable_ptr`] points at [`IoBuf::bytes_init`] initialised bytes, and keeps doing so when
-/// the value is moved, until it is dropped or changed through a method of its own.
+/// the value is moved, until it is dropped or changed through a method of its own. What
+/// [`IoBuf::registered`] tells is passed on from a [`FixedBuf`] that these bytes are a part of.
 pub unsafe trait IoBuf: 'static {
     /// The first byte.
     fn stable_ptr(&self) -> *const u8;
 
     /// How many bytes from there on are initialised.
     fn bytes_init(&self) -> usize;
+
+    /// Where the memory is registered with a ring, if it is.
+    fn registered(&self) -> Option<Registered> {
+        None
+    }
 }
 
 /// A buffer that the kernel may write to.
@@ -105,6 +113,10 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
 
     fn bytes_init(&self) -> usize {
         self.buf.bytes_init().min(self.end).saturating_sub(self.begin)
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        self.buf.registered()
     }
 }
 
@@ -240,6 +252,10 @@ unsafe impl<B: IoBuf> IoBuf for Arc<B> {
     fn bytes_init(&self) -> usize {
         (**self).bytes_init()
     }
+
+    fn registered(&self) -> Option<Registered> {
+        (**self).registered()
+    }
 }
 
 // SAFETY: as for `Arc`.
@@ -250,6 +266,10 @@ unsafe impl<B: IoBuf> IoBuf for Rc<B> {
 
     fn bytes_init(&self) -> usize {
         (**self).bytes_init()
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        (**self).registered()
     }
 }
 

@@ -12,6 +12,7 @@ use std::rc::{Rc, Weak};
 
 use ringway_driver::Op;
 
+use crate::net::zerocopy;
 use crate::op;
 use crate::runtime::{self, Core};
 
@@ -24,6 +25,9 @@ struct Shared {
     fd: OwnedFd,
     /// Set by the first operation, where the driver wants to be told of the descriptor's end.
     adopted_by: OnceCell<Weak<Core>>,
+    /// What a socket's zero-copy sends remember: here, because here is the one allocation that clones
+    /// share.
+    zero_copy: OnceCell<Box<zerocopy::OnSocket>>,
 }
 
 impl Drop for Shared {
@@ -43,13 +47,14 @@ impl Shared {
 impl Descriptor {
     /// Takes a non-blocking descriptor over.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new() }))
+        Self(Rc::new(Shared { fd, adopted_by: OnceCell::new(), zero_copy: OnceCell::new() }))
     }
 
     /// Takes a non-blocking descriptor over that may be ready again without an event: the driver asks
     /// anew each time.
     pub(crate) fn without_events(fd: OwnedFd) -> Self {
-        Self(Rc::new(Shared { fd, adopted_by: OnceCell::from(Weak::new()) }))
+        let adopted_by = OnceCell::from(Weak::new());
+        Self(Rc::new(Shared { fd, adopted_by, zero_copy: OnceCell::new() }))
     }
 
     /// The descriptor alone, for another runtime.
@@ -57,12 +62,18 @@ impl Descriptor {
     /// # Errors
     /// Itself, while operations or clones hold it.
     pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
-        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
+        let mut shared = Rc::try_unwrap(self.0).map_err(Self)?;
         shared.forget();
+        drop(shared.zero_copy.take());
         let shared = ManuallyDrop::new(shared);
-        // SAFETY: the value is not used again, nor dropped; the other field is a cell of a weak
-        // reference, leaked at worst.
+        // SAFETY: the value is not used again, nor dropped; of the other fields one is empty, and one a
+        // cell of a weak reference, leaked at worst.
         Ok(unsafe { ptr::read(&raw const shared.fd) })
+    }
+
+    /// What zero-copy sends on it remember, once there are any.
+    pub(crate) fn zero_copy(&self) -> &OnceCell<Box<zerocopy::OnSocket>> {
+        &self.0.zero_copy
     }
 
     /// Whether operations or clones hold it too.

@@ -119,6 +119,24 @@ impl Drivers {
         self.epoll.forget(fd);
     }
 
+    /// Registers memory with the ring.
+    ///
+    /// # Safety
+    /// The memory is valid until it is unregistered, or the ring is closed and idle.
+    pub(crate) unsafe fn register_fixed(&mut self, at: *mut u8, len: usize) -> io::Result<u16> {
+        match &mut self.parking {
+            // SAFETY: the caller's promise, unchanged.
+            Parking::Uring(ring) | Parking::Hybrid(ring) => unsafe { ring.register_fixed(at, len) },
+            Parking::Epoll => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(crate) fn unregister_fixed(&mut self, place: u16) {
+        if let Parking::Uring(ring) | Parking::Hybrid(ring) = &mut self.parking {
+            ring.unregister_fixed(place);
+        }
+    }
+
     /// [`Driver::turn`] of them all.
     pub(crate) fn turn(
         &mut self,

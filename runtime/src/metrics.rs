@@ -27,6 +27,30 @@ pub struct Metrics {
     pub pool_threads: usize,
     /// Bytes of zero-copy sends that the kernel has not given back yet.
     pub zero_copy_bytes: usize,
+    /// What became of zero-copy sends.
+    pub zero_copy: ZeroCopyMetrics,
+}
+
+/// What became of zero-copy sends: which way each went, and what the kernel said in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ZeroCopyMetrics {
+    /// Sent on the ring, out of a registered buffer.
+    pub fixed: u64,
+    /// Sent on the ring.
+    pub ring: u64,
+    /// Sent with `MSG_ZEROCOPY`.
+    pub error_queue: u64,
+    /// Sent by copying: too short, over a budget, switched off, or refused everywhere else.
+    pub plain: u64,
+    /// How often a way refused, and the next one was asked.
+    pub refused: u64,
+    /// Notifications that say that nothing was copied.
+    pub uncopied: u64,
+    /// Notifications that say that the kernel copied after all.
+    pub copied: u64,
+    /// Connections that have switched zero-copy off for themselves.
+    pub switched_off: u64,
 }
 
 /// What was done by operations of one kind on one rung.
@@ -84,6 +108,20 @@ impl fmt::Display for Metrics {
             self.pool_backlog,
             self.pool_threads,
             self.zero_copy_bytes
+        )?;
+        let zero_copy = self.zero_copy;
+        writeln!(
+            f,
+            "zero-copy sends: fixed {}, ring {}, error queue {}, plain {}, refused {}; \
+             uncopied {}, copied {}, switched off {}",
+            zero_copy.fixed,
+            zero_copy.ring,
+            zero_copy.error_queue,
+            zero_copy.plain,
+            zero_copy.refused,
+            zero_copy.uncopied,
+            zero_copy.copied,
+            zero_copy.switched_off
         )
     }
 }

@@ -22,6 +22,7 @@ use crate::features::{Features, Mask};
 use crate::guest::Guest;
 use crate::metrics::Metrics;
 use crate::net::Offload;
+use crate::net::zerocopy::Book;
 use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
@@ -110,6 +111,7 @@ impl Builder {
             timers: Timers::new(),
             ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
             udp: Offload::new(&features),
+            zero_copy: Rc::new(Book::new(&self.policy, &features)),
             pool_queue: Arc::default(),
         };
         Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
@@ -132,9 +134,10 @@ pub struct Runtime {
 pub struct ShutdownReport {
     /// Tasks that were dropped before their end.
     pub cancelled: usize,
-    /// Operations that were in flight and have ended.
+    /// Operations that were in flight and have ended, `MSG_ZEROCOPY` sends among them, which end with
+    /// their notification.
     pub drained: usize,
-    /// Operations that did not end in time; what they own is leaked.
+    /// Those that did not end in time; what they own is leaked.
     pub leaked: usize,
 }
 
@@ -157,7 +160,9 @@ impl Runtime {
     /// What it has done so far, and what it is at.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.core.ops.metrics()
+        let mut metrics = self.core.ops.metrics();
+        self.core.zero_copy.measure(&mut metrics);
+        metrics
     }
 
     /// As dropping it, with another limit in place of five seconds, and tells what became of its work.
@@ -208,6 +213,7 @@ pub(crate) struct Core {
     pub(crate) ops: Ops,
     /// What the kernel does for UDP sockets.
     pub(crate) udp: Offload,
+    pub(crate) zero_copy: Rc<Book>,
     pub(crate) pool_queue: Arc<PoolQueue>,
 }
 
@@ -278,19 +284,28 @@ impl Core {
 
     /// Drops tasks, cancels operations, and waits for those up to `limit`.
     fn end(&self, limit: Duration) -> ShutdownReport {
-        let cancelled = self.tasks.drop_all();
+        // Those that read error queues are nobody's work.
+        let own = self.zero_copy.readers();
+        let cancelled = self.tasks.drop_all().saturating_sub(own);
         self.ops.cancel_all();
-        let owed = self.ops.in_flight();
+        let owed = self.owed();
         let deadline = Instant::now() + limit;
-        while self.ops.in_flight() > 0 {
+        while self.owed() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.ops.turn(Some(left)).is_err() {
+            let nap = self.zero_copy.next_look().map_or(left, |look| look.min(left));
+            if left.is_zero() || self.ops.turn(Some(nap)).is_err() {
                 break;
             }
             self.ops.deliver();
+            self.zero_copy.look();
         }
-        let leaked = self.ops.in_flight();
+        let leaked = self.owed();
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }
+    }
+
+    /// What the kernel has not let go of.
+    fn owed(&self) -> usize {
+        self.ops.in_flight() + self.zero_copy.in_error_queues()
     }
 }
 
@@ -305,6 +320,14 @@ thread_local! {
 pub(crate) fn current() -> Rc<Core> {
     let core = CURRENT.with_borrow(Clone::clone);
     core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+}
+
+/// Calls `f` with the runtime that the calling code runs in, if there is one.
+pub(crate) fn with_current(f: impl FnOnce(&Rc<Core>)) {
+    let core = CURRENT.try_with(|current| current.borrow().clone());
+    if let Ok(Some(core)) = core {
+        f(&core);
+    }
 }
 
 /// Calls `f`, during which `core` is the thread's runtime.

@@ -281,6 +281,14 @@ impl Table {
         mem::take(&mut self.to_wake)
     }
 
+    /// Whether the last completion of `token` has come.
+    pub(crate) fn is_over(&self, token: Token) -> bool {
+        let entry = self.entries.get(token.index() as usize);
+        entry.is_none_or(|entry| {
+            entry.generation != token.generation() || matches!(entry.state, Lifecycle::Completed)
+        })
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -12,6 +12,7 @@ use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
 use crate::op;
+use crate::runtime;
 
 /// An open file, directory or other object with a path. Clones share one description.
 #[derive(Clone, Debug)]
@@ -100,6 +101,56 @@ impl File {
                     buf: buf.stable_ptr(),
                     len: op_len(buf.bytes_init()),
                     offset: file_offset(offset),
+                },
+                |(_, buf), result| (result.map(|n| n as usize), buf),
+            )
+        };
+        write.await
+    }
+
+    /// [`read_at`](File::read_at) into a buffer of a [`FixedPool`](crate::buf::FixedPool), whose pages
+    /// the ring knows already. Any other buffer will do, without that.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub async fn read_fixed_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        let Some(index) = registered(&buf) else { return self.read_at(buf, offset).await };
+        // SAFETY: as for `read_at`; the buffer keeps its registration.
+        let read = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                move |(fd, buf)| Op::ReadFixed {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.stable_mut_ptr(),
+                    len: op_len(buf.bytes_total()),
+                    offset,
+                    index,
+                },
+                |(_, buf), result| filled(result, buf),
+            )
+        };
+        read.await
+    }
+
+    /// [`write_at`](File::write_at) from a buffer of a [`FixedPool`](crate::buf::FixedPool), whose pages
+    /// the ring knows already. Any other buffer will do, without that.
+    ///
+    /// # Errors
+    /// Those of `pwrite`.
+    pub async fn write_fixed_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        let Some(index) = registered(&buf) else { return self.write_at(buf, offset).await };
+        // SAFETY: as for `write_at`; the buffer keeps its registration.
+        let write = unsafe {
+            op::submit(
+                None,
+                (self.fd.clone(), buf),
+                move |(fd, buf)| Op::WriteFixed {
+                    fd: fd.as_raw_fd(),
+                    buf: buf.stable_ptr(),
+                    len: op_len(buf.bytes_init()),
+                    offset,
+                    index,
                 },
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
@@ -335,6 +386,11 @@ impl AsFd for File {
 /// before it is as far beyond every file, and refused as such.
 pub(super) fn file_offset(offset: u64) -> u64 {
     offset.min(u64::MAX - 1)
+}
+
+/// The number by which this runtime's ring knows `buf`.
+fn registered(buf: &impl IoBuf) -> Option<u16> {
+    buf.registered()?.with(&runtime::current())
 }
 
 /// Ends a close: the kernel has taken the descriptor, unless the operation was cancelled before.

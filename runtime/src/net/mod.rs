@@ -13,6 +13,7 @@ pub(crate) mod sockopt;
 mod tcp;
 mod udp;
 mod unix;
+pub(crate) mod zerocopy;
 
 pub use incoming::Incoming;
 pub use listen::ListenOptions;
@@ -23,3 +24,4 @@ pub use tcp::{TcpListener, TcpStream};
 pub(crate) use udp::Offload;
 pub use udp::{Ecn, RecvMeta, SendMeta, UdpOptions, UdpSocket};
 pub use unix::{FDS_MAX, UnixCredentials, UnixDatagram, UnixListener, UnixRecvMeta, UnixStream};
+pub use zerocopy::{ZcDone, ZcNotify, ZcSent, ZcUsage};

@@ -14,6 +14,7 @@ use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
+use super::zerocopy;
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
 use crate::descriptor::Descriptor;
 use crate::op;
@@ -159,7 +160,19 @@ impl Socket {
     /// Waits until the peer has ended its direction of the stream, or the connection is broken, while
     /// nobody receives. Bytes that still wait to be received do not end the wait.
     pub(crate) async fn hang_up(&self) -> io::Result<()> {
-        self.poll(libc::POLLRDHUP).await.map(drop)
+        loop {
+            let ready = self.poll(libc::POLLRDHUP).await?;
+            // A notification about a zero-copy send is told as an error, too.
+            let zero_copy = self.0.zero_copy().get().filter(|_| ready == libc::POLLERR);
+            if !zero_copy.is_some_and(|zero_copy| zero_copy.explains_error(self)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What zero-copy sends have to remember.
+    pub(crate) fn zero_copy(&self) -> &zerocopy::OnSocket {
+        self.0.zero_copy().get_or_init(Box::default)
     }
 
     /// Waits until there is something to receive, be it the end, and leaves it there.

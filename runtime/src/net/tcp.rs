@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Type};
@@ -13,7 +14,8 @@ use super::listen::ListenOptions;
 use super::recv_pool::RecvPool;
 use super::recv_stream::RecvStream;
 use super::socket::{Connection, Socket, ip_address};
-use crate::buf::{BufResult, IoBuf, IoBufMut};
+use super::zerocopy::{self, ZcSent};
+use crate::buf::{BufResult, IoBuf, IoBufMut, IoBufs};
 use crate::descriptor::Descriptor;
 
 /// A socket that accepts connections.
@@ -211,6 +213,46 @@ impl TcpStream {
         self.socket.send_all(buf).await
     }
 
+    /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be
+    /// ([`ZeroCopyPolicy`](crate::ZeroCopyPolicy)), and by copying otherwise. The buffer comes back
+    /// through [`ZcSent::notify`], not to be waited for before the next send: the kernel may want it
+    /// until the peer has acknowledged the bytes.
+    ///
+    /// Dropping the call at any point is sound; what has gone out stays sent. Send from one task at a
+    /// time, as always with a stream.
+    ///
+    /// # Errors
+    /// Those of `send`, in [`ZcSent::result`]. The buffer comes back all the same.
+    pub async fn send_zc<B: IoBuf>(&self, buf: B) -> ZcSent<B> {
+        zerocopy::send(&self.socket, buf).await
+    }
+
+    /// [`send_zc`](TcpStream::send_zc) of all of `buf`'s initialised bytes: as one, with one
+    /// notification, however many sends it takes.
+    ///
+    /// # Errors
+    /// As there. How much went out before an error is not told.
+    pub async fn send_zc_all<B: IoBuf>(&self, buf: B) -> ZcSent<B> {
+        zerocopy::send_all(&self.socket, buf).await
+    }
+
+    /// [`send_zc`](TcpStream::send_zc) of some of the bytes of several buffers, in order: a head and a
+    /// payload, say. Up to 1024 buffers go in one send.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn sendmsg_zc<V: IoBufs>(&self, bufs: V) -> ZcSent<V> {
+        zerocopy::send_msg(&self.socket, bufs).await
+    }
+
+    /// [`send_zc_all`](TcpStream::send_zc_all) of several buffers, in order.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn sendmsg_zc_all<V: IoBufs>(&self, bufs: V) -> ZcSent<V> {
+        zerocopy::send_msg_all(&self.socket, bufs).await
+    }
+
     /// Waits until the peer has ended its direction, or the connection is broken: to notice, while a
     /// request is being worked on and nobody receives, that nobody waits for its answer any more.
     /// Bytes that were sent before stay to be received. Cancel safe.
@@ -235,6 +277,18 @@ impl TcpStream {
     /// Those of `setsockopt`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         Ok(sockopt::set_tcp_nodelay(self, nodelay)?)
+    }
+
+    /// Ends the connection when sent bytes stay unacknowledged for so long (`TCP_USER_TIMEOUT`, in
+    /// milliseconds; zero: the system's limit, about 15 minutes). It bounds how long a peer that has
+    /// vanished keeps the buffers of zero-copy sends.
+    ///
+    /// # Errors
+    /// Those of `setsockopt`; `InvalidInput` for more than 2^32 milliseconds.
+    pub fn set_user_timeout(&self, limit: Duration) -> io::Result<()> {
+        let millis = u32::try_from(limit.as_millis());
+        let millis = millis.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(sockopt::set_tcp_user_timeout(self, millis)?)
     }
 
     /// The other end's address.

@@ -253,6 +253,39 @@ impl Ops {
         ended.run();
     }
 
+    /// As [`Ops::orphan`], of an operation that is to end by itself.
+    fn release(&self, token: Token) {
+        let ended = self.state.borrow_mut().table.orphan(token, |_| ());
+        ended.run();
+    }
+
+    /// Whether the last completion of an operation with several has come.
+    fn is_over(&self, token: Token) -> bool {
+        self.state.borrow().table.is_over(token)
+    }
+
+    /// Whether a ladder above this one is to pass its first rung over; see
+    /// [`Policy::refuse_first_rung`](crate::Policy::refuse_first_rung).
+    pub(crate) fn refuses(&self) -> bool {
+        self.refusals.next()
+    }
+
+    /// Registers memory with the ring; the number by which the ring knows it.
+    ///
+    /// # Safety
+    /// The memory is valid until [`Ops::unregister_fixed`], or the ring is closed and idle.
+    ///
+    /// # Errors
+    /// `Unsupported` without such a ring; those of `io_uring_register`.
+    pub(crate) unsafe fn register_fixed(&self, at: *mut u8, len: usize) -> io::Result<u16> {
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { self.state.borrow_mut().drivers.register_fixed(at, len) }
+    }
+
+    pub(crate) fn unregister_fixed(&self, place: u16) {
+        self.state.borrow_mut().drivers.unregister_fixed(place);
+    }
+
     /// Asks for an early end of one operation, whose future learns what came of it.
     pub(crate) fn cancel(&self, token: Token) {
         let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();

@@ -71,6 +71,17 @@ impl<D: 'static> Multi<D> {
         self.flight.core.ops.cancel(self.flight.token);
     }
 
+    /// Whether the last completion has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.flight.core.ops.is_over(self.flight.token)
+    }
+
+    /// Lets go without asking for an early end.
+    pub(crate) fn release(mut self) {
+        self.flight.over = true;
+        self.flight.core.ops.release(self.flight.token);
+    }
+
     /// The parts of an operation whose last completion has come; completions that were not taken are
     /// lost.
     ///

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "puts entries on the ring for `Driver::submit`'s caller")]
 
+mod fixed;
 mod personalities;
 mod probe;
 pub(crate) mod provided;
@@ -23,6 +24,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use ringway_driver::{Completion, Identity, Op, Token};
 
 use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
+use fixed::Places;
 use personalities::Personalities;
 use provided::{Group, Groups, Registration};
 use registered::RegisteredRing;
@@ -55,6 +57,8 @@ pub(crate) struct UringDriver {
     ops: OpSet,
     zc_flags: u16,
     personalities: Personalities,
+    /// `None` without a table of registered buffers.
+    fixed: Option<Places>,
     /// `None` where the kernel has no such groups.
     groups: Option<Groups>,
     backlog: VecDeque<squeue::Entry>,
@@ -94,6 +98,7 @@ impl UringDriver {
             registered,
             ops: features.ops,
             zc_flags: if has(Feature::ReportUsage) { sqe::REPORT_USAGE } else { 0 },
+            fixed: has(Feature::FixedBuffers).then(Places::default),
             personalities: Personalities::new(has(Feature::DeferTaskrun)),
             groups,
             backlog: VecDeque::new(),
@@ -234,6 +239,22 @@ impl UringDriver {
         match entry {
             Ok(entry) => self.push(entry.user_data(token.user_data())),
             Err(result) => self.refused.push(Completion::last(token, result)),
+        }
+    }
+
+    /// Registers memory; the number by which entries name it.
+    ///
+    /// # Safety
+    /// As for [`Places::register`].
+    pub(crate) unsafe fn register_fixed(&mut self, at: *mut u8, len: usize) -> io::Result<u16> {
+        let places = self.fixed.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        // SAFETY: the caller's promise, unchanged.
+        unsafe { places.register(&self.ring, at, len) }
+    }
+
+    pub(crate) fn unregister_fixed(&mut self, place: u16) {
+        if let Some(places) = &mut self.fixed {
+            places.unregister(&self.ring, place);
         }
     }
 

@@ -1,0 +1,363 @@
+//! A pool of buffers that are registered with the runtime's ring, where that can be had.
+//!
+//! Registered memory has its pages looked up and pinned once, not for every operation. Where the ring,
+//! the kernel or the limit on locked memory does not take it, the same buffers are ordinary memory.
+
+#![allow(unsafe_code, reason = "owns the pool's memory and hands parts of it out")]
+
+use std::alloc::{self, Layout};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
+use std::slice;
+use std::task::{Context, Poll, Waker};
+
+use super::{IoBuf, IoBufMut};
+use crate::runtime::{self, Core};
+
+/// Buffers begin at page boundaries: so no two share a page, and `O_DIRECT` takes them.
+const PAGE: usize = 4096;
+
+/// A fixed number of buffers of one size, in one piece of memory.
+///
+/// Pool, buffers and runtime may go in any order: the memory stays until the last buffer is back, and
+/// buffers in flight are the op table's.
+pub struct FixedPool {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    memory: NonNull<u8>,
+    layout: Layout,
+    size: usize,
+    stride: usize,
+    registration: Option<(Weak<Core>, u16)>,
+    /// The numbers of those that are in nobody's hands.
+    free: RefCell<Vec<usize>>,
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    next_ticket: Cell<u64>,
+}
+
+/// Where memory is registered with a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Registered {
+    core: *const Core,
+    place: u16,
+}
+
+impl Registered {
+    /// The number by which `core`'s ring knows the memory, if that is the ring.
+    pub(crate) fn with(self, core: &Rc<Core>) -> Option<u16> {
+        (self.core == Rc::as_ptr(core)).then_some(self.place)
+    }
+}
+
+impl FixedPool {
+    /// `count` buffers of `size` bytes, registered with the calling code's runtime if that can be.
+    ///
+    /// Registered memory counts against `RLIMIT_MEMLOCK` for users whom limits bind, and a pool of more
+    /// than 1 GiB is not registered.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there would be no bytes, or more than fit into memory; `OutOfMemory`.
+    pub fn new(count: usize, size: usize) -> io::Result<Self> {
+        let mut shared = Shared::allocate(count, size)?;
+        runtime::with_current(|core| {
+            // SAFETY: the memory is valid until `Shared::drop`, which unregisters it first.
+            let place =
+                unsafe { core.ops.register_fixed(shared.memory.as_ptr(), shared.layout.size()) };
+            shared.registration = place.ok().map(|place| (Rc::downgrade(core), place));
+        });
+        Ok(Self { shared: Rc::new(shared) })
+    }
+
+    /// Whether the ring knows the buffers.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.shared.registered().is_some()
+    }
+
+    /// How many buffers could be had now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.shared.free.borrow().len()
+    }
+
+    /// A buffer, empty, if one is free.
+    #[must_use]
+    pub fn try_get(&self) -> Option<FixedBuf> {
+        let number = self.shared.free.borrow_mut().pop()?;
+        Some(FixedBuf { shared: self.shared.clone(), number, len: 0 })
+    }
+
+    /// A buffer, empty, as soon as one is free; those who wait get theirs in turn. Cancel safe.
+    pub async fn get(&self) -> FixedBuf {
+        Get { pool: self, ticket: None }.await
+    }
+}
+
+impl fmt::Debug for FixedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedPool")
+            .field("size", &self.shared.size)
+            .field("available", &self.available())
+            .field("registered", &self.is_registered())
+            .finish()
+    }
+}
+
+impl Shared {
+    fn allocate(count: usize, size: usize) -> io::Result<Self> {
+        let stride = size.checked_next_multiple_of(PAGE).filter(|stride| *stride > 0);
+        let total = stride.and_then(|stride| stride.checked_mul(count)).filter(|&total| total > 0);
+        let layout = total.and_then(|total| Layout::from_size_align(total, PAGE).ok());
+        let (Some(stride), Some(layout)) = (stride, layout) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // Zeroed, so that every byte is initialised from the beginning.
+        // SAFETY: the layout is not empty.
+        let memory = NonNull::new(unsafe { alloc::alloc_zeroed(layout) });
+        Ok(Self {
+            memory: memory.ok_or(io::ErrorKind::OutOfMemory)?,
+            layout,
+            size,
+            stride,
+            registration: None,
+            free: RefCell::new((0..count).rev().collect()),
+            waiting: RefCell::default(),
+            next_ticket: Cell::new(0),
+        })
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        let (core, place) = self.registration.as_ref()?;
+        // While the weak reference lives, no other runtime can have its address.
+        (core.strong_count() > 0).then_some(Registered { core: core.as_ptr(), place: *place })
+    }
+
+    /// Takes a buffer back.
+    fn put(&self, number: usize) {
+        self.free.borrow_mut().push(number);
+        self.wake_next();
+    }
+
+    fn wake_next(&self) {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some((core, place)) = self.registration.take()
+            && let Some(core) = core.upgrade()
+        {
+            core.ops.unregister_fixed(place);
+        }
+        // SAFETY: allocated with this layout. Every buffer holds this value, and operations hold their
+        // buffers until the kernel is done, so nobody uses the memory; the ring, if it still is, has
+        // been told.
+        unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) }
+    }
+}
+
+/// Waits for a buffer.
+struct Get<'a> {
+    pool: &'a FixedPool,
+    /// The place in the queue; who is woken loses it.
+    ticket: Option<u64>,
+}
+
+impl Get<'_> {
+    /// Whether it was in the queue.
+    fn leave_queue(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else { return false };
+        let mut waiting = self.pool.shared.waiting.borrow_mut();
+        let place = waiting.iter().position(|(other, _)| *other == ticket);
+        let entry = place.and_then(|place| waiting.remove(place));
+        drop(waiting);
+        entry.is_some()
+    }
+}
+
+impl Future for Get<'_> {
+    type Output = FixedBuf;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FixedBuf> {
+        if let Some(buf) = self.pool.try_get() {
+            self.leave_queue();
+            return Poll::Ready(buf);
+        }
+        let shared = &self.pool.shared;
+        let mut waiting = shared.waiting.borrow_mut();
+        let mine = waiting.iter_mut().find(|(other, _)| Some(*other) == self.ticket);
+        if let Some((_, waker)) = mine {
+            waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        let ticket = shared.next_ticket.get();
+        shared.next_ticket.set(ticket + 1);
+        waiting.push_back((ticket, cx.waker().clone()));
+        drop(waiting);
+        self.ticket = Some(ticket);
+        Poll::Pending
+    }
+}
+
+impl Drop for Get<'_> {
+    fn drop(&mut self) {
+        // One that was woken and did not take passes it on.
+        if self.ticket.is_some() && !self.leave_queue() && self.pool.available() > 0 {
+            self.pool.shared.wake_next();
+        }
+    }
+}
+
+/// A buffer of a [`FixedPool`], to which it returns when it is dropped.
+///
+/// It has a length, as a vector has, and a capacity that does not change.
+pub struct FixedBuf {
+    shared: Rc<Shared>,
+    number: usize,
+    len: usize,
+}
+
+impl FixedBuf {
+    /// How many bytes fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.size
+    }
+
+    /// Forgets what is in it.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Adds `bytes` at the end.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let (start, room) = (self.len, self.capacity() - self.len);
+        assert!(bytes.len() <= room, "{} bytes do not fit into {room}", bytes.len());
+        self.len += bytes.len();
+        self[start..].copy_from_slice(bytes);
+    }
+
+    fn start(&self) -> *mut u8 {
+        // SAFETY: numbers are below the count that the memory was allocated for.
+        unsafe { self.shared.memory.as_ptr().add(self.number * self.shared.stride) }
+    }
+}
+
+impl Deref for FixedBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the buffer's own part of the memory, initialised when it was allocated; numbers are
+        // given out to one at a time.
+        unsafe { slice::from_raw_parts(self.start(), self.len) }
+    }
+}
+
+impl DerefMut for FixedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `deref`, and the borrow is exclusive.
+        unsafe { slice::from_raw_parts_mut(self.start(), self.len) }
+    }
+}
+
+impl Drop for FixedBuf {
+    fn drop(&mut self) {
+        self.shared.put(self.number);
+    }
+}
+
+impl fmt::Debug for FixedBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedBuf").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the memory does not move with the handle, and `len` never exceeds `size` bytes of it, which
+// are initialised. The registration is that of the memory that it lies in.
+unsafe impl IoBuf for FixedBuf {
+    fn stable_ptr(&self) -> *const u8 {
+        self.start()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len
+    }
+
+    fn registered(&self) -> Option<Registered> {
+        self.shared.registered()
+    }
+}
+
+// SAFETY: one handle per number, so nobody else refers to these bytes.
+unsafe impl IoBufMut for FixedBuf {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.start()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.shared.size
+    }
+
+    unsafe fn set_init(&mut self, n: usize) {
+        self.len = self.len.max(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    #[test]
+    fn buffers_come_back_when_dropped_and_outlive_the_pool() {
+        let pool = FixedPool::new(2, 100).unwrap();
+        let (mut one, two) = (pool.try_get().unwrap(), pool.try_get().unwrap());
+        assert!(pool.try_get().is_none());
+        assert_ne!(one.stable_ptr(), two.stable_ptr());
+        drop(two);
+        assert_eq!(pool.available(), 1);
+        drop(pool);
+        one.extend_from_slice(b"still here");
+        assert_eq!((&*one, one.capacity()), (b"still here".as_slice(), 100));
+    }
+
+    #[test]
+    fn no_bytes_and_more_than_memory_are_refused() {
+        for (count, size) in [(0, 1), (1, 0), (usize::MAX, 2), (2, usize::MAX)] {
+            let error = FixedPool::new(count, size).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{count} of {size}");
+        }
+    }
+
+    #[test]
+    fn who_gives_up_after_being_woken_passes_the_buffer_on() {
+        let pool = FixedPool::new(1, 1).unwrap();
+        let only = pool.try_get().unwrap();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut first = Box::pin(pool.get());
+        let mut second = pin!(pool.get());
+        assert!(first.as_mut().poll(cx).is_pending() && second.as_mut().poll(cx).is_pending());
+        drop(only);
+        assert_eq!(pool.shared.waiting.borrow().len(), 1, "the first was woken");
+        drop(first);
+        assert!(pool.shared.waiting.borrow().is_empty(), "and the second in its place");
+        assert!(second.as_mut().poll(cx).is_ready());
+    }
+}
