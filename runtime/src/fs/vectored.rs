@@ -40,7 +40,8 @@ impl File {
     }
 
     /// Writes some of the initialised bytes of `bufs`, one after the other, at byte `offset` of the
-    /// file. More than 1024 buffers are a short write.
+    /// file, as this handle's identity: see [`File::write_at`]. More than 1024 buffers are a short
+    /// write.
     ///
     /// # Errors
     /// Those of `pwritev`.
@@ -48,7 +49,7 @@ impl File {
         // SAFETY: file, buffers and the list of them belong to the parts.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), bufs, Vec::new()),
                 move |(fd, bufs, list)| {
                     *list = vectors(bufs);
