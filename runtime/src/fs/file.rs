@@ -143,7 +143,7 @@ impl File {
         // SAFETY: as for `write_at`; the buffer keeps its registration.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 move |(fd, buf)| Op::WriteFixed {
                     fd: fd.as_raw_fd(),
