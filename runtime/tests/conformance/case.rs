@@ -17,6 +17,8 @@ use tempfile::TempDir;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) kinds: &'static [OpKind],
+    /// About streams: their last rung, which the table calls the pool, is waiting for readiness.
+    pub(crate) streams: bool,
     /// Called for each run; everything that it compares goes through [`Stage::tell`].
     pub(crate) script: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>,
     /// What the kernel says, once it was asked.
@@ -29,7 +31,16 @@ impl Case {
         kinds: &'static [OpKind],
         script: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>,
     ) -> Self {
-        Self { name, kinds, script, oracle: OnceLock::new() }
+        Self { name, kinds, streams: false, script, oracle: OnceLock::new() }
+    }
+
+    /// One about reads and writes of streams.
+    pub(crate) const fn of_streams(
+        name: &'static str,
+        kinds: &'static [OpKind],
+        script: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>,
+    ) -> Self {
+        Self { name, kinds, streams: true, script, oracle: OnceLock::new() }
     }
 
     /// What plain system calls answer.

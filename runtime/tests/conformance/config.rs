@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use libtest_mimic::{Completion, Failed, Trial};
-use ringway::{Backend, Builder, Features, Mask, Metrics, OpKind, Policy, Rung};
+use ringway::{Backend, Builder, Feature, Features, Mask, Metrics, OpKind, Policy, Rung};
 
 use crate::case::{Case, Stage, World};
 use crate::counts;
@@ -14,8 +14,8 @@ use crate::counts;
 pub(crate) const BACKENDS: [Backend; 3] = [Backend::Uring, Backend::Hybrid, Backend::Epoll];
 const SEEDS: [u64; 3] = [0x5eed_0001, 0xdead_beef, 0x0123_4567_89ab];
 
-/// Kinds that no kernel has on a ring: there is nothing to be ignored.
-const NEVER_ON_RING: [OpKind; 9] = [
+/// Kinds that are never put on a ring: there is nothing to be ignored.
+const NEVER_ON_RING: [OpKind; 10] = [
     OpKind::AccessAt,
     OpKind::Chmod,
     OpKind::Getdents,
@@ -25,6 +25,7 @@ const NEVER_ON_RING: [OpKind; 9] = [
     OpKind::SetTimes,
     OpKind::Shutdown,
     OpKind::Statfs,
+    OpKind::Tee,
 ];
 
 /// What this kernel gives, by backend, or why not.
@@ -107,14 +108,15 @@ fn configs(case: &Case, features: &Features) -> Vec<Config> {
             [_] => String::new(),
             _ => format!("{kind:?}_").to_lowercase(),
         };
-        let rungs: Vec<_> = features.rungs(kind).collect();
+        let rungs = rungs(features, kind);
         for (place, &rung) in rungs.iter().enumerate() {
             // What cannot be done at once needs somewhere to go.
             let next = rungs.get(place + 1).filter(|_| rung == Rung::Inline);
             let preferred: Vec<_> = [rung].into_iter().chain(next.copied()).collect();
             let policy = Policy::new().prefer(kind, &preferred);
+            let runs = if case.streams && rung == Rung::Pool { Rung::Ready } else { rung };
             let config =
-                Config::new(format!("{prefix}{rung}"), backend, Expected::Rung(kind, rung));
+                Config::new(format!("{prefix}{rung}"), backend, Expected::Rung(kind, runs));
             configs.push(Config { policy, ..config });
         }
         if backend == Backend::Epoll {
@@ -135,6 +137,15 @@ fn configs(case: &Case, features: &Features) -> Vec<Config> {
         configs.push(Config { policy, ..config });
     }
     configs
+}
+
+/// The rungs of a kind; none where another operation takes its place.
+fn rungs(features: &Features, kind: OpKind) -> Vec<Rung> {
+    let is_fixed = matches!(kind, OpKind::ReadFixed | OpKind::WriteFixed);
+    match is_fixed && !features.has(Feature::FixedBuffers) {
+        true => Vec::new(),
+        false => features.rungs(kind).collect(),
+    }
 }
 
 /// One way of running a case.
@@ -212,7 +223,10 @@ impl Expected {
         };
         match self {
             Self::Nothing => {
-                let idle = case.kinds.iter().find(|&&kind| ran(kind).is_empty());
+                // What has no rung here has another operation in its place.
+                let has = |kind: OpKind| !rungs(features, kind).is_empty();
+                let mut kinds = case.kinds.iter();
+                let idle = kinds.find(|&&kind| has(kind) && ran(kind).is_empty());
                 idle.map_or(Ok(()), |kind| Err(format!("the case did no {kind:?}")))
             }
             Self::Rung(kind, rung) if !ran(kind).contains(&rung.to_string()) => {
@@ -227,9 +241,10 @@ impl Expected {
             }
             Self::Refusals => {
                 let may_refuse = |kind: OpKind| features.rungs(kind).count() > 1;
-                let all = metrics.operations.iter().filter(|op| may_refuse(op.kind));
-                let (count, refused) = all
-                    .fold((0, 0), |(count, refused), op| (count + op.count, refused + op.refused));
+                let all = &metrics.operations;
+                let refused: u64 = all.iter().map(|op| op.refused).sum();
+                let count: u64 =
+                    all.iter().filter(|op| may_refuse(op.kind)).map(|op| op.count).sum();
                 match count > 12 && refused == 0 {
                     true => Err(format!("none of {count} operations was refused")),
                     false => Ok(()),

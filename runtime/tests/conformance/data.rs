@@ -5,18 +5,22 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use ringway::OpKind;
-use ringway::fs::{FallocateFlags, File, OFlags};
-use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
+use ringway::fs::{FallocateFlags, File, OFlags, SyncRange};
+use rustix::fs::{Advice, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 
 use crate::case::{Bytes, Case, Stage, pattern};
 
-pub(crate) static CASES: [Case; 6] = [
+pub(crate) static CASES: [Case; 10] = [
     Case::new("read", &[OpKind::Read], |stage| Box::pin(reads(stage))),
     Case::new("write", &[OpKind::Write], |stage| Box::pin(writes(stage))),
     Case::new("append", &[OpKind::Append], |stage| Box::pin(appends(stage))),
     Case::new("truncate", &[OpKind::Truncate], |stage| Box::pin(truncates(stage))),
     Case::new("allocate", &[OpKind::Allocate], |stage| Box::pin(allocates(stage))),
     Case::new("fsync", &[OpKind::Fsync], |stage| Box::pin(syncs(stage))),
+    Case::new("read_vectored", &[OpKind::ReadV], |stage| Box::pin(vectored_reads(stage))),
+    Case::new("write_vectored", &[OpKind::WriteV], |stage| Box::pin(vectored_writes(stage))),
+    Case::new("sync_range", &[OpKind::SyncRange], |stage| Box::pin(range_syncs(stage))),
+    Case::new("advise", &[OpKind::Advise], |stage| Box::pin(advices(stage))),
 ];
 
 /// The largest offset of a file, and those around it that the kernel tells apart.
@@ -223,4 +227,95 @@ async fn syncs(stage: &Stage) {
         stage.tell("a device", stage.sync(&device, data_only).await);
         stage.tell("a pipe", stage.sync(&writer, data_only).await);
     }
+}
+
+async fn vectored_reads(stage: &Stage) {
+    stage.file("file", &pattern(100_000));
+    let file = stage.open("file", OFlags::RDWR).await.unwrap();
+    let parts: [&[usize]; 6] = [&[], &[0], &[10], &[1, 0, 4096, 7], &[99_990, 20], &[3; 1024]];
+    for lens in parts {
+        for offset in [0, 5, 99_999, 100_000] {
+            let what = format!("{} parts at {offset}", lens.len());
+            stage.tell(what, stage.read_vectored(&file, lens, offset).await);
+        }
+    }
+    for offset in FAR.into_iter().chain([u64::MAX]) {
+        let read = stage.read_vectored(&file, &[5, 5], offset).await;
+        stage.tell(format!("2 parts at {offset}"), read);
+    }
+    let other = stage.open("file", OFlags::WRONLY).await.unwrap();
+    stage.tell("of write-only", stage.read_vectored(&other, &[1], 0).await);
+    stage.tell("of a directory", stage.read_vectored(stage.dir.as_file(), &[1], 0).await);
+}
+
+async fn vectored_writes(stage: &Stage) {
+    let path = stage.file("file", b"0123456789");
+    let file = stage.open("file", OFlags::RDWR).await.unwrap();
+    let large = pattern(70_000);
+    let parts: [&[&[u8]]; 5] =
+        [&[], &[b""], &[b"abc"], &[b"a", b"", &large, b"z"], &[b"xy".as_slice(); 1024]];
+    for bytes in parts {
+        for offset in [0, 5, 80_000] {
+            let what = format!("{} parts at {offset}", bytes.len());
+            stage.tell(what, stage.write_vectored(&file, bytes, offset).await);
+            stage.tell("then", fs::read(&path).map(Bytes));
+        }
+    }
+    for offset in FAR.into_iter().chain([u64::MAX]) {
+        let written = stage.write_vectored(&file, &[b"abc", b"defghi"], offset).await;
+        stage.tell(format!("2 parts at {offset}"), written);
+    }
+    stage.tell("the length", fs::metadata(&path).map(|metadata| metadata.len()));
+    let other = stage.open("file", OFlags::RDONLY).await.unwrap();
+    stage.tell("of read-only", stage.write_vectored(&other, &[b"x"], 0).await);
+    let device = stage.open("/dev/full", OFlags::RDWR).await.unwrap();
+    stage.tell("of a full device", stage.write_vectored(&device, &[b"x", b"y"], 0).await);
+    let full = sealed(6000, SealFlags::GROW);
+    stage.tell("across a seal", stage.write_vectored(&full, &[&large, &large], 1000).await);
+}
+
+async fn range_syncs(stage: &Stage) {
+    stage.file("file", &pattern(100_000));
+    let file = stage.open("file", OFlags::RDWR).await.unwrap();
+    let path = stage.open("file", OFlags::PATH).await.unwrap();
+    let device = stage.open("/dev/null", OFlags::RDWR).await.unwrap();
+    let (_reader, writer) = pipe();
+    for how in [SyncRange::Start, SyncRange::Wait] {
+        for (offset, len) in [(0, 0), (5, 50_000), (200_000, 1), (i64::MAX as u64, 1)] {
+            let what = format!("{how:?} {len} at {offset}");
+            stage.tell(what, stage.sync_range(&file, offset, len, how).await);
+        }
+        for offset in FAR.into_iter().chain([u64::MAX]) {
+            let synced = stage.sync_range(&file, offset, u32::MAX, how).await;
+            stage.tell(format!("{how:?} much at {offset}"), synced);
+        }
+        stage.tell("a directory", stage.sync_range(stage.dir.as_file(), 0, 0, how).await);
+        stage.tell("a path", stage.sync_range(&path, 0, 0, how).await);
+        stage.tell("a device", stage.sync_range(&device, 0, 0, how).await);
+        stage.tell("a pipe", stage.sync_range(&writer, 0, 0, how).await);
+    }
+}
+
+async fn advices(stage: &Stage) {
+    stage.file("file", &pattern(100_000));
+    let file = stage.open("file", OFlags::RDWR).await.unwrap();
+    let path = stage.open("file", OFlags::PATH).await.unwrap();
+    let (_reader, writer) = pipe();
+    for advice in [
+        Advice::Normal,
+        Advice::Sequential,
+        Advice::Random,
+        Advice::NoReuse,
+        Advice::WillNeed,
+        Advice::DontNeed,
+    ] {
+        for (offset, len) in [(0, 0), (5, 50_000), (200_000, 1), (u64::MAX, 1)] {
+            let what = format!("{advice:?} {len} at {offset}");
+            stage.tell(what, stage.advise(&file, offset, len, advice).await);
+        }
+        stage.tell("a directory", stage.advise(stage.dir.as_file(), 0, 0, advice).await);
+        stage.tell("a path", stage.advise(&path, 0, 0, advice).await);
+        stage.tell("a pipe", stage.advise(&writer, 0, 0, advice).await);
+    }
+    stage.tell("it is still readable", stage.read_at(&file, 100_000, 0).await);
 }

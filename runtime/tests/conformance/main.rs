@@ -13,10 +13,13 @@ mod counts;
 mod world;
 
 mod data;
+mod messages;
 mod metadata;
 mod paths;
+mod pipes;
 mod readiness;
 mod sockets;
+mod streams;
 
 mod cancels;
 mod connections;
@@ -52,5 +55,6 @@ fn main() -> ExitCode {
 /// All that have an oracle.
 fn cases() -> impl Iterator<Item = &'static case::Case> {
     let files = data::CASES.iter().chain(&metadata::CASES).chain(&paths::CASES);
-    files.chain(&sockets::CASES).chain(&readiness::CASES)
+    let sockets = sockets::CASES.iter().chain(&streams::CASES).chain(&readiness::CASES);
+    files.chain(&pipes::CASES).chain(sockets).chain(&messages::CASES)
 }

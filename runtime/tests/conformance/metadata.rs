@@ -11,13 +11,15 @@ use rustix::fs::statx;
 
 use crate::case::{Case, Stage, pattern};
 
-pub(crate) static CASES: [Case; 7] = [
+pub(crate) static CASES: [Case; 9] = [
     Case::new("statx", &[OpKind::Statx], |stage| Box::pin(statxs(stage))),
     Case::new("access", &[OpKind::AccessAt], |stage| Box::pin(accesses(stage))),
     Case::new("set_times", &[OpKind::SetTimes], |stage| Box::pin(times(stage))),
     Case::new("chmod", &[OpKind::Chmod], |stage| Box::pin(modes(stage))),
     Case::new("get_xattr", &[OpKind::GetXattr], |stage| Box::pin(attributes(stage))),
     Case::new("set_xattr", &[OpKind::SetXattr], |stage| Box::pin(attributes(stage))),
+    Case::new("list_xattr", &[OpKind::ListXattr], |stage| Box::pin(attribute_lists(stage))),
+    Case::new("remove_xattr", &[OpKind::RemoveXattr], |stage| Box::pin(attribute_lists(stage))),
     Case::new("statfs", &[OpKind::Statfs], |stage| Box::pin(file_systems(stage))),
 ];
 
@@ -174,6 +176,27 @@ async fn attributes(stage: &Stage) {
     let device = stage.open("/dev/null", OFlags::RDWR).await.unwrap();
     stage.tell("get of a device", stage.get_xattr(&device, name, 100).await);
     stage.tell("set of a device", stage.set_xattr(&device, name, b"x").await);
+}
+
+async fn attribute_lists(stage: &Stage) {
+    stage.file("file", b"");
+    let file = stage.open("file", OFlags::RDWR).await.unwrap();
+    stage.tell("none", stage.list_xattr(&file, 100).await);
+    for name in [c"user.one", c"user.two"] {
+        stage.tell("set", stage.set_xattr(&file, name, b"x").await);
+    }
+    for room in [0, 1, 17, 18, 19, 1000] {
+        stage.tell(format!("two into {room}"), stage.list_xattr(&file, room).await);
+    }
+    for name in [c"user.one", c"user.one", c"user.none", c"", c"nonsense", c"nonsense.x"] {
+        stage.tell(format!("remove {name:?}"), stage.remove_xattr(&file, name).await);
+    }
+    stage.tell("one", stage.list_xattr(&file, 1000).await);
+    let path = stage.open("file", OFlags::PATH).await.unwrap();
+    stage.tell("of a path", stage.list_xattr(&path, 100).await);
+    stage.tell("remove of a path", stage.remove_xattr(&path, c"user.two").await);
+    let device = stage.open("/dev/null", OFlags::RDWR).await.unwrap();
+    stage.tell("remove of a device", stage.remove_xattr(&device, c"user.two").await);
 }
 
 async fn file_systems(stage: &Stage) {

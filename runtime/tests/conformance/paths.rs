@@ -3,22 +3,24 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use ringway::OpKind;
-use ringway::fs::{Dir, File, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use ringway::fs::{AtFlags, Dir, File, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::fs::{CWD, fcntl_getfl, mknodat};
 use rustix::io::fcntl_getfd;
 
 use crate::case::{Bytes, Case, Stage};
 
-pub(crate) static CASES: [Case; 8] = [
+pub(crate) static CASES: [Case; 10] = [
     Case::new("open", &[OpKind::OpenAt], |stage| Box::pin(opens(stage))),
     Case::new("resolve", &[OpKind::OpenAt], |stage| Box::pin(resolves(stage))),
     Case::new("close", &[OpKind::Close], |stage| Box::pin(closes(stage))),
     Case::new("mkdir", &[OpKind::MkdirAt], |stage| Box::pin(makes(stage))),
     Case::new("unlink", &[OpKind::UnlinkAt], |stage| Box::pin(unlinks(stage))),
     Case::new("rename", &[OpKind::RenameAt], |stage| Box::pin(renames(stage))),
+    Case::new("link", &[OpKind::LinkAt], |stage| Box::pin(links(stage))),
+    Case::new("symlink", &[OpKind::SymlinkAt], |stage| Box::pin(symlinks(stage))),
     Case::new("readlink", &[OpKind::ReadlinkAt], |stage| Box::pin(readlinks(stage))),
     Case::new("getdents", &[OpKind::Getdents], |stage| Box::pin(lists(stage))),
 ];
@@ -278,6 +280,58 @@ async fn renames(stage: &Stage) {
     }
     stage.tell("too long", stage.rename("fifo", "n".repeat(256), plain).await);
     stage.tell("what is left", left(stage));
+}
+
+async fn links(stage: &Stage) {
+    furnish(stage);
+    let (none, follow) = (AtFlags::empty(), AtFlags::SYMLINK_FOLLOW);
+    for (from, to, flags) in [
+        ("file", "second", none),
+        ("file", "second", none),
+        ("link", "of_link", none),
+        ("link", "of_target", follow),
+        ("dangling", "of_dangling", none),
+        ("dangling", "of_nowhere", follow),
+        ("loop", "of_loop", follow),
+        ("dir", "of_dir", none),
+        ("missing", "x", none),
+        ("file", "missing/x", none),
+        ("file", "file/x", none),
+        ("file/", "x", none),
+        ("file", "x/", none),
+        ("", "x", none),
+        ("file", "", none),
+        ("file", "/proc/x", none),
+        ("file", "x", AtFlags::REMOVEDIR),
+    ] {
+        let what = format!("{from:?} to {to:?} {flags:?}");
+        stage.tell(what, stage.link(from, to, flags).await);
+    }
+    stage.tell("how many", fs::metadata(stage.path("file")).map(|at| at.nlink()));
+    stage.tell("what is there", left(stage));
+}
+
+async fn symlinks(stage: &Stage) {
+    furnish(stage);
+    for (target, name) in [
+        ("file", "fresh"),
+        ("file", "fresh"),
+        ("anything at all", "odd"),
+        ("", "empty"),
+        ("file", ""),
+        ("file", "dir/inner/deep"),
+        ("file", "missing/x"),
+        ("file", "file/x"),
+        ("file", "slash/"),
+        ("file", "loop"),
+        ("file", "."),
+        ("file", "/proc/x"),
+    ] {
+        stage.tell(format!("{name:?} to {target:?}"), stage.symlink(target, name).await);
+        stage.tell("then", fs::read_link(stage.path(name)));
+    }
+    stage.tell("too long", stage.symlink("t".repeat(4096), "long").await);
+    stage.tell("what is there", left(stage));
 }
 
 async fn readlinks(stage: &Stage) {

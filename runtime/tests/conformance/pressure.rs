@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use libtest_mimic::{Failed, Trial};
 use ringway::fs::{Dir, OFlags, OpenHow};
+use ringway::pipe::{pipe, splice};
 use ringway::{AsyncFd, Builder, OpKind, Policy, Rung};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -22,6 +23,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             trial("completions_all_at_once", backend, |builder| waits(builder, false)),
             trial("cancellations_all_at_once", backend, |builder| waits(builder, true)),
             trial("more_jobs_than_the_pool_takes", backend, jobs),
+            trial("idle_splices_starve_nobody", backend, |builder| splices(builder, Policy::new())),
+            trial("idle_splices_starve_nobody_on_the_ring", backend, |builder| {
+                splices(builder, Policy::new().prefer(OpKind::Splice, &[Rung::Ring, Rung::Pool]))
+            }),
         ]
     };
     BACKENDS.into_iter().flat_map(of).collect()
@@ -84,4 +89,41 @@ fn jobs(builder: Builder) -> Result<(), Failed> {
         }
     });
     drained(&runtime)
+}
+
+/// Splices of pipes that nothing comes from, and of files to pipes without room, while others have
+/// bytes and room. Many more than there are threads for any of them.
+fn splices(builder: Builder, policy: Policy) -> Result<(), Failed> {
+    const IDLE: usize = 150;
+    const READY: usize = 50;
+    let runtime = builder.policy(policy).build()?;
+    let proc = Dir::open_ambient("/proc/self")?;
+    runtime.block_on(async {
+        let file = proc.open_at("exe", &OpenHow::new(OFlags::RDONLY)).await.unwrap();
+        for _ in 0..IDLE {
+            let ((from, source), (sink, to)) = (pipe().unwrap(), pipe().unwrap());
+            ringway::spawn(async move {
+                let _ends = (source, sink);
+                splice(&from, &to, 4096).await
+            });
+            let ((sink, to), file) = (pipe().unwrap(), file.clone());
+            ringway::spawn(async move {
+                let _end = sink;
+                while file.splice_to(0, &to, 4096).await.is_ok() {}
+            });
+        }
+        ringway::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..READY {
+            let ((from, source), (sink, to)) = (pipe().unwrap(), pipe().unwrap());
+            source.write_all(vec![7; 100]).await.0.unwrap();
+            assert_eq!(splice(&from, &to, 4096).await.unwrap(), 100);
+            assert_eq!(file.splice_to(0, &to, 100).await.unwrap(), 100);
+            sink.read_exact(vec![0; 200]).await.0.unwrap();
+        }
+    });
+    let report = runtime.shutdown(Duration::from_secs(120));
+    match report.leaked {
+        0 => Ok(()),
+        _ => Err(format!("{report:?}").into()),
+    }
 }

@@ -190,6 +190,35 @@ impl Stage {
         }
     }
 
+    pub(crate) async fn list_xattr(
+        &self,
+        file: &File,
+        room: usize,
+    ) -> io::Result<(usize, Bytes<Vec<u8>>)> {
+        let mut buf = vec![0; room];
+        let len = match self.world {
+            World::Ringway => {
+                let (len, back) = file.list_xattr(buf).await;
+                buf = back;
+                len?
+            }
+            World::Kernel => {
+                let (fd, start) = (file.as_fd_number(), buf.as_mut_ptr().cast());
+                // SAFETY: the buffer has `room` bytes.
+                outcome(unsafe { libc::flistxattr(fd, start, room) } as libc::c_long)?
+            }
+        };
+        buf.truncate(len);
+        Ok((len, Bytes(buf)))
+    }
+
+    pub(crate) async fn remove_xattr(&self, file: &File, name: &CStr) -> io::Result<()> {
+        match self.world {
+            World::Ringway => file.remove_xattr(name).await,
+            World::Kernel => Ok(kernel::fremovexattr(file, name)?),
+        }
+    }
+
     pub(crate) async fn statfs(&self, file: &File) -> io::Result<(i64, i64, i64)> {
         let statfs: StatFs = match self.world {
             World::Ringway => file.statfs().await?,
@@ -291,6 +320,31 @@ impl Stage {
             World::Kernel => {
                 Ok(kernel::renameat_with(&self.dir, from.as_ref(), &self.dir, to.as_ref(), flags)?)
             }
+        }
+    }
+
+    pub(crate) async fn link(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        flags: AtFlags,
+    ) -> io::Result<()> {
+        match self.world {
+            World::Ringway => self.dir.link_at(from, &self.dir, to, flags).await,
+            World::Kernel => {
+                Ok(kernel::linkat(&self.dir, from.as_ref(), &self.dir, to.as_ref(), flags)?)
+            }
+        }
+    }
+
+    pub(crate) async fn symlink(
+        &self,
+        target: impl AsRef<Path>,
+        path: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        match self.world {
+            World::Ringway => self.dir.symlink_at(target, path).await,
+            World::Kernel => Ok(kernel::symlinkat(target.as_ref(), &self.dir, path.as_ref())?),
         }
     }
 
