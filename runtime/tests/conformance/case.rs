@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -121,5 +121,10 @@ impl<B: AsRef<[u8]>> Debug for Bytes<B> {
 
 /// Bytes that differ from page to page and do not repeat in step with any power of two.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 ^ (i / 4096) as u8).collect()
+    static BYTES: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..PATTERN_MAX).map(|i| (i % 251) as u8 ^ (i / 4096) as u8).collect());
+    BYTES[..len].to_vec()
 }
+
+/// The longest pattern.
+const PATTERN_MAX: usize = 16 << 20;

@@ -28,8 +28,9 @@ const GROWTH_MAX: u64 = 4096;
 /// How many are under way at a time.
 const SLOTS: usize = 64;
 
+/// On each backend: a hundred thousand together.
 fn operations() -> usize {
-    if counts::is_emulated() { 5_000 } else { 100_000 }
+    if counts::is_emulated() { 3_000 } else { 34_000 }
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
