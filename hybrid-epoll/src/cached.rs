@@ -112,6 +112,10 @@ pub(crate) unsafe fn statx(
     mask: u32,
     out: *mut libc::statx,
 ) -> Option<i32> {
+    // Of an open file the kernel does not check them.
+    if flags & !STATX_FLAGS != 0 {
+        return None;
+    }
     let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { 0 } else { libc::O_NOFOLLOW };
     // SAFETY: three integers, for which zero is a value.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
@@ -133,6 +137,13 @@ pub(crate) unsafe fn statx(
     unsafe { libc::close(dir) };
     Some(result)
 }
+
+/// The flags that statx(2) has for a path; others are an error.
+const STATX_FLAGS: c_int = libc::AT_SYMLINK_NOFOLLOW
+    | libc::AT_NO_AUTOMOUNT
+    | libc::AT_EMPTY_PATH
+    | libc::AT_STATX_FORCE_SYNC
+    | libc::AT_STATX_DONT_SYNC;
 
 /// Whether the kernel looks into its caches at all: not to make or cut a file (openat2(2)).
 ///

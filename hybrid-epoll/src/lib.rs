@@ -354,7 +354,7 @@ impl Driver for EpollDriver {
 
 impl Drop for EpollDriver {
     fn drop(&mut self) {
-        self.pool.abandon_requests();
+        self.pool.close();
     }
 }
 

@@ -84,6 +84,8 @@ struct State {
     finished: Vec<Completion>,
     /// The driver was turned away and wants to hear when there is room.
     hungry: bool,
+    /// The driver is gone: a thread without work ends at once.
+    closed: bool,
 }
 
 enum Work {
@@ -172,10 +174,13 @@ impl Pool {
         self.shared.lock().threads == 0
     }
 
-    /// Drops the requests that no thread has begun and waits, however long it takes, for those that
-    /// threads are at.
-    pub(crate) fn abandon_requests(&self) {
+    /// The driver's end. Drops the requests that no thread has begun and waits, however long it takes,
+    /// for those that threads are at. Threads do not wait for more work from now on: they would keep
+    /// the notifier's descriptor.
+    pub(crate) fn close(&self) {
         let mut state = self.shared.lock();
+        state.closed = true;
+        self.shared.work.notify_all();
         state.queue.retain(|work| matches!(work, Work::Job(_)));
         while state.running > 0 {
             state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -220,6 +225,10 @@ impl Shared {
             if let Some(work) = state.queue.pop_front() {
                 state = self.perform(state, work);
                 continue;
+            }
+            if state.closed {
+                state.threads -= 1;
+                return;
             }
             state.idle += 1;
             let (guard, wait) = self
@@ -275,6 +284,26 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn threads_end_with_the_driver_and_jobs_that_come_after_it_run() {
+        let notifier = Arc::new(Notifier::new().unwrap());
+        let minutes = Duration::from_secs(600);
+        let pool = Pool::with_keep_alive(&Options::default(), &notifier, minutes);
+        for closes in [true, false] {
+            let (done, is_done) = mpsc::channel();
+            pool.execute(Box::new(move || done.send(()).unwrap())).unwrap();
+            is_done.recv().unwrap();
+            if closes {
+                pool.close();
+            }
+            let start = Instant::now();
+            while !pool.has_no_threads() {
+                assert!(start.elapsed() < Duration::from_secs(20), "the thread stays");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
 
     #[test]
     fn threads_end_when_there_is_nothing_to_do_and_start_again_when_there_is() {

@@ -64,7 +64,7 @@ impl File {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_mut_ptr(),
                     len: op_len(buf.bytes_total()),
-                    offset,
+                    offset: file_offset(offset),
                 },
                 |(_, buf), result| filled(result, buf),
             )
@@ -100,7 +100,7 @@ impl File {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_ptr(),
                     len: op_len(buf.bytes_init()),
-                    offset,
+                    offset: file_offset(offset),
                 },
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
@@ -124,7 +124,7 @@ impl File {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_mut_ptr(),
                     len: op_len(buf.bytes_total()),
-                    offset,
+                    offset: file_offset(offset),
                     index,
                 },
                 |(_, buf), result| filled(result, buf),
@@ -143,13 +143,13 @@ impl File {
         // SAFETY: as for `write_at`; the buffer keeps its registration.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), buf),
                 move |(fd, buf)| Op::WriteFixed {
                     fd: fd.as_raw_fd(),
                     buf: buf.stable_ptr(),
                     len: op_len(buf.bytes_init()),
-                    offset,
+                    offset: file_offset(offset),
                     index,
                 },
                 |(_, buf), result| (result.map(|n| n as usize), buf),
@@ -380,6 +380,12 @@ impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// `offset` as operations on files carry it. The largest number would say that there is none; the one
+/// before it is as far beyond every file, and refused as such.
+pub(super) fn file_offset(offset: u64) -> u64 {
+    offset.min(u64::MAX - 1)
 }
 
 /// The number by which this runtime's ring knows `buf`.

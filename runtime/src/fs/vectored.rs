@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use ringway_driver::Op;
 
 use super::File;
+use super::file::file_offset;
 use crate::buf::{BufResult, IoBufs, IoBufsMut, filled_all, vectors, vectors_mut};
 use crate::op;
 
@@ -30,7 +31,7 @@ impl File {
                 move |(fd, bufs, list)| {
                     *list = vectors_mut(bufs);
                     let (iov, count) = (list.as_ptr(), list.len() as u32);
-                    Op::ReadV { fd: fd.as_raw_fd(), iov, count, offset }
+                    Op::ReadV { fd: fd.as_raw_fd(), iov, count, offset: file_offset(offset) }
                 },
                 |(_, bufs, _), result| filled_all(result, bufs),
             )
@@ -39,7 +40,8 @@ impl File {
     }
 
     /// Writes some of the initialised bytes of `bufs`, one after the other, at byte `offset` of the
-    /// file. More than 1024 buffers are a short write.
+    /// file, as this handle's identity: see [`File::write_at`]. More than 1024 buffers are a short
+    /// write.
     ///
     /// # Errors
     /// Those of `pwritev`.
@@ -47,12 +49,12 @@ impl File {
         // SAFETY: file, buffers and the list of them belong to the parts.
         let write = unsafe {
             op::submit(
-                None,
+                self.identity.clone(),
                 (self.fd.clone(), bufs, Vec::new()),
                 move |(fd, bufs, list)| {
                     *list = vectors(bufs);
                     let (iov, count) = (list.as_ptr(), list.len() as u32);
-                    Op::WriteV { fd: fd.as_raw_fd(), iov, count, offset }
+                    Op::WriteV { fd: fd.as_raw_fd(), iov, count, offset: file_offset(offset) }
                 },
                 |(_, bufs, _), result| (result.map(|n| n as usize), bufs),
             )

@@ -1,0 +1,68 @@
+//! What the process has: descriptors, threads, memory. They are everybody's, so who counts runs alone.
+
+use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far more than any trial takes, even on an emulated machine that is busy.
+const HANGS: Duration = Duration::from_secs(400);
+
+static COUNTING: RwLock<()> = RwLock::new(());
+
+/// For a trial that does not count.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    COUNTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a trial that counts.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    COUNTING.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many descriptors the process has open, but for the one that it looks with.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+pub(crate) fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Resident memory in KiB.
+pub(crate) fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Waits until `count` is down to `expected`: what other threads and the kernel give back comes a little
+/// later, also of what was there before.
+pub(crate) fn settles_at(expected: usize, count: fn() -> usize) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while count() > expected {
+        if Instant::now() > deadline {
+            return Err(format!("{} are left, {expected} were there before", count()));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Ends the process, with a word about who it was, if the trial `name` hangs.
+pub(crate) fn watch(name: String) -> Sender<()> {
+    let (alive, watched) = mpsc::channel();
+    thread::spawn(move || {
+        if watched.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs");
+            std::process::abort();
+        }
+    });
+    alive
+}
+
+/// Whether the machine is so slow that there is to be less of everything: `RINGWAY_TEST_EMULATED`.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var_os("RINGWAY_TEST_EMULATED").is_some()
+}
