@@ -123,11 +123,6 @@ impl TcpStream {
         self.socket.into_fd().map(Into::into).map_err(|_| io::ErrorKind::ResourceBusy.into())
     }
 
-    /// The socket, for another type that owns it.
-    pub(crate) fn into_connection(self) -> Connection {
-        self.socket
-    }
-
     pub(crate) fn descriptor(&self) -> &Descriptor {
         self.socket.descriptor()
     }
@@ -313,6 +308,13 @@ impl TcpStream {
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+impl From<TcpStream> for Connection {
+    /// The socket, for another type that owns it.
+    fn from(stream: TcpStream) -> Self {
+        stream.socket
     }
 }
 
