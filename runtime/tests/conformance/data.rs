@@ -81,9 +81,10 @@ async fn reads(stage: &Stage) {
     let other = stage.open("file", OFlags::PATH).await.unwrap();
     stage.tell("of a path", stage.read_at(&other, 10, 0).await);
     stage.tell("of a directory", stage.read_at(stage.dir.as_file(), 10, 0).await);
+    // Less than a page: between two of them a device may stop early, for a signal or a ring's work.
     for name in ["/dev/null", "/dev/zero", "/dev/full", "/proc/version"] {
         let device = stage.open(name, OFlags::RDONLY).await.unwrap();
-        stage.tell(name, stage.read_at(&device, 5000, 3).await);
+        stage.tell(name, stage.read_at(&device, 4000, 3).await);
     }
 }
 

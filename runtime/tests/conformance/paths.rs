@@ -360,7 +360,7 @@ async fn lists(stage: &Stage) {
     for room in [0, 1, 16, 24] {
         stage.tell(format!("into {room}"), stage.read_dir(&dir, room).await);
     }
-    for number in 0..300 {
+    for number in 0..100 {
         stage.file(&format!("dir/{number}"), b"");
     }
     let many = stage.open("dir", OFlags::RDONLY).await.unwrap();
