@@ -115,7 +115,7 @@ impl Builder {
             zero_copy: Rc::new(Book::new(&self.policy, &features)),
             pool_queue: Arc::default(),
         };
-        Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT })
+        Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT, ended: false })
     }
 }
 
@@ -128,6 +128,7 @@ pub struct Runtime {
     core: Rc<Core>,
     features: Features,
     drain_limit: Duration,
+    ended: bool,
 }
 
 /// What became of a runtime's work when it ended.
@@ -183,7 +184,11 @@ impl Runtime {
         unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
+    /// Once: what has leaked then is not waited for again.
     fn end(&mut self) -> ShutdownReport {
+        if mem::replace(&mut self.ended, true) {
+            return ShutdownReport::default();
+        }
         let _entered = enter_quietly(&self.core);
         let report = self.core.tasks.enter(|| self.core.end(self.drain_limit));
         if report.leaked > 0 {

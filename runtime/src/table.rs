@@ -16,6 +16,11 @@ use slab::Slab;
 
 use crate::ladder::{self, Rung};
 
+/// How many completions of one operation may wait to be taken before it is ended: enough for a turn's
+/// worth of connections, and few beside the 1024 descriptors that a process has by default. Whoever asks
+/// for more when these are taken begins another one.
+const UNTAKEN_MAX: usize = 64;
+
 /// What an entry owns: an operation's parts, of whatever type.
 pub(crate) trait Held: Any {
     /// The operation, naming memory and descriptors inside `self` or owned by it.
@@ -92,6 +97,8 @@ struct Entry {
     about: About,
     /// Somebody asked for it to end early.
     cancelled: bool,
+    /// The table did, because too many completions wait.
+    full: bool,
     answers: Answers,
     state: Lifecycle,
 }
@@ -110,8 +117,8 @@ pub(crate) struct About {
 enum Answers {
     /// The first completion's result.
     One(Option<i32>),
-    /// Those that were not taken yet, oldest first. Their number is bounded by what the operation is
-    /// given: a provided buffer for each receive, the backlog of a listener.
+    /// Those that were not taken yet, oldest first: [`UNTAKEN_MAX`], and those that come before the
+    /// kernel has seen to the cancel that follows.
     Many(VecDeque<Completion>),
 }
 
@@ -147,6 +154,7 @@ impl Table {
             held,
             about,
             cancelled: false,
+            full: false,
             answers,
             state: Lifecycle::Waiting(waker),
         };
@@ -320,6 +328,10 @@ fn find(entries: &mut Slab<Entry>, token: Token) -> Option<&mut Entry> {
     (entry.generation == token.generation()).then_some(entry)
 }
 
+fn is_cancelled(completion: Completion) -> bool {
+    !completion.more && completion.result == -libc::ECANCELED
+}
+
 impl Entry {
     /// Whether another rung is to be asked.
     fn is_refused(&self, completion: Completion) -> bool {
@@ -345,7 +357,13 @@ impl Entry {
         // SAFETY: as in `give_back`.
         match unsafe { self.held.as_mut() }.arrive(completion, wake) {
             Arrival::Kept if orphaned => self.give_back(completion),
-            Arrival::Kept => answers.push_back(completion),
+            // The table's own doing, which nobody is told: the operation is just over.
+            Arrival::Kept if self.full && is_cancelled(completion) => {}
+            Arrival::Kept => {
+                answers.push_back(completion);
+                self.full |= answers.len() >= UNTAKEN_MAX;
+                return self.full;
+            }
             Arrival::Taken => {}
             Arrival::Enough => return true,
         }
@@ -522,6 +540,25 @@ mod tests {
         assert_eq!((fixture.given_back.get(), fixture.drops.get()), (3, 0));
         let last = Completion::last(token, -libc::ECANCELED);
         assert!(matches!(fixture.complete(last), Ended::Abandon(..)));
+    }
+
+    #[test]
+    fn a_multishot_that_nobody_takes_from_is_ended_and_nothing_of_it_is_lost() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(ACCEPT, false);
+        let mut cancels = 0;
+        for _ in 0..UNTAKEN_MAX + 2 {
+            let completion = Completion { more: true, ..Completion::last(token, 5) };
+            let _ = fixture.table.complete(completion, |_| cancels += 1);
+        }
+        assert_eq!(cancels, 1);
+        let last = Completion::last(token, -libc::ECANCELED);
+        let _ = fixture.table.complete(last, |_| cancels += 1);
+        for _ in 0..UNTAKEN_MAX + 2 {
+            assert!(matches!(fixture.table.next(token), Next::One(done) if done.result == 5));
+        }
+        assert!(matches!(fixture.table.next(token), Next::Over), "the end is no error");
+        assert_eq!((cancels, fixture.given_back.get()), (1, 0));
     }
 
     #[test]

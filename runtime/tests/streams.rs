@@ -67,6 +67,7 @@ on_each_way!(
     a_cancelled_stream_says_so_and_can_go_on,
     a_stream_ends_with_its_connection,
     incoming_takes_a_burst_of_connections,
+    connections_that_nobody_takes_wait_in_the_kernel,
     a_dropped_incoming_closes_what_it_has_won_and_the_listener_goes_on,
     a_pool_outlives_its_runtime_and_its_buffers_outlive_both,
     small_messages_do_not_use_buffers_up,
@@ -452,6 +453,27 @@ fn incoming_takes_a_burst_of_connections(rt: Runtime) {
     let metrics = rt.metrics();
     let multi = metrics.of(OpKind::AcceptMulti, Rung::Ring).map_or(0, |op| op.count);
     assert_eq!(multi > 0, rt.features().rungs(OpKind::AcceptMulti).count() > 0, "{metrics}");
+}
+
+fn connections_that_nobody_takes_wait_in_the_kernel(rt: Runtime) {
+    const CONNECTIONS: usize = 300;
+    rt.block_on(within(async {
+        let (listener, addr) = listener();
+        let mut incoming = listener.incoming();
+        assert!(timeout(Duration::from_millis(1), incoming.next()).await.is_err());
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(std::net::TcpStream::connect(addr).unwrap());
+            sleep(Duration::from_millis(1)).await;
+        }
+        let metrics = ringway::metrics();
+        let won = metrics.of(OpKind::AcceptMulti, Rung::Ring).map_or(0, |op| op.count);
+        assert!(won < CONNECTIONS as u64 / 2, "{won} descriptors that nobody asked for");
+        let mut accepted = Vec::new();
+        for _ in 0..CONNECTIONS {
+            accepted.push(incoming.next().await.unwrap().unwrap());
+        }
+    }));
 }
 
 fn a_dropped_incoming_closes_what_it_has_won_and_the_listener_goes_on(rt: Runtime) {

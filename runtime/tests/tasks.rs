@@ -4,10 +4,11 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringway::time::{sleep, sleep_until, timeout};
@@ -36,7 +37,45 @@ on_each_backend!(
     a_runtimes_end_drops_its_tasks,
     a_waker_may_outlive_its_runtime,
     a_future_in_flight_may_outlive_its_runtime,
+    a_waker_that_panics_costs_nobody_else_an_answer,
 );
+
+fn a_waker_that_panics_costs_nobody_else_an_answer(rt: Runtime) {
+    struct Bomb;
+    impl std::task::Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose, waking");
+        }
+    }
+    const PAIRS: usize = 4;
+    let (pairs, mut receives) = rt.block_on(async {
+        let (mut pairs, mut receives) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            let (client, server) = pair().await;
+            let server = Rc::new(server);
+            let receiver = server.clone();
+            let mut receive = Box::pin(async move { receiver.recv(vec![0; 1]).await.0.unwrap() });
+            let bomb = Arc::new(Bomb).into();
+            assert!(receive.as_mut().poll(&mut Context::from_waker(&bomb)).is_pending());
+            pairs.push((client, server));
+            receives.push(receive);
+        }
+        yield_now().await;
+        (pairs, receives)
+    });
+    for (client, _) in &pairs {
+        assert_eq!(client.try_send(b"x").unwrap(), 1);
+    }
+    // One waker each at most, and one turn without.
+    for _ in 0..=PAIRS {
+        let turns = || rt.block_on(sleep(Duration::from_millis(5)));
+        let _ = catch_unwind(AssertUnwindSafe(turns));
+    }
+    for receive in &mut receives {
+        let polled = receive.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(1));
+    }
+}
 
 fn a_task_gives_its_output(rt: Runtime) {
     let output = rt.block_on(async {
@@ -431,7 +470,7 @@ fn a_future_in_flight_may_outlive_its_runtime(rt: Runtime) {
 /// Counts sends; wakes the receiver for each.
 #[derive(Default)]
 struct Counter {
-    state: Mutex<(usize, Option<std::task::Waker>)>,
+    state: Mutex<(usize, Option<Waker>)>,
 }
 
 #[derive(Clone)]

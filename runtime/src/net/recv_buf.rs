@@ -88,6 +88,8 @@ pub(super) struct Inbox {
     abandoned: Cell<bool>,
     /// The operation was asked to end because too much is held.
     stopped: Cell<bool>,
+    /// It is in the pool's line for a buffer.
+    in_line: Cell<bool>,
     /// The stream, while it waits for a buffer to come back.
     waker: RefCell<Option<Waker>>,
 }
@@ -101,6 +103,7 @@ impl Inbox {
             end: Cell::new(None),
             abandoned: Cell::new(false),
             stopped: Cell::new(false),
+            in_line: Cell::new(false),
             waker: RefCell::default(),
         }
     }
@@ -192,6 +195,17 @@ impl Inbox {
 
     pub(super) fn take_waker(&self) -> Option<Waker> {
         self.waker.borrow_mut().take()
+    }
+
+    /// Notes that it is in the pool's line; tells whether it was.
+    pub(super) fn enter_line(&self) -> bool {
+        self.in_line.replace(true)
+    }
+
+    /// It is its turn: who is to be woken.
+    pub(super) fn leave_line(&self) -> Option<Waker> {
+        self.in_line.set(false);
+        self.take_waker()
     }
 
     /// The stream is gone: gives back what it has not taken, and what comes yet when that is all.

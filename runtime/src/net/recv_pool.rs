@@ -223,7 +223,15 @@ impl Shared {
 
     /// Lets `inbox` be woken when a buffer becomes free.
     pub(super) fn wait_in_line(&self, inbox: &Rc<Inbox>) {
-        self.state.borrow_mut().line.push(Rc::downgrade(inbox));
+        if inbox.enter_line() {
+            return;
+        }
+        let line = &mut self.state.borrow_mut().line;
+        // Before it grows, those who are gone leave.
+        if line.len() == line.capacity() {
+            line.retain(|inbox| inbox.strong_count() > 0);
+        }
+        line.push(Rc::downgrade(inbox));
     }
 
     /// What the kernel says that it has received: `len` bytes into buffer `id` and, if it may fill
@@ -431,10 +439,28 @@ impl State {
         self.freed += 1;
         self.give(id, memory);
         let line = self.line.drain(..).filter_map(|inbox| inbox.upgrade());
-        wake.extend(line.filter_map(|inbox| inbox.take_waker()));
+        wake.extend(line.filter_map(|inbox| inbox.leave_line()));
     }
 }
 
 fn unknown_buffer() -> io::Error {
     io::Error::other("the kernel names a receive buffer that it does not have")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_for_a_buffer_is_as_long_as_there_are_streams_in_it() {
+        let pool = RecvPool::new(1, 16).unwrap();
+        let stream = || Rc::new(Inbox::new(pool.shared().clone()));
+        let waiting = stream();
+        for _ in 0..1000 {
+            pool.shared().wait_in_line(&waiting);
+            pool.shared().wait_in_line(&stream());
+        }
+        let line = pool.shared().state.borrow().line.len();
+        assert!(line < 10, "{line} places for one stream that waits");
+    }
 }

@@ -297,25 +297,28 @@ impl Ops {
     /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         let OpsState { drivers, completions, .. } = &mut *self.state.borrow_mut();
+        // Some are left of a delivery that somebody's panic has ended.
+        let timeout = if completions.is_empty() { timeout } else { Some(Duration::ZERO) };
         let turned = drivers.turn(timeout, completions);
         self.now.set(Instant::now());
         turned
     }
 
-    /// Delivers what the turn brought; tells how much.
+    /// Delivers what the turn brought; tells how much. If a waker or a buffer's destructor panics, the
+    /// rest is for the next call.
     pub(crate) fn deliver(&self) -> usize {
-        let mut completions = mem::take(&mut self.state.borrow_mut().completions);
+        let completions = mem::take(&mut self.state.borrow_mut().completions);
         let count = completions.len();
-        for completion in completions.drain(..) {
+        let mut delivery = Delivery { ops: self, completions, next: 0 };
+        while let Some(&completion) = delivery.completions.get(delivery.next) {
+            delivery.next += 1;
             match self.complete(completion) {
                 Ended::Again(token, op) => self.submit_again(token, op),
                 ended => ended.run(),
             }
         }
-        let mut state = self.state.borrow_mut();
-        state.completions = completions;
-        let to_wake = state.table.take_to_wake();
-        drop(state);
+        drop(delivery);
+        let to_wake = self.state.borrow_mut().table.take_to_wake();
         to_wake.into_iter().for_each(Waker::wake);
         count
     }
@@ -417,6 +420,22 @@ impl Ops {
         job: Box<dyn FnOnce() + Send>,
     ) -> Result<(), Box<dyn FnOnce() + Send>> {
         self.state.borrow().drivers.spawn_blocking(job)
+    }
+}
+
+/// Completions on their way. Its drop puts back what has not been delivered.
+struct Delivery<'a> {
+    ops: &'a Ops,
+    completions: Vec<Completion>,
+    next: usize,
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        self.completions.drain(..self.next);
+        let kept = &mut self.ops.state.borrow_mut().completions;
+        self.completions.append(kept);
+        *kept = mem::take(&mut self.completions);
     }
 }
 
