@@ -26,7 +26,7 @@ use crate::net::zerocopy::Book;
 use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
-use crate::time::Timers;
+use crate::time::{FAR, Timers};
 
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -289,7 +289,8 @@ impl Core {
         let cancelled = self.tasks.drop_all().saturating_sub(own);
         self.ops.cancel_all();
         let owed = self.owed();
-        let deadline = Instant::now() + limit;
+        // The clock cannot count to the end of every `Duration`.
+        let deadline = Instant::now() + limit.min(FAR);
         while self.owed() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             let nap = self.zero_copy.next_look().map_or(left, |look| look.min(left));
