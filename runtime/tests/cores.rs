@@ -197,3 +197,10 @@ fn a_backend_that_cannot_run_is_an_error_of_start() {
     let error = Cores::start(1, &Builder::new().blocking_pool(0, 0)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_grace_without_end_is_no_longer_than_it_takes() {
+    with_cores(2, |cores| {
+        assert_eq!(cores.shutdown(Duration::MAX).leaked, 0);
+    });
+}
