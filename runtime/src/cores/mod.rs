@@ -141,11 +141,10 @@ impl Cores {
     }
 }
 
-impl Drop for Cores {
+/// Stops the thread, also of a core that was started before another one could not be.
+impl Drop for Core {
     fn drop(&mut self) {
-        for core in &self.cores {
-            core.mailbox.close();
-        }
+        self.mailbox.close();
     }
 }
 
