@@ -160,9 +160,7 @@ impl Runtime {
     /// What it has done so far, and what it is at.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let mut metrics = self.core.ops.metrics();
-        self.core.zero_copy.measure(&mut metrics);
-        metrics
+        self.core.metrics()
     }
 
     /// As dropping it, with another limit in place of five seconds, and tells what became of its work.
@@ -304,6 +302,12 @@ impl Core {
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }
     }
 
+    fn metrics(&self) -> Metrics {
+        let mut metrics = self.ops.metrics();
+        self.zero_copy.measure(&mut metrics);
+        metrics
+    }
+
     /// What the kernel has not let go of.
     fn owed(&self) -> usize {
         self.ops.in_flight() + self.zero_copy.in_error_queues()
@@ -346,7 +350,7 @@ pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
 /// Outside of a runtime.
 #[must_use]
 pub fn metrics() -> Metrics {
-    current().ops.metrics()
+    current().metrics()
 }
 
 /// The time during which a runtime is the thread's current one.
