@@ -92,6 +92,57 @@ fn a_plain_epoll_program_hosts_sockets() {
     });
 }
 
+/// A turn, until there is nothing to do without an event.
+fn settle(guest: &Guest) {
+    while guest.turn().unwrap() == Some(Duration::ZERO) {}
+}
+
+/// Runs the guest for as long as its descriptor asks for it within a second; never for nothing.
+fn follow(guest: &Guest, mut done: impl FnMut() -> bool) -> bool {
+    let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+    while !done() {
+        let mut watched = [rustix::event::PollFd::new(guest, rustix::event::PollFlags::IN)];
+        if rustix::event::poll(&mut watched, Some(&second)).unwrap() == 0 {
+            return false;
+        }
+        settle(guest);
+    }
+    true
+}
+
+#[test]
+fn a_task_that_the_host_starts_between_turns_makes_the_guest_readable() {
+    on_each_backend(|guest| {
+        for settled in [false, true] {
+            if settled {
+                settle(&guest);
+            }
+            let task = guest.spawn(async {});
+            assert!(follow(&guest, || task.is_finished()), "settled: {settled}");
+        }
+    });
+}
+
+#[test]
+fn what_the_host_cancels_between_turns_ends_without_its_help() {
+    on_each_backend(|guest| {
+        let token = ringway::cancel::CancelToken::new();
+        let (inner, cancelled) = (token.clone(), Rc::new(Cell::new(false)));
+        let end = cancelled.clone();
+        let task = guest.spawn(async move {
+            let (reader, _writer) = std::os::unix::net::UnixStream::pair().unwrap();
+            let reader = ringway::AsyncFd::new(reader);
+            end.set(inner.run(reader.readable()).await.is_err());
+        });
+        settle(&guest);
+        // Of what has been told before nothing is left.
+        follow(&guest, || false);
+        token.cancel();
+        assert!(follow(&guest, || task.is_finished()));
+        assert!(cancelled.get());
+    });
+}
+
 #[test]
 fn a_plain_epoll_program_hosts_timers_the_pool_and_wakes_from_other_threads() {
     on_each_backend(|guest| {

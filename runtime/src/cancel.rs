@@ -97,6 +97,7 @@ impl Shared {
         for (core, token) in in_flight {
             if let Some(core) = core.upgrade() {
                 core.ops.cancel(token);
+                core.tasks.remote().nudge();
             }
         }
         let waiting: Vec<_> = self.waiting.borrow_mut().drain().collect();

@@ -48,12 +48,16 @@ pub struct Guest {
 
 impl Guest {
     pub(crate) fn new(runtime: Runtime) -> Self {
+        // Until its first turn it sleeps, as it does between any two.
+        runtime.core().tasks.remote().fall_asleep();
         Self { runtime }
     }
 
-    /// Starts a task. It makes its first steps in the next turn.
+    /// Starts a task. It makes its first steps in the next turn, for which the descriptor asks.
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        runtime::within(self.core(), || crate::spawn(future))
+        let task = runtime::within(self.core(), || crate::spawn(future));
+        self.core().tasks.remote().nudge();
+        task
     }
 
     /// Runs what is ready, and what becomes ready by that, without sleeping; then says how long the

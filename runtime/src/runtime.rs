@@ -26,7 +26,7 @@ use crate::net::zerocopy::Book;
 use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
-use crate::time::Timers;
+use crate::time::{FAR, Timers};
 
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -162,9 +162,7 @@ impl Runtime {
     /// What it has done so far, and what it is at.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let mut metrics = self.core.ops.metrics();
-        self.core.zero_copy.measure(&mut metrics);
-        metrics
+        self.core.metrics()
     }
 
     /// As dropping it, with another limit in place of five seconds, and tells what became of its work.
@@ -295,7 +293,8 @@ impl Core {
         let cancelled = self.tasks.drop_all().saturating_sub(own);
         self.ops.cancel_all();
         let owed = self.owed();
-        let deadline = Instant::now() + limit;
+        // The clock cannot count to the end of every `Duration`.
+        let deadline = Instant::now() + limit.min(FAR);
         while self.owed() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             let nap = self.zero_copy.next_look().map_or(left, |look| look.min(left));
@@ -307,6 +306,12 @@ impl Core {
         }
         let leaked = self.owed();
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = self.ops.metrics();
+        self.zero_copy.measure(&mut metrics);
+        metrics
     }
 
     /// What the kernel has not let go of.
@@ -351,7 +356,7 @@ pub(crate) fn within<R>(core: &Rc<Core>, f: impl FnOnce() -> R) -> R {
 /// Outside of a runtime.
 #[must_use]
 pub fn metrics() -> Metrics {
-    current().ops.metrics()
+    current().metrics()
 }
 
 /// The time during which a runtime is the thread's current one.

@@ -197,3 +197,39 @@ fn a_backend_that_cannot_run_is_an_error_of_start() {
     let error = Cores::start(1, &Builder::new().blocking_pool(0, 0)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_grace_without_end_is_no_longer_than_it_takes() {
+    with_cores(2, |cores| {
+        assert_eq!(cores.shutdown(Duration::MAX).leaked, 0);
+    });
+}
+
+#[test]
+fn cores_that_cannot_all_be_started_leave_none_behind() {
+    const CHILD: &str = "RINGWAY_TEST_FEW_DESCRIPTORS";
+    const NAME: &str = "cores_that_cannot_all_be_started_leave_none_behind";
+    if std::env::var_os(CHILD).is_none() {
+        // The limit is the process's.
+        let test = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new(test);
+        let ended = child.args(["--exact", NAME]).env(CHILD, "1").status().unwrap();
+        return assert!(ended.success());
+    }
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    let few = Rlimit { current: Some(40), ..before.clone() };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let start = Instant::now();
+    Cores::start(64, &Builder::new().backend(Backend::Epoll)).unwrap_err();
+    setrlimit(Resource::Nofile, before).unwrap();
+    let left = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.join("comm")).ok());
+        names.filter(|name| name.starts_with("ringway-")).count()
+    };
+    while left() > 0 {
+        assert!(start.elapsed() < GRACE, "{} threads stay", left());
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -22,6 +22,7 @@ on_each_backend!(
     thousands_of_pending_operations_are_drained,
     a_connection_won_at_the_end_is_closed,
     an_idle_runtime_has_nothing_to_report,
+    a_grace_without_end_is_no_longer_than_it_takes,
 );
 
 /// A buffer whose memory stays after its drop, so that one can see whether it still changes.
@@ -164,6 +165,18 @@ fn an_operation_that_cannot_be_cancelled_is_leaked_and_told() {
     assert!(began.elapsed() < grace * 3 / 2, "{:?} for {grace:?} of grace", began.elapsed());
     assert!(dropped.get(), "the task is gone all the same");
     assert_eq!((report.drained, report.leaked), (0, 1), "{report:?}");
+}
+
+fn a_grace_without_end_is_no_longer_than_it_takes(rt: Runtime) {
+    let client = rt.block_on(async {
+        let (client, server) = pair().await;
+        spawn(async move { server.recv(vec![0; 1]).await.0 });
+        yield_now().await;
+        client
+    });
+    let report = rt.shutdown(Duration::MAX);
+    assert_eq!((report.cancelled, report.drained, report.leaked), (1, 1, 0), "{report:?}");
+    drop(client);
 }
 
 fn an_idle_runtime_has_nothing_to_report(rt: Runtime) {

@@ -509,3 +509,23 @@ impl Receiver {
         .await;
     }
 }
+
+#[test]
+fn a_panic_that_nobody_can_be_told_of_ends_only_its_task() {
+    const CHILD: &str = "RINGWAY_TEST_DEAF";
+    const NAME: &str = "a_panic_that_nobody_can_be_told_of_ends_only_its_task";
+    if std::env::var_os(CHILD).is_some() {
+        let rt = ringway::Builder::new().build().unwrap();
+        // Until nobody reads what it says.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        return rt.block_on(async {
+            drop(ringway::spawn(async { panic!("unheard") }));
+            ringway::task::yield_now().await;
+        });
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1");
+    let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+}

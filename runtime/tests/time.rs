@@ -18,6 +18,7 @@ on_each_backend!(
     a_deadline_that_has_passed_is_not_waited_for,
     passed_deadlines_in_a_loop_leave_others_their_turns,
     deadlines_of_every_magnitude_are_kept_in_order,
+    a_deadline_near_the_end_of_the_clock_is_never_reached,
     a_timeout_ends_at_its_instant,
     an_interval_ticks_at_once_and_in_step,
     an_interval_makes_up_for_missed_ticks_or_skips_them,
@@ -45,6 +46,18 @@ fn a_sleep_that_has_begun_can_be_made_longer_and_shorter(rt: Runtime) {
         }
         assert!(start.elapsed() < HOUR / 100);
     });
+}
+
+fn a_deadline_near_the_end_of_the_clock_is_never_reached(rt: Runtime) {
+    // In milliseconds these do not fit into 64 bits; the second one's remainder is a minute.
+    let wrapped = Duration::from_millis(u64::MAX).as_secs() + 60;
+    for seconds in [1 << 62, wrapped] {
+        let Some(far) = Instant::now().checked_add(Duration::from_secs(seconds)) else { continue };
+        rt.block_on(async {
+            let near = timeout_at(Instant::now() + 5 * MS, sleep_until(far)).await;
+            assert!(near.is_err(), "{seconds} s");
+        });
+    }
 }
 
 fn a_sleep_that_has_ended_begins_again(rt: Runtime) {

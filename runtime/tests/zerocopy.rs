@@ -180,6 +180,8 @@ fn what_was_sent_arrives_and_the_buffer_comes_back(rt: Runtime, way: Way) {
         }
     });
     let metrics = rt.metrics();
+    let within = rt.block_on(async { ringway::metrics() });
+    assert_eq!(within.zero_copy, metrics.zero_copy);
     assert!(way.count(metrics.zero_copy) > 0, "{way:?}: {:?}", metrics.zero_copy);
     assert_eq!(metrics.zero_copy_bytes, 0);
     if way == Way::Ring {

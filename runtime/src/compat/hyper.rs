@@ -76,7 +76,7 @@ pub struct Timer;
 
 impl rt::Timer for Timer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        self.sleep_until(Instant::now() + duration)
+        self.sleep_until(Instant::now() + duration.min(time::FAR))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {

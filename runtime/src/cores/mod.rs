@@ -19,6 +19,7 @@ use crate::features::Features;
 use crate::mailbox::Mailbox;
 use crate::runtime::{Builder, Runtime, ShutdownReport};
 use crate::task;
+use crate::time::FAR;
 
 pub use crate::mailbox::Closed;
 pub use handle::RemoteHandle;
@@ -128,7 +129,7 @@ impl Cores {
             let _ = core.grace.try_send(grace);
             core.mailbox.close();
         }
-        let deadline = Instant::now() + grace + MARGIN;
+        let deadline = Instant::now() + grace.min(FAR) + MARGIN;
         let mut total = ShutdownReport::default();
         for core in &mut self.cores {
             let report = core.join(deadline);
@@ -140,11 +141,10 @@ impl Cores {
     }
 }
 
-impl Drop for Cores {
+/// Stops the thread, also of a core that was started before another one could not be.
+impl Drop for Core {
     fn drop(&mut self) {
-        for core in &self.cores {
-            core.mailbox.close();
-        }
+        self.mailbox.close();
     }
 }
 

@@ -74,6 +74,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.over {
             self.core.ops.orphan(self.token);
+            self.core.tasks.remote().nudge();
         }
     }
 }

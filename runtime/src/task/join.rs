@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io::{Write, stderr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -72,7 +73,9 @@ impl JoinError {
     /// For a task that nobody waits for: says that it panicked, if it did.
     pub(crate) fn report(&self) {
         if let Some(payload) = &self.panic {
-            eprintln!("ringway: a task that nobody waits for panicked: {}", text_of(&**payload));
+            let text = text_of(&**payload);
+            // Nobody may be there to read it, which is no reason to panic in the loop.
+            let _ = writeln!(stderr(), "ringway: a task that nobody waits for panicked: {text}");
         }
     }
 

@@ -88,6 +88,14 @@ impl Remote {
         self.state.fetch_and(!ASLEEP, Ordering::AcqRel);
     }
 
+    /// There is something to do that the runtime's own thread has brought about. Its host may be about
+    /// to sleep: what happens outside of a guest's turns is seen by nobody before the next.
+    pub(crate) fn nudge(&self) {
+        if self.state.load(Ordering::Relaxed) == ASLEEP {
+            self.driver.wake();
+        }
+    }
+
     fn rouse(&self, news: u8) {
         if self.state.fetch_or(news, Ordering::AcqRel) == ASLEEP {
             self.driver.wake();

@@ -26,7 +26,7 @@ use timers::Timer;
 pub(crate) use timers::Timers;
 
 /// A sleep that would not end in this time never does: the clock cannot count so far.
-const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+pub(crate) const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Waits for `duration` from now on; never less, and more by how long other tasks keep the thread.
 pub fn sleep(duration: Duration) -> Sleep {

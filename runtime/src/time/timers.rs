@@ -77,7 +77,9 @@ impl Timers {
     /// The first tick that is not before `deadline`.
     fn tick_of(&self, deadline: Instant) -> u64 {
         let after = deadline.saturating_duration_since(self.start);
-        after.as_secs() * 1000 + u64::from(after.subsec_nanos().div_ceil(1_000_000))
+        let part = u64::from(after.subsec_nanos().div_ceil(1_000_000));
+        // The clock counts seconds in 63 bits, 1000 times what fits; the wheel has an end before that.
+        after.as_secs().saturating_mul(1000).saturating_add(part)
     }
 }
 
