@@ -189,7 +189,7 @@ async fn makes(stage: &Stage) {
     furnish(stage);
     for (name, mode) in [("new", 0o755), ("new", 0o755), ("private", 0o700), ("sticky", 0o1777)] {
         stage.tell(format!("{name} {mode:o}"), stage.mkdir(name, mode).await);
-        let mode = rustix::fs::stat(&stage.path(name)).map(|at| at.st_mode);
+        let mode = rustix::fs::stat(stage.path(name)).map(|at| at.st_mode);
         stage.tell("then", mode.map_err(Into::into));
     }
     for name in NAMES {

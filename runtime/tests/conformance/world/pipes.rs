@@ -12,17 +12,17 @@ use crate::case::{Bytes, Stage, World};
 
 pub(crate) enum Reader {
     Ringway(PipeReader),
-    Kernel(std::io::PipeReader),
+    Kernel(io::PipeReader),
 }
 
 pub(crate) enum Writer {
     Ringway(PipeWriter),
-    Kernel(std::io::PipeWriter),
+    Kernel(io::PipeWriter),
 }
 
 impl Stage {
     /// An end to read from, and its other end.
-    pub(crate) fn reader(&self) -> (Reader, std::io::PipeWriter) {
+    pub(crate) fn reader(&self) -> (Reader, io::PipeWriter) {
         let (reader, writer) = io::pipe().unwrap();
         let reader = match self.world {
             World::Kernel => Reader::Kernel(reader),
@@ -32,7 +32,7 @@ impl Stage {
     }
 
     /// An end to write to, and its other end.
-    pub(crate) fn writer(&self) -> (std::io::PipeReader, Writer) {
+    pub(crate) fn writer(&self) -> (io::PipeReader, Writer) {
         let (reader, writer) = io::pipe().unwrap();
         let writer = match self.world {
             World::Kernel => Writer::Kernel(writer),
