@@ -1,7 +1,7 @@
 //! Each example as its reader would try it: started, talked to, and what it answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -177,6 +177,24 @@ fn http_answers_and_ends_on_a_signal_when_its_requests_are_answered() {
         assert_eq!(stream.read(&mut [0]).unwrap(), 0, "an idle connection is ended");
         while TcpStream::connect(http.addr).is_ok() {
             thread::sleep(Duration::from_millis(10));
+        }
+    });
+}
+
+#[test]
+fn udp_gives_every_datagram_back_as_it_was() {
+    on_each_backend("udp", &["127.0.0.1:0"], |udp| {
+        let senders: Vec<_> = (0..8).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        for (number, sender) in senders.iter().enumerate() {
+            sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            sender.connect(udp.addr).unwrap();
+            for len in [1, 0, 1200, 1200, 1200, 7, 60_000] {
+                let datagram = vec![number as u8; len];
+                sender.send(&datagram).unwrap();
+                let mut back = vec![0xff; 65_536];
+                let n = sender.recv(&mut back).unwrap();
+                assert!(back[..n] == datagram, "{len} bytes came back as {n}");
+            }
         }
     });
 }

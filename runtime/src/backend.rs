@@ -24,9 +24,10 @@ pub enum Backend {
     /// gives a ring, else [`Backend::Epoll`].
     #[default]
     Auto,
-    /// Operations go on a ring and the thread sleeps in it.
+    /// Operations go on a ring and the thread sleeps in it. Needs the io_uring
+    /// of Linux 5.11.
     Uring,
-    /// Operations go on a ring and the thread sleeps in epoll.
+    /// Operations go on a ring and the thread sleeps in epoll. Needs what [`Backend::Uring`] does.
     Hybrid,
     /// No ring: readiness from epoll, and threads for what can only block.
     Epoll,

@@ -15,7 +15,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::text_of;
 
-/// Runs `f` on a thread that may block, and waits for it.
+/// Runs `f` on a thread that may block, and waits for it. Nothing happens before the future is polled.
 ///
 /// While the pool's queue is full this waits for a place in it. Dropping the future does not stop `f`
 /// once it is queued; its result is then dropped.

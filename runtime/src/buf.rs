@@ -3,6 +3,9 @@
 //! The kernel works on a buffer after the future that asked for it may be gone, so a borrowed slice
 //! cannot be used. A buffer goes into an operation by value and comes back with the result
 //! ([`BufResult`]), on failure too. [`IoBufExt::slice`] passes a part of one.
+//!
+//! An operation that fills a buffer begins at its start and may use all of its capacity. It makes a
+//! vector longer, never shorter: clear one that is used again, or go by the count.
 
 #![allow(unsafe_code, reason = "declares the buffer contract and implements it for common types")]
 

@@ -29,7 +29,7 @@ struct Shared {
     cancelled: Cell<bool>,
     in_flight: RefCell<Slab<(Weak<Core>, Token)>>,
     waiting: RefCell<Slab<Waker>>,
-    children: RefCell<Vec<Weak<Shared>>>,
+    children: RefCell<Vec<Weak<Self>>>,
 }
 
 impl CancelToken {

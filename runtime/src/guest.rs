@@ -30,8 +30,11 @@ const ROUNDS_MAX: usize = 16;
 /// # fn main() -> std::io::Result<()> {
 /// let guest = ringway::Builder::new().build_guest()?;
 /// let task = guest.spawn(ringway::time::sleep(Duration::from_millis(5)));
-/// while !task.is_finished() {
+/// loop {
 ///     let sleep = guest.turn()?;
+///     if task.is_finished() {
+///         break;
+///     }
 ///     let timeout = sleep.map(|sleep| Timespec::try_from(sleep).unwrap());
 ///     // Here the host's own descriptors would be watched too.
 ///     poll(&mut [PollFd::new(&guest, PollFlags::IN)], timeout.as_ref())?;

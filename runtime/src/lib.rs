@@ -20,6 +20,45 @@
 //! # }
 //! ```
 //!
+//! Who knows tokio may begin with the [`guide`].
+//!
+//! # What is where
+//!
+//! | | |
+//! |---|---|
+//! | [`Runtime`], [`Builder`] | one runtime, on the thread that made it |
+//! | [`Cores`], [`cores`] | a runtime on each core |
+//! | [`Guest`] | a runtime inside of a loop that somebody else runs |
+//! | [`spawn`], [`task`] | tasks |
+//! | [`spawn_blocking`] | work that blocks, on a bounded pool of threads |
+//! | [`buf`] | the buffers that operations own |
+//! | [`net`] | TCP, UDP and Unix sockets |
+//! | [`fs`] | files and directories |
+//! | [`pipe`] | pipes, and moving bytes without a copy in user space |
+//! | [`time`] | sleeping, ticking and giving up |
+//! | [`signal`], [`process`] | signals and child processes |
+//! | [`AsyncFd`] | readiness of foreign descriptors |
+//! | [`cancel`] | ending operations early, and learning what came of it |
+//! | `compat` | the I/O traits of other ecosystems |
+//! | [`Features`], [`Feature`], [`Backend`] | what was found and chosen, and why |
+//! | [`Mask`], [`Policy`], [`ZeroCopyPolicy`] | what is to be absent, tried first, or bounded |
+//! | [`metrics()`], [`Metrics`] | what was done, and by which way |
+//!
+//! # Cargo features
+//!
+//! None is on by default, and none changes how anything runs.
+//!
+//! | feature | gives `compat::PollStream` |
+//! |---|---|
+//! | `futures-io` | `AsyncRead`, `AsyncBufRead` and `AsyncWrite` of futures |
+//! | `tokio` | tokio's `AsyncRead` and `AsyncWrite`, without a runtime of tokio's |
+//! | `hyper` | hyper's `Read` and `Write`; and beside it an executor and a timer |
+//!
+//! # From outside
+//!
+//! `RINGWAY_BACKEND` names a [`Backend`] for programs that ask for none. `RINGWAY_MASK` makes features
+//! and operations of the ring absent ([`Mask`]).
+//!
 //! # What belongs to a thread, and what does not
 //!
 //! A runtime, its tasks and its operations belong to one thread. [`fs::File`] and [`fs::Dir`] may go
@@ -33,6 +72,11 @@
 //! ([`buf`]). Dropping the future at any point is sound: the operation is cancelled, its buffer is
 //! freed when the kernel has let go of it, a descriptor that it wins after all is closed. But what it
 //! has already done stays done: a dropped receive may have taken bytes from the stream.
+//!
+//! # Forking
+//!
+//! Starting programs is fine: descriptors are closed on exec. A child that was forked and has not called
+//! `exec` must not use its parent's runtimes, nor drop them: it does not have the ring's memory.
 //!
 //! # Inside
 //!
@@ -53,6 +97,8 @@ mod drivers;
 mod features;
 pub mod fs;
 mod guest;
+#[doc = include_str!("../docs/from-tokio.md")]
+pub mod guide {}
 mod ladder;
 mod mailbox;
 mod metrics;

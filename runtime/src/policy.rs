@@ -6,7 +6,7 @@ use ringway_driver::OpKind;
 
 use crate::ladder::{Rung, Rungs};
 
-/// Overrides of the ladder, and thresholds. The defaults come from measurements; see the fields' docs.
+/// Overrides of the ladder, and bounds on zero-copy sends. The defaults come from measurements.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     preferred: Vec<(OpKind, Rungs)>,
@@ -62,7 +62,7 @@ impl Policy {
         self
     }
 
-    /// For tests: `percent` of the operations that have another rung to go to are refused by their
+    /// For tests: `percent` (0 to 100) of the operations that have another rung to go to are refused by their
     /// first one without having been tried, in a sequence that `seed` determines.
     #[must_use]
     pub fn refuse_first_rung(mut self, percent: u8, seed: u64) -> Self {

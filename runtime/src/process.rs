@@ -38,7 +38,7 @@ struct Running {
 /// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it.
 ///
 /// # Errors
-/// Those of [`Command::spawn`], and of `pidfd_open`.
+/// Those of [`Command::spawn`], and of `pidfd_open`, which needs Linux 5.3.
 pub async fn spawn(mut command: Command) -> io::Result<Child> {
     let mut child = spawn_blocking(move || command.spawn()).await??;
     let id = child.id();

@@ -59,7 +59,8 @@ impl Builder {
         self
     }
 
-    /// The limits of each runtime's pool of blocking threads.
+    /// The limits of each runtime's pool of blocking threads: how many there are, and how many jobs wait
+    /// for one. Neither may be zero.
     #[must_use]
     pub fn blocking_pool(mut self, threads_max: usize, queue_max: usize) -> Self {
         self.options = Options { pool_threads_max: threads_max, pool_queue_max: queue_max };

@@ -24,7 +24,8 @@ use crate::runtime::{self, Core};
 /// Buffers begin at page boundaries: so no two share a page, and `O_DIRECT` takes them.
 const PAGE: usize = 4096;
 
-/// A fixed number of buffers of one size, in one piece of memory.
+/// A fixed number of buffers of one size, in one piece of memory: registered with the runtime's ring
+/// where that can be had (Linux 5.19, and a ring), ordinary memory elsewhere.
 ///
 /// Pool, buffers and runtime may go in any order: the memory stays until the last buffer is back, and
 /// buffers in flight are the op table's.

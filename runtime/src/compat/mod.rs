@@ -23,6 +23,9 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::retry_on_intr;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
 use crate::buf::BufResult;
 use crate::net::TcpStream;
 use crate::net::socket::{Connection, Socket};
@@ -34,7 +37,8 @@ const READ_MIN: usize = 8 * 1024;
 /// What it asks for at most: it doubles whenever one was filled.
 const READ_MAX: usize = 64 * 1024;
 
-/// A connection for code that polls with borrowed buffers.
+/// A connection for code that polls with borrowed buffers; made `From` a
+/// [`TcpStream`](crate::net::TcpStream).
 ///
 /// A read is a receive into a buffer of its own, copied out; it goes on when the caller stops polling,
 /// so no bytes are lost. A write is the system call at once, and waits for readiness where that would
@@ -129,7 +133,7 @@ impl PollStream {
         cx: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |socket| socket.try_send_vectored(from))
+        self.poll_send(cx, |socket| try_send_vectored(socket, from))
     }
 
     /// Ends this direction of the stream; one that has ended already is as good.
@@ -139,6 +143,13 @@ impl PollStream {
             result => result,
         }
     }
+}
+
+/// `sendmsg` that does not block.
+fn try_send_vectored(socket: &Socket, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let mut control = SendAncillaryBuffer::default();
+    Ok(retry_on_intr(|| rustix::net::sendmsg(socket, bufs, &mut control, flags))?)
 }
 
 /// A buffer for the next receive in place of one that has been given out.
@@ -157,11 +168,7 @@ fn receive(socket: Socket, buf: Vec<u8>) -> Receive {
 
 impl From<TcpStream> for PollStream {
     fn from(stream: TcpStream) -> Self {
-        Self {
-            reading: Reading::Buffered(Vec::new(), 0),
-            writing: None,
-            socket: stream.into_connection(),
-        }
+        Self { reading: Reading::Buffered(Vec::new(), 0), writing: None, socket: stream.into() }
     }
 }
 

@@ -96,7 +96,7 @@ impl Cores {
     }
 
     /// Calls `f` on core `core` modulo [`Cores::len`] and runs the future that it returns as a task
-    /// there. Returns at once. The handle gives the task's output on any thread; dropping it lets the
+    /// there. May be called on any thread, and returns at once. The handle gives the task's output on any thread; dropping it lets the
     /// task go on by itself.
     ///
     /// # Errors

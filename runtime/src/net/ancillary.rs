@@ -4,6 +4,7 @@
 //! reads and writes them as bytes, so bytes they are here.
 
 #![allow(unsafe_code, reason = "owns the descriptors that the kernel has passed")]
+#![allow(clippy::host_endian_bytes, reason = "control messages are the kernel's, on this host")]
 
 use std::iter;
 use std::os::fd::{FromRawFd, OwnedFd};

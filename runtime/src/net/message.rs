@@ -154,7 +154,7 @@ impl Envelope {
     /// A receive into this has succeeded with `len` bytes.
     unsafe fn open(self, len: usize) -> Received {
         let Self { header, addr, addr_len, mut control, .. } = self;
-        control.truncate(header.msg_controllen as usize);
+        control.truncate(header.msg_controllen);
         // SAFETY: the kernel has written an address of this length, which it cuts to the storage's and
         // reports uncut; and the control messages, which are read once, for they are owned here.
         let (from, fds) = unsafe {

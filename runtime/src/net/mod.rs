@@ -1,4 +1,12 @@
 //! Sockets.
+//!
+//! [`TcpListener`] and [`TcpStream`], [`UdpSocket`], [`UnixListener`], [`UnixStream`] and
+//! [`UnixDatagram`]. All are non-blocking and belong to their thread; `into_std` and `from_std` take one
+//! to another. Methods take `&self`, so that one task may receive while another sends.
+//!
+//! Addresses are addresses: names are for [`spawn_blocking`](crate::spawn_blocking) and
+//! `ToSocketAddrs`. A receive that is dropped may have taken bytes, or a datagram, with it.
+//! [`TcpStream::recv_stream`] and [`TcpListener::incoming`] lose nothing.
 
 mod ancillary;
 mod incoming;

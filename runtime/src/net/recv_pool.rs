@@ -31,9 +31,9 @@ const SIZE_MAX: usize = 16 << 20;
 
 /// Receive buffers for any number of streams of one runtime; clones are the same pool.
 ///
-/// It belongs to the runtime that it is first used on. Where that has provided buffers, the kernel picks
-/// a buffer for a connection when data for it arrives; where not, the runtime does. An idle connection
-/// holds none.
+/// It belongs to the runtime that it is first used on. Where that has provided buffers (Linux 5.19, and
+/// a ring), the kernel picks a buffer for a connection when data for it arrives; where not, the runtime
+/// does. An idle connection holds none.
 ///
 /// When all buffers are in use, connections with more data wait, unnoticed by their peers until the
 /// socket's own memory is full, until buffers come back. So whoever holds all of them and waits for more

@@ -11,7 +11,7 @@ use std::ptr;
 
 use ringway_driver::Op;
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::zerocopy;
@@ -143,13 +143,6 @@ impl Socket {
     /// Sends all of `buf`'s initialised bytes.
     pub(crate) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
         empty_all(buf, async |part, _| self.send(part, 0).await).await
-    }
-
-    /// `sendmsg` that does not block.
-    pub(crate) fn try_send_vectored(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        let mut control = SendAncillaryBuffer::default();
-        Ok(retry_on_intr(|| rustix::net::sendmsg(self, bufs, &mut control, flags))?)
     }
 
     /// See [`Descriptor::poll`].

@@ -40,9 +40,10 @@ impl TcpListener {
         Ok(Self { socket: Socket::new(options.listen(addr)?.into()) })
     }
 
-    /// The connections, as a stream without an end: where the kernel has it, one operation accepts them
-    /// all. They come without their peers' addresses, which that does not tell;
-    /// [`TcpStream::peer_addr`] asks the kernel, and may come too late for a peer that is gone.
+    /// The connections, as a stream without an end: where the kernel has it (Linux 5.19, and a ring), one
+    /// operation accepts them all, and elsewhere one after the other is accepted. They come without their
+    /// peers' addresses, which that does not tell; [`TcpStream::peer_addr`] asks the kernel, and may come
+    /// too late for a peer that is gone.
     ///
     /// Cancel safe. Connections that it has won and nobody has taken are closed when it is dropped.
     /// After an error it goes on with the next call; after one that says that descriptors or memory have
@@ -90,7 +91,8 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to `addr`.
+    /// Connects to `addr`. A connection that a dropped call has made is closed. There is no limit on the
+    /// time but the system's, which is minutes; see [`timeout`](crate::time::timeout).
     ///
     /// # Errors
     /// Those of `socket` and `connect`.
@@ -121,11 +123,6 @@ impl TcpStream {
         self.socket.into_fd().map(Into::into).map_err(|_| io::ErrorKind::ResourceBusy.into())
     }
 
-    /// The socket, for another type that owns it.
-    pub(crate) fn into_connection(self) -> Connection {
-        self.socket
-    }
-
     pub(crate) fn descriptor(&self) -> &Descriptor {
         self.socket.descriptor()
     }
@@ -151,8 +148,9 @@ impl TcpStream {
     }
 
     /// All that comes, as a stream of buffers from `pool`; it ends where the peer's direction ends. Where
-    /// the kernel has it, one operation receives it all, into a buffer that the kernel picks when there
-    /// is something: a connection that waits has none.
+    /// the kernel has it (Linux 6.0, and a ring), one operation receives it all, into a buffer that the
+    /// kernel picks when there is something; elsewhere the runtime waits for readiness and picks one. A
+    /// connection that waits has none.
     ///
     /// Its items are `recv`'s errors, after which it ends; `InvalidInput` for a pool of another runtime.
     /// It waits while the pool has no buffer, and while its own share is held
@@ -199,6 +197,8 @@ impl TcpStream {
 
     /// Sends some of `buf`'s initialised bytes.
     ///
+    /// Not cancel safe: a dropped call may have sent some, or send them yet.
+    ///
     /// # Errors
     /// Those of `send`; a closed connection is `BrokenPipe`, never a signal.
     pub async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
@@ -206,6 +206,8 @@ impl TcpStream {
     }
 
     /// Sends all of `buf`'s initialised bytes.
+    ///
+    /// Not cancel safe: how much a dropped call has sent is not told.
     ///
     /// # Errors
     /// Those of `send`. How much went out before an error is not told.
@@ -216,7 +218,8 @@ impl TcpStream {
     /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be
     /// ([`ZeroCopyPolicy`](crate::ZeroCopyPolicy)), and by copying otherwise. The buffer comes back
     /// through [`ZcSent::notify`], not to be waited for before the next send: the kernel may want it
-    /// until the peer has acknowledged the bytes.
+    /// until the peer has acknowledged the bytes. On a ring it needs Linux 6.0, or 6.1 for several
+    /// buffers; without one it is `MSG_ZEROCOPY`, of Linux 4.14.
     ///
     /// Dropping the call at any point is sound; what has gone out stays sent. Send from one task at a
     /// time, as always with a stream.
@@ -305,6 +308,13 @@ impl TcpStream {
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+impl From<TcpStream> for Connection {
+    /// The socket, for another type that owns it.
+    fn from(stream: TcpStream) -> Self {
+        stream.socket
     }
 }
 

@@ -136,6 +136,8 @@ impl PipeWriter {
 
     /// Writes some of `buf`'s initialised bytes.
     ///
+    /// Not cancel safe: a dropped call may have written some, or write them yet.
+    ///
     /// # Errors
     /// Those of `write`; `BrokenPipe` when all readers are gone, never a signal.
     pub async fn write<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
@@ -157,6 +159,8 @@ impl PipeWriter {
     }
 
     /// Writes all of `buf`'s initialised bytes.
+    ///
+    /// Not cancel safe: how much a dropped call has written is not told.
     ///
     /// # Errors
     /// Those of `write`. How much was written before an error is not told.

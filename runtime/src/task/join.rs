@@ -11,7 +11,10 @@ use super::raw::Typed;
 /// What comes of a task.
 pub(super) type Output<T> = Result<T, JoinError>;
 
-/// A task's output, once it has one. Dropping the handle lets the task go on by itself.
+/// A task's output, once it has one. Cancel safe; dropping the handle lets the task go on by itself.
+///
+/// # Panics
+/// When it is polled after it has completed.
 pub struct JoinHandle<T> {
     task: Typed<T>,
 }

@@ -50,7 +50,7 @@ pub(crate) fn spawn_if_possible<F: Future + 'static>(future: F) {
     });
 }
 
-/// Lets the other tasks that are ready have their turns first.
+/// Lets the other tasks that are ready have their turns first. Cancel safe.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

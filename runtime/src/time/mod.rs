@@ -41,7 +41,9 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 /// Runs `future`, but not for longer than `duration` from now on; then drops it with the result.
 ///
-/// What is ready at the deadline counts: `future` is polled first.
+/// What is ready at the deadline counts: `future` is polled first. An operation in it is dropped as any
+/// other: its buffer is lost, and a receive's bytes may be. To have both back, cancel it by a
+/// [`CancelToken`](crate::cancel::CancelToken) when a [`sleep`] ends.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future, sleep: sleep(duration) }
 }
