@@ -64,10 +64,9 @@ impl Descriptor {
     pub(crate) fn into_fd(self) -> Result<OwnedFd, Self> {
         let mut shared = Rc::try_unwrap(self.0).map_err(Self)?;
         shared.forget();
-        drop(shared.zero_copy.take());
+        drop((shared.zero_copy.take(), shared.adopted_by.take()));
         let shared = ManuallyDrop::new(shared);
-        // SAFETY: the value is not used again, nor dropped; of the other fields one is empty, and one a
-        // cell of a weak reference, leaked at worst.
+        // SAFETY: the value is not used again, nor dropped; the other fields are empty.
         Ok(unsafe { ptr::read(&raw const shared.fd) })
     }
 

@@ -22,8 +22,8 @@ use crate::counts;
 use crate::drops::drained;
 
 /// How much more memory there may be after the second half than after the first, in KiB: an allocator's
-/// mood. One leaked operation in ten would be ten times this.
-const GROWTH_MAX: u64 = 4096;
+/// mood, also that of a sanitizer's. If what the operations own stayed, it would be several times this.
+const GROWTH_MAX: u64 = 8192;
 
 /// How many are under way at a time.
 const SLOTS: usize = 64;
