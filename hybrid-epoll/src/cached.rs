@@ -35,9 +35,12 @@ pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: u32, offset: u64) -> Opt
             Err(_) if done == 0 => return Some(count),
             Err(_) => return None,
         }
+        if count == 0 {
+            return descriptor::ends_by(fd, at).then_some(done.cast_signed());
+        }
         // The cache has whole pages, so what ends within one ends with the file.
-        let within_a_page = (at.wrapping_add(count as u64)) % PAGE_MIN != 0;
-        if count == 0 || done == len || within_a_page {
+        let within_a_page = !(at.wrapping_add(count as u64)).is_multiple_of(PAGE_MIN);
+        if done == len || within_a_page {
             return Some(done.cast_signed());
         }
     }
@@ -64,10 +67,7 @@ pub(crate) unsafe fn read_vectored(
         return Some(count);
     }
     // Short: the end of the file, or of what is cached?
-    let (mut probe, at) = (0_u8, offset.wrapping_add(done.into()));
-    // SAFETY: one byte, on the stack.
-    let more = unsafe { descriptor::read(fd, &raw mut probe, 1, at, libc::RWF_NOWAIT) };
-    (more == 0).then_some(count)
+    descriptor::ends_by(fd, offset.wrapping_add(done.into())).then_some(count)
 }
 
 /// Opens what can be found without leaving the caches.

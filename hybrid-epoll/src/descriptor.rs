@@ -72,6 +72,17 @@ pub(crate) fn is_file(fd: RawFd) -> bool {
         && matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
 }
 
+/// Whether a file has no bytes from `at` on. A read that does not wait may not be believed when it says
+/// so: on Linux 5.10 "nothing" is also what it says of bytes that are not in the cache.
+pub(crate) fn ends_by(fd: RawFd, at: u64) -> bool {
+    // SAFETY: `fstat` fills the structure if it succeeds; zero is a valid value of each field.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is on the stack.
+    let result = unsafe { libc::fstat(fd, &raw mut stat) };
+    let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    result == 0 && is_regular && u64::try_from(stat.st_size).is_ok_and(|size| size <= at)
+}
+
 pub(crate) fn is_nonblocking(fd: RawFd) -> bool {
     let flags = status_flags(fd);
     flags < 0 || flags & libc::O_NONBLOCK != 0

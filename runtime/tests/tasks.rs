@@ -517,9 +517,9 @@ fn a_panic_that_nobody_can_be_told_of_ends_only_its_task() {
     if std::env::var_os(CHILD).is_some() {
         let rt = ringway::Builder::new().build().unwrap();
         // Until nobody reads what it says.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
         return rt.block_on(async {
-            drop(ringway::spawn(async { panic!("unheard") }));
+            drop(spawn(async { panic!("unheard") }));
             ringway::task::yield_now().await;
         });
     }

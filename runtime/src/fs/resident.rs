@@ -153,8 +153,11 @@ mod tests {
             return eprintln!("SKIPPED: temporary files are in memory");
         }
         assert_eq!(resident(&file, 5, 2 * MIB), Residence::All);
-        assert_eq!(resident(&file, 3 * MIB, MIB + 1), Residence::Ends);
-        assert_eq!(resident(&file, 9 * MIB, 1), Residence::Ends);
+        for (offset, len) in [(3 * MIB, MIB + 1), (9 * MIB, 1)] {
+            // Linux 5.10 does not tell where a file ends from what is not cached.
+            let answer = resident(&file, offset, len);
+            assert!([Residence::Ends, Residence::Unknown].contains(&answer), "{answer:?}");
+        }
         drop_cache(&file);
         assert_eq!(resident(&file, 0, MIB), Residence::Unknown);
         assert!(!samples_cached(&file, 0, MIB));
