@@ -218,7 +218,7 @@ fn cores_that_cannot_all_be_started_leave_none_behind() {
     }
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
-    let few = Rlimit { current: Some(40), ..before.clone() };
+    let few = Rlimit { current: Some(40), ..before };
     setrlimit(Resource::Nofile, few).unwrap();
     let start = Instant::now();
     Cores::start(64, &Builder::new().backend(Backend::Epoll)).unwrap_err();
