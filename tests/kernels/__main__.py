@@ -25,7 +25,7 @@ FAILED, NOT_RUN = 1, 3
 
 def main() -> int:
     chosen = arguments()
-    built = programs.build(ROOT, chosen.only)
+    built = programs.build(ROOT, chosen.only, chosen.without)
     if not built:
         sys.exit(f"kernels: no program has '{chosen.only}' in its name")
     verdicts, features = set(), {}
@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev kernels", description="Run the runtime's tests on other kernels.")
     parser.add_argument("releases", nargs="*", metavar="KERNEL", help=f"of {', '.join(names)}; all of them without one")
     parser.add_argument("--only", default="", metavar="WORD", help="only programs with WORD in their names")
+    parser.add_argument("--without", metavar="WORD", help="no programs with WORD in their names")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="for one guest")
     parser.add_argument("--refresh", action="store_true", help="look for newer packages than those kept")
     parser.add_argument("--write-docs", action="store_true", help=f"write {DOCS.relative_to(ROOT)} if all passes")
@@ -72,7 +73,7 @@ def arguments() -> argparse.Namespace:
     for name in chosen.releases:
         if name not in names:
             parser.error(f"there is no kernel '{name}'; there are {', '.join(names)}")
-    if chosen.write_docs and (chosen.releases or chosen.only):
+    if chosen.write_docs and (chosen.releases or chosen.only or chosen.without):
         parser.error("--write-docs tells of all kernels, so it runs everything in all of them")
     chosen.releases = [r for r in archive.RELEASES if not chosen.releases or r.name in chosen.releases]
     return chosen

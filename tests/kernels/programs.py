@@ -11,7 +11,7 @@ FOLDERS = ("runtime", "hybrid-epoll")
 FEATURES = "runtime examples/features"
 
 
-def build(root: Path, only: str) -> dict[str, Path]:
+def build(root: Path, only: str, without: str | None = None) -> dict[str, Path]:
     """Executables by name, such as `runtime tests/tcp`; those of `cargo test --workspace`, which may just have run."""
     command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
@@ -23,7 +23,7 @@ def build(root: Path, only: str) -> dict[str, Path]:
         for message in messages
         if message["reason"] == "compiler-artifact" and message["executable"] and (name := wanted(message, root))
     }
-    return {name: found[name] for name in sorted(found) if only in name}
+    return {name: found[name] for name in sorted(found) if only in name and not (without and without in name)}
 
 
 def wanted(message: dict, root: Path) -> str | None:
