@@ -68,12 +68,19 @@ enum Byte {
 fn byte_now(file: impl AsFd, at: u64) -> Byte {
     let mut byte = [0_u8];
     let mut part = [std::io::IoSliceMut::new(&mut byte)];
-    match rustix::io::preadv2(file, &mut part, at, ReadWriteFlags::NOWAIT) {
-        Ok(0) => Byte::PastEnd,
+    match rustix::io::preadv2(&file, &mut part, at, ReadWriteFlags::NOWAIT) {
+        // Linux 5.10 says so of bytes that are not in the cache, too.
+        Ok(0) if is_past_end(&file, at) => Byte::PastEnd,
+        Ok(0) => Byte::NotNow,
         Ok(_) => Byte::There,
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Byte::NoAnswer,
         Err(_) => Byte::NotNow,
     }
+}
+
+fn is_past_end(file: impl AsFd, at: u64) -> bool {
+    rustix::fs::fstat(file)
+        .is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| size <= at))
 }
 
 /// Whether the page cache has every page; `None` where it does not tell: before Linux 6.5, under a
