@@ -8,7 +8,7 @@ use std::str::FromStr;
 use ringway_epoll::{EpollDriver, Options};
 
 use crate::drivers::{Drivers, Parking};
-use crate::features::{Feature, Features, Mask, Support};
+use crate::features::{Feature, Features, Mask};
 use crate::ladder::Ladder;
 use crate::policy::Policy;
 use crate::sockets;
@@ -70,24 +70,26 @@ impl fmt::Display for UnknownBackend {
 
 impl std::error::Error for UnknownBackend {}
 
-/// Opens the drivers for `wanted`. With [`Backend::Auto`] and nothing in the environment, it fails
-/// only if epoll itself does not work.
+/// Opens the drivers for `wanted`, to sleep in epoll if they are a `guest`'s. With [`Backend::Auto`] and
+/// nothing in the environment, it fails only if epoll itself does not work.
 pub(crate) fn open(
     wanted: Backend,
+    guest: bool,
     options: &Options,
     mask: Mask,
     policy: &Policy,
 ) -> io::Result<(Drivers, Features)> {
     let mask = mask.and(masked_by_environment()?);
     let epoll = EpollDriver::new(options)?;
-    let (wanted, chosen_by) = overridden(wanted)?;
+    let (wanted, chosen_by) = if guest { as_guest(wanted)? } else { overridden(wanted)? };
     let (mut reasons, mut ring) = (Vec::new(), None);
-    let sleep = if wanted == Backend::Hybrid { Sleep::InEpoll } else { Sleep::InRing };
+    let in_epoll = guest || wanted == Backend::Hybrid;
+    let sleep = if in_epoll { Sleep::InEpoll } else { Sleep::InRing };
     let parking = match (wanted != Backend::Epoll).then(|| UringDriver::open(sleep, mask)) {
         None => Parking::Epoll,
         Some(Ok((driver, found))) => {
             ring = Some(found);
-            if wanted == Backend::Hybrid { Parking::Hybrid(driver) } else { Parking::Uring(driver) }
+            if in_epoll { Parking::Hybrid(driver) } else { Parking::Uring(driver) }
         }
         Some(Err(error)) if wanted == Backend::Auto => {
             reasons.push(format!("no ring: {error}"));
@@ -104,28 +106,27 @@ pub(crate) fn open(
         Parking::Epoll => Backend::Epoll,
     };
     let ops = ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
-    let found = ring.as_ref().map_or(&[][..], |ring| &ring.found);
-    let personalities = found.contains(&(Feature::Personality, Support::Found));
-    let deferred = found.contains(&(Feature::DeferTaskrun, Support::Found));
-    let switches_here = ring.is_none() || deferred;
+    let personalities = ring.as_ref().is_some_and(|ring| ring.has(Feature::Personality));
+    let switches_here = ring.as_ref().is_none_or(|ring| ring.has(Feature::DeferTaskrun));
     let ladder = Ladder::new(ops, personalities, switches_here, policy);
     let found = sockets::features(mask);
     let features = Features { backend, chosen_by, reasons, ring, found, ladder };
     Ok((Drivers::new(epoll, parking)?, features))
 }
 
-/// The backend of a guest that was asked for as `wanted`: one that sleeps in epoll.
+/// [`overridden`] for a guest. The environment speaks to all runtimes of a process: what it says of
+/// a ring, a guest without one does without.
 ///
 /// # Errors
-/// `InvalidInput` if that was ruled out.
-pub(crate) fn as_guest(wanted: Backend) -> io::Result<Backend> {
-    match overridden(wanted)?.0 {
-        Backend::Epoll => Ok(Backend::Epoll),
-        Backend::Uring if wanted == Backend::Uring => Err(io::Error::new(
+/// `InvalidInput` for a backend that the program asked for and that does not sleep in epoll.
+fn as_guest(wanted: Backend) -> io::Result<(Backend, &'static str)> {
+    match (wanted, overridden(wanted)?) {
+        (Backend::Uring, _) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a guest sleeps in epoll, so its backend cannot be uring",
         )),
-        Backend::Auto | Backend::Uring | Backend::Hybrid => Ok(Backend::Hybrid),
+        (Backend::Auto, (Backend::Uring | Backend::Hybrid, by)) => Ok((Backend::Auto, by)),
+        (_, chosen) => Ok(chosen),
     }
 }
 

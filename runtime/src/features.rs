@@ -32,6 +32,17 @@ pub(crate) struct RingFeatures {
     pub(crate) found: Vec<(Feature, Support)>,
 }
 
+impl RingFeatures {
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        is_found(&self.found, feature)
+    }
+}
+
+/// Whether `feature` is among what was `found` to work.
+pub(crate) fn is_found(found: &[(Feature, Support)], feature: Feature) -> bool {
+    found.contains(&(feature, Support::Found))
+}
+
 /// Something that a kernel may have or not, beside the operations themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[non_exhaustive]

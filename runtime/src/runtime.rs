@@ -88,7 +88,7 @@ impl Builder {
     /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the
     /// process is out of descriptors.
     pub fn build(&self) -> io::Result<Runtime> {
-        self.build_sleeping(self.backend)
+        self.build_as(false)
     }
 
     /// Makes a runtime that works inside of a foreign loop on the calling thread. It sleeps in epoll,
@@ -97,16 +97,12 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`], and `InvalidInput` for [`Backend::Uring`], which sleeps in the ring.
     pub fn build_guest(&self) -> io::Result<Guest> {
-        let wanted = backend::as_guest(self.backend)?;
-        let runtime = match (self.backend, self.build_sleeping(wanted)) {
-            (Backend::Auto, Err(_)) => self.build_sleeping(Backend::Epoll)?,
-            (_, runtime) => runtime?,
-        };
-        Ok(Guest::new(runtime))
+        Ok(Guest::new(self.build_as(true)?))
     }
 
-    fn build_sleeping(&self, backend: Backend) -> io::Result<Runtime> {
-        let (drivers, features) = backend::open(backend, &self.options, self.mask, &self.policy)?;
+    fn build_as(&self, guest: bool) -> io::Result<Runtime> {
+        let (drivers, features) =
+            backend::open(self.backend, guest, &self.options, self.mask, &self.policy)?;
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),

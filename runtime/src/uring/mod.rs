@@ -23,7 +23,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use ringway_driver::{Completion, Identity, Op, Token};
 
-use crate::features::{Feature, Mask, OpSet, RingFeatures, Support};
+use crate::features::{Feature, Mask, OpSet, RingFeatures};
 use fixed::Places;
 use personalities::Personalities;
 use provided::{Group, Groups, Registration};
@@ -90,7 +90,7 @@ impl UringDriver {
         let mut registered = None;
         let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
         features.found.push(mask.probe(Feature::RegisteredRing, register));
-        let has = |feature| features.found.contains(&(feature, Support::Found));
+        let has = |feature| features.has(feature);
         let groups = has(Feature::ProvidedBuffers)
             .then(|| Groups::new(has(Feature::IncrementalBuffers), has(Feature::RecvBundle)));
         let driver = Self {

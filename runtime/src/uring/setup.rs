@@ -9,7 +9,7 @@ use io_uring::{Builder, IoUring};
 use ringway_driver::OpKind;
 
 use super::probe;
-use crate::features::{Feature, Mask, RingFeatures, Support};
+use crate::features::{Feature, Mask, RingFeatures, Support, is_found};
 
 /// Submission entries to begin with: a batch of a few hundred operations per system call.
 const ENTRIES: u32 = 256;
@@ -88,7 +88,7 @@ pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), 
 
 /// Whether the kernel has the flags too that make an opcode this operation.
 fn is_whole(kind: OpKind, found: &[(Feature, Support)]) -> bool {
-    let has = |feature| found.contains(&(feature, Support::Found));
+    let has = |feature| is_found(found, feature);
     match kind {
         OpKind::AcceptMulti => has(Feature::MultishotAccept),
         OpKind::RecvMulti => has(Feature::MultishotRecv),
