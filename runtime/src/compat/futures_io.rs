@@ -14,7 +14,8 @@ impl AsyncRead for PollStream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_read_slice(cx, buf)
+        let room = buf.len();
+        self.poll_take(cx, room, |bytes| buf[..bytes.len()].copy_from_slice(bytes))
     }
 }
 

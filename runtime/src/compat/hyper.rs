@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{self, ReadBufCursor};
@@ -18,11 +18,8 @@ impl rt::Read for PollStream {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let bytes = ready!(self.poll_fill(cx))?;
-        let n = bytes.len().min(buf.remaining());
-        buf.put_slice(&bytes[..n]);
-        self.consume(n);
-        Poll::Ready(Ok(()))
+        let room = buf.remaining();
+        self.poll_take(cx, room, |bytes| buf.put_slice(bytes)).map_ok(drop)
     }
 }
 

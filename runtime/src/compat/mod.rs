@@ -93,11 +93,16 @@ impl PollStream {
         }
     }
 
-    #[cfg(feature = "futures-io")]
-    fn poll_read_slice(&mut self, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Gives `take` up to `room` of the bytes that come next; tells how many. None at the end.
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        take: impl FnOnce(&[u8]),
+    ) -> Poll<io::Result<usize>> {
         let bytes = ready!(self.poll_fill(cx))?;
-        let n = bytes.len().min(to.len());
-        to[..n].copy_from_slice(&bytes[..n]);
+        let n = bytes.len().min(room);
+        take(&bytes[..n]);
         self.consume(n);
         Poll::Ready(Ok(n))
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -14,11 +14,8 @@ impl AsyncRead for PollStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let bytes = ready!(self.poll_fill(cx))?;
-        let n = bytes.len().min(buf.remaining());
-        buf.put_slice(&bytes[..n]);
-        self.consume(n);
-        Poll::Ready(Ok(()))
+        let room = buf.remaining();
+        self.poll_take(cx, room, |bytes| buf.put_slice(bytes)).map_ok(drop)
     }
 }
 
