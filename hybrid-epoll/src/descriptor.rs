@@ -64,23 +64,29 @@ fn socket_option(fd: RawFd, name: c_int) -> Result<c_int, i32> {
 
 /// Regular files, directories and block devices: always "ready", and yet they wait for a disk.
 pub(crate) fn is_file(fd: RawFd) -> bool {
-    // SAFETY: `fstat` fills the structure if it succeeds; zero is a valid value of each field.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the structure is on the stack.
-    let result = unsafe { libc::fstat(fd, &raw mut stat) };
-    result == 0
-        && matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
+    let is_file = |stat: libc::stat| {
+        matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
+    };
+    status(fd).is_some_and(is_file)
 }
 
 /// Whether a file has no bytes from `at` on. A read that does not wait may not be believed when it says
 /// so: on Linux 5.10 "nothing" is also what it says of bytes that are not in the cache.
 pub(crate) fn ends_by(fd: RawFd, at: u64) -> bool {
+    let ends = |stat: libc::stat| {
+        stat.st_mode & libc::S_IFMT == libc::S_IFREG
+            && u64::try_from(stat.st_size).is_ok_and(|size| size <= at)
+    };
+    status(fd).is_some_and(ends)
+}
+
+/// `fstat`.
+fn status(fd: RawFd) -> Option<libc::stat> {
     // SAFETY: `fstat` fills the structure if it succeeds; zero is a valid value of each field.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the structure is on the stack.
     let result = unsafe { libc::fstat(fd, &raw mut stat) };
-    let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-    result == 0 && is_regular && u64::try_from(stat.st_size).is_ok_and(|size| size <= at)
+    (result == 0).then_some(stat)
 }
 
 pub(crate) fn is_nonblocking(fd: RawFd) -> bool {

@@ -1,12 +1,8 @@
 //! Readiness of foreign descriptors, for libraries that bring sockets of their own.
 
-#![allow(unsafe_code, reason = "makes operations out of descriptors")]
-
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-
-use ringway_driver::Op;
 
 use crate::op;
 
@@ -57,16 +53,7 @@ impl<T: AsFd + 'static> AsyncFd<T> {
     /// # Errors
     /// Those of `poll`.
     pub async fn poll(&self, events: i16) -> io::Result<i16> {
-        // SAFETY: the descriptor's owner belongs to the parts.
-        let poll = unsafe {
-            op::submit(
-                None,
-                self.inner.clone(),
-                move |inner| Op::Poll { fd: inner.as_fd().as_raw_fd(), events },
-                |_, result| result.map(|ready| ready as i16),
-            )
-        };
-        poll.await
+        op::poll(self.inner.clone(), events).await
     }
 
     /// Calls `f` when the descriptor is ready for `events`, again and again while it says

@@ -1,7 +1,7 @@
 //! A descriptor that readiness says something about, and who has been told of it: what is beneath
 //! sockets and pipes. Beside closing it knows one operation, to wait.
 
-#![allow(unsafe_code, reason = "makes an operation out of a descriptor")]
+#![allow(unsafe_code, reason = "takes a descriptor out of what shares it")]
 
 use std::cell::OnceCell;
 use std::io;
@@ -9,8 +9,6 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::rc::{Rc, Weak};
-
-use ringway_driver::Op;
 
 use crate::net::zerocopy;
 use crate::op;
@@ -91,16 +89,7 @@ impl Descriptor {
 
     /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.
     pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
-        // SAFETY: the descriptor belongs to the parts.
-        let poll = unsafe {
-            op::submit(
-                None,
-                self.for_operation(),
-                move |descriptor| Op::Poll { fd: descriptor.as_raw_fd(), events },
-                |_, result| result.map(|ready| ready as i16),
-            )
-        };
-        poll.await
+        op::poll(self.for_operation(), events).await
     }
 }
 

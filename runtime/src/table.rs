@@ -139,7 +139,7 @@ impl Table {
         held: Box<dyn Held>,
         waker: Option<Waker>,
         about: impl FnOnce(&Op) -> About,
-    ) -> (Token, Op, About) {
+    ) -> (Token, Op) {
         let mut held = NonNull::from(Box::leak(held));
         // SAFETY: the pointer comes from a box given up just now, and nobody else has it yet.
         let op = unsafe { held.as_mut() }.describe();
@@ -161,7 +161,7 @@ impl Table {
         // An index has 32 bits, and 2^32 entries would not fit into memory.
         let index = self.entries.insert(entry) as u32;
         self.in_flight += 1;
-        (Token::new(index, self.generation), op, about)
+        (Token::new(index, self.generation), op)
     }
 
     /// What is known of an operation.
@@ -250,7 +250,7 @@ impl Table {
         }
     }
 
-    /// Notes that `token` is to end early; false if there is nothing left to end.
+    /// Notes that `token` is to end early; tells where it is, unless there is nothing left to end.
     pub(crate) fn cancel(&mut self, token: Token) -> Option<Rung> {
         let entry = self.get_mut(token)?;
         let in_flight = !matches!(entry.state, Lifecycle::Completed);

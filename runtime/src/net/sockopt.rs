@@ -17,19 +17,23 @@ pub(crate) fn set(fd: impl AsFd, level: c_int, option: c_int, value: c_int) -> i
 
 /// `getsockopt` of a number.
 pub(crate) fn get(fd: impl AsFd, level: c_int, option: c_int) -> io::Result<c_int> {
-    let (mut value, mut len): (c_int, _) = (0, size_of::<c_int>() as socklen_t);
-    let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: both out parameters are on the stack, and `len` is the size of `value`.
-    let result =
-        unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut len) };
-    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: every number is a `c_int`.
+    unsafe { read(fd, level, option, 0) }
 }
 
 /// `getsockopt(SO_PEERCRED)`.
 pub(crate) fn peer_credentials(fd: impl AsFd) -> io::Result<ucred> {
-    let mut value = ucred { pid: 0, uid: 0, gid: 0 };
-    let (fd, mut len) = (fd.as_fd().as_raw_fd(), size_of::<ucred>() as socklen_t);
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    let nobody = ucred { pid: 0, uid: 0, gid: 0 };
+    // SAFETY: three numbers.
+    unsafe { read(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, nobody) }
+}
+
+/// `getsockopt` of whatever the option is, in place of `value`.
+///
+/// # Safety
+/// Any bytes are a `T`.
+unsafe fn read<T>(fd: impl AsFd, level: c_int, option: c_int, mut value: T) -> io::Result<T> {
+    let (fd, mut len) = (fd.as_fd().as_raw_fd(), size_of::<T>() as socklen_t);
     // SAFETY: both out parameters are on the stack, and `len` is the size of `value`.
     let result =
         unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut len) };

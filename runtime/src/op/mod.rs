@@ -46,7 +46,7 @@ use crate::table::{About, Ended, Held, Next, Table};
 use crate::uring::provided::{Group, Registration};
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::submit;
+pub(crate) use submit::{poll, submit};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
@@ -181,7 +181,7 @@ impl Ops {
         let mut state = self.state.borrow_mut();
         let OpsState { drivers, table, .. } = &mut *state;
         let (for_somebody, started) = (credentials.is_some(), self.now.get());
-        let (token, op, _) = table.insert(held, waker.cloned(), |op| {
+        let (token, op) = table.insert(held, waker.cloned(), |op| {
             let may_climb = self.driver_after(rung, op, for_somebody).is_some();
             About { kind: op.kind(), rung, for_somebody, started, may_climb }
         });

@@ -65,12 +65,6 @@ impl<D: 'static> Multi<D> {
         }
     }
 
-    /// Asks for an early end. The completions until then still come, and a last one.
-    #[expect(dead_code, reason = "for those who want the rest")]
-    pub(crate) fn cancel(&self) {
-        self.flight.core.ops.cancel(self.flight.token);
-    }
-
     /// Whether the last completion has come.
     pub(crate) fn is_over(&self) -> bool {
         self.flight.core.ops.is_over(self.flight.token)

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::io;
 use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -39,6 +40,21 @@ where
     F: FnOnce(D, io::Result<u32>) -> T + 'static,
 {
     Submit { state: State::Idle(Parts { parts, describe, finish, credentials }) }
+}
+
+/// Waits for any of the `POLL*` `events` of a descriptor, or an error or hang-up; tells which. Moves
+/// nothing. Whoever owns the descriptor stays for as long as the operation.
+pub(crate) async fn poll<D: AsFd + 'static>(owner: D, events: i16) -> io::Result<i16> {
+    // SAFETY: the descriptor's owner belongs to the parts.
+    let poll = unsafe {
+        submit(
+            None,
+            owner,
+            move |owner| Op::Poll { fd: owner.as_fd().as_raw_fd(), events },
+            |_, result| result.map(|ready| ready as i16),
+        )
+    };
+    poll.await
 }
 
 /// See [`submit`]. Dropping it in flight cancels the operation.
