@@ -218,7 +218,9 @@ impl Drivers {
     }
 }
 
-/// Wakes a thread that sleeps in its ring.
+/// Wakes a thread that sleeps in its ring: at once, by a system call of the waking thread's. A message
+/// from its own ring, if it has one, would spare that call and yet cost more, and would leave only when
+/// its batch does (ARCHITECTURE.md, *Tasks*).
 struct RingWaker(Arc<OwnedFd>);
 
 impl Wake for RingWaker {
