@@ -11,13 +11,13 @@ use std::path::Path;
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{
-    Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, OpenHow, RenameFlags, ResolveFlags,
-    SetTime, StatxFlags, Timespec, dir_entries,
+    Access, AtFlags, Dir, FallocateFlags, OFlags, OpenHow, RenameFlags, ResolveFlags, SetTime,
+    StatxFlags, Timespec, dir_entries,
 };
 use ringway::{Identity, Runtime};
 use rustix::fs::SeekFrom;
+use support::files::{create, new_file, scratch};
 use support::pattern;
-use tempfile::TempDir;
 
 on_each_backend!(
     what_is_written_is_read_back,
@@ -40,20 +40,6 @@ on_each_backend!(
     a_file_works_on_another_threads_runtime,
     files_close_and_file_systems_tell_of_themselves,
 );
-
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
-
-fn create() -> OpenHow {
-    OpenHow::new(OFlags::RDWR | OFlags::CREATE).mode(Mode::from_raw_mode(0o644))
-}
-
-async fn new_file(dir: &Dir, name: &str) -> File {
-    dir.open_at(name, &create()).await.unwrap()
-}
 
 fn what_is_written_is_read_back(rt: Runtime) {
     rt.block_on(async {
