@@ -325,8 +325,16 @@ thread_local! {
 /// # Panics
 /// When there is none.
 pub(crate) fn current() -> Rc<Core> {
-    let core = CURRENT.with_borrow(Clone::clone);
-    core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+    borrow_current(Rc::clone)
+}
+
+/// As [`current`], for the length of a call that neither enters nor leaves a runtime.
+pub(crate) fn borrow_current<R>(f: impl FnOnce(&Rc<Core>) -> R) -> R {
+    CURRENT.with_borrow(|core| {
+        f(core.as_ref().expect(
+            "there is no ringway runtime on this thread: call this inside of Runtime::block_on",
+        ))
+    })
 }
 
 /// Calls `f` with the runtime that the calling code runs in, if there is one.
