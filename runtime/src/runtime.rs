@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_epoll::Options;
+use ringway_epoll::{Options, sigpipe};
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
@@ -376,6 +376,8 @@ fn enter(core: &Rc<Core>) -> Entered {
 
 /// Without refusing to nest: for the end of a runtime, which may come inside of another.
 fn enter_quietly(core: &Rc<Core>) -> Entered {
+    // What this thread has found out before may be long ago.
+    sigpipe::begin_turn();
     Entered { before: CURRENT.replace(Some(core.clone())) }
 }
 

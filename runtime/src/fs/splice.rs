@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use libc::{POLLIN, POLLOUT, SPLICE_F_MOVE};
 use ringway_driver::Op;
@@ -31,6 +32,10 @@ thread_local! {
 
 /// How far ahead [`Cached`] looks: one look for sixteen pipes of the default size.
 const LOOK_AHEAD: u64 = 1 << 20;
+
+/// How long what was found in the page cache is believed to be there: the kernel takes what nobody has
+/// used for longest, which takes it seconds to get to even where memory is short.
+const BELIEVED: Duration = Duration::from_millis(100);
 
 impl File {
     /// Moves up to `len` bytes of the file, from byte `offset` on, into a pipe; tells how many, which
@@ -146,6 +151,8 @@ impl File {
 #[derive(Debug, Default)]
 pub(crate) struct Cached {
     up_to: u64,
+    /// When.
+    asked: Option<Instant>,
 }
 
 impl Cached {
@@ -158,15 +165,17 @@ impl Cached {
         }
         let ahead = ahead.min(LOOK_AHEAD);
         if ahead > len && resident(file, offset, ahead) == Residence::All {
-            self.up_to = offset.saturating_add(ahead);
+            (self.up_to, self.asked) = (offset.saturating_add(ahead), Some(Instant::now()));
             return true;
         }
         is_resident(file, offset, len)
     }
 
-    /// Time has passed, and the kernel may have found other use for the memory.
-    pub(crate) fn forget(&mut self) {
-        self.up_to = 0;
+    /// The caller has waited. When that was long, the kernel may have found other use for the memory.
+    pub(crate) fn waited(&mut self) {
+        if self.asked.is_some_and(|asked| asked.elapsed() > BELIEVED) {
+            *self = Self::default();
+        }
     }
 }
 
