@@ -12,7 +12,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use libc::{POLLIN, POLLOUT, SPLICE_F_MOVE};
-use ringway_driver::Op;
+use ringway_driver::{Identity, Op};
 
 use super::File;
 use super::resident::{Residence, resident};
@@ -124,7 +124,8 @@ impl File {
     ) -> io::Result<usize> {
         let (len, resident) = (op_len(len), permit.is_none());
         let parts = (self.fd.clone(), to.for_operation(), permit);
-        attempt(parts, move |(file, to, _)| {
+        // Reading an open file is nobody's.
+        attempt(None, parts, move |(file, to, _)| {
             splice(file.as_raw_fd(), offset, to.as_raw_fd(), u64::MAX, len, resident)
         })
         .await
@@ -140,7 +141,7 @@ impl File {
     ) -> io::Result<usize> {
         let len = op_len(len);
         let parts = (self.fd.clone(), from.for_operation(), permit);
-        attempt(parts, move |(file, from, _)| {
+        attempt(self.identity.clone(), parts, move |(file, from, _)| {
             splice(from.as_raw_fd(), u64::MAX, file.as_raw_fd(), offset, len, false)
         })
         .await
@@ -192,10 +193,14 @@ fn is_resident(file: &File, offset: u64, len: u64) -> bool {
 }
 
 /// An operation on descriptors alone.
-async fn attempt<D: 'static>(parts: D, op: impl Fn(&D) -> Op + 'static) -> io::Result<usize> {
+async fn attempt<D: 'static>(
+    identity: Option<Identity>,
+    parts: D,
+    op: impl Fn(&D) -> Op + 'static,
+) -> io::Result<usize> {
     // SAFETY: the callers name only what `parts` owns.
     let attempt = unsafe {
-        op::submit(None, parts, move |parts| op(parts), |_, result| result.map(|n| n as usize))
+        op::submit(identity, parts, move |parts| op(parts), |_, result| result.map(|n| n as usize))
     };
     attempt.await
 }
