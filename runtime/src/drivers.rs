@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Full, Job};
+use ringway_epoll::{EpollDriver, Full, Job, sigpipe};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -143,6 +143,7 @@ impl Drivers {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        sigpipe::begin_turn();
         match &mut self.parking {
             Parking::Epoll => self.epoll.turn(timeout, out),
             Parking::Uring(ring) => {

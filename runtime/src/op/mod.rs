@@ -46,7 +46,7 @@ use crate::table::{About, Ended, Held, Next, Table};
 use crate::uring::provided::{Group, Registration};
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{poll, submit};
+pub(crate) use submit::{begin, poll, result, submit, submit_to};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
@@ -98,7 +98,7 @@ struct OpsState {
 }
 
 /// How an operation begins.
-enum Begun {
+pub(crate) enum Begun {
     /// It is done already.
     Done(i32),
     /// It is to be submitted to this rung.
