@@ -61,9 +61,10 @@ impl RowResult {
         }
     }
 
-    /// Its name with its unit.
-    pub(crate) fn title(&self) -> String {
-        format!("{} ({})", self.name, self.unit.text())
+    /// Its name with its unit, and with one of its ways if that has a name.
+    pub(crate) fn title(&self, way: &str) -> String {
+        let comma = if way.is_empty() { "" } else { ", " };
+        format!("{}{comma}{way} ({})", self.name, self.unit.text())
     }
 
     /// A runtime's line, in one of its ways.
@@ -84,9 +85,9 @@ impl RowResult {
         ways
     }
 
-    /// The line of that kind that is hardest to beat for `ours`.
-    pub(crate) fn hardest(&self, ours: &Line, kind: Kind) -> Option<&Line> {
-        let lines = self.lines.iter().filter(|line| line.entry.kind() == kind);
+    /// The line among `others` that is hardest to beat for `ours`.
+    pub(crate) fn hardest(&self, ours: &Line, others: impl Fn(&Entry) -> bool) -> Option<&Line> {
+        let lines = self.lines.iter().filter(|line| others(&line.entry));
         let ratios = lines.filter_map(|line| Some((self.ratio(ours, line)?.median, line)));
         ratios.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, line)| line)
     }

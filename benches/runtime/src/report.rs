@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::compare::{Line, RowResult, Spread};
 use crate::machine::Machine;
-use crate::rows::{self, Sample};
+use crate::rows::{self, Entry, Sample};
 use crate::runtimes::Kind;
 
 /// What the peers are compared with.
@@ -36,7 +36,7 @@ to reach where it does more.
 
 /// One row as a table.
 pub(crate) fn row(result: &RowResult) -> String {
-    let mut out = format!("### {}\n\n", result.title());
+    let mut out = format!("### {}\n\n", result.title(""));
     let _ = writeln!(
         out,
         "| | median | least – most | CPU µs/op | syscalls/op | sleeps/op | more | uring ÷ | hybrid ÷ | epoll ÷ |\n\
@@ -135,13 +135,17 @@ pub(crate) fn summary(results: &[RowResult]) -> String {
 
 fn summary_line(result: &RowResult, way: &str) -> String {
     let ours = OURS.map(|name| result.line(name, way));
-    let hardest = |kind| ours.into_iter().flatten().find_map(|ours| result.hardest(ours, kind));
+    let hardest = |kind| {
+        let mut ours = ours.into_iter().flatten();
+        ours.find_map(|ours| result.hardest(ours, |entry| entry.kind() == kind))
+    };
     let (peer, floor) = (hardest(Kind::Peer), hardest(Kind::Floor));
-    let tokio = result.lines.iter().find(|line| line.entry.contender.name == "tokio");
     let [uring, _, epoll] = ours;
+    let is_tokio = |entry: &Entry| entry.contender.name == "tokio";
+    let tokio = epoll.and_then(|epoll| result.hardest(epoll, is_tokio));
     let against = |ours, theirs| both_ratios(result, ours, theirs);
     let cells = [
-        if way.is_empty() { result.title() } else { format!("{}: {way}", result.title()) },
+        result.title(way),
         ours.map(median).join(" | "),
         named_median(peer),
         named_median(floor),

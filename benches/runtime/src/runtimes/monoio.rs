@@ -113,6 +113,7 @@ impl Runtime for Monoio {
     }
 
     async fn close(file: File) -> io::Result<()> {
+        // No slower than a mere drop, which goes through the ring too.
         file.close().await
     }
 
