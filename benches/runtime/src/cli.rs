@@ -9,8 +9,10 @@ const USAGE: &str = "\
 usage: runtime-bench [OPTION…] [ROW…]
 
 Measures Ringway beside its peers. ROW is a part of a row's name; without any, all rows.
+All rows take an hour on a quiet machine; 40 minutes with --seconds 1, 25 with --rounds 3 as well; and up to
+three times that where samples have to be taken again. What is measured is written after each row.
 
-  --quick           everything in less than two minutes, to see that it works; the numbers mean nothing
+  --quick           everything in a few minutes, to see that it works; the numbers mean nothing
   --rounds N        samples of each (5; 1 with --quick)
   --seconds S       how long a server is under load for a sample (2)
   --only A,B,…      only these runtimes
