@@ -329,6 +329,11 @@ pub(crate) fn current() -> Rc<Core> {
     core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
 }
 
+/// Whether the calling code runs in a runtime, and that is not `core`.
+pub(crate) fn is_other(core: &Rc<Core>) -> bool {
+    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|own| !Rc::ptr_eq(own, core)))
+}
+
 /// Calls `f` with the runtime that the calling code runs in, if there is one.
 pub(crate) fn with_current(f: impl FnOnce(&Rc<Core>)) {
     let core = CURRENT.try_with(|current| current.borrow().clone());
