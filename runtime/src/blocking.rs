@@ -1,5 +1,6 @@
 //! Work that blocks, on the runtime's pool of threads.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -36,13 +37,14 @@ pub async fn spawn_blocking<R: Send + 'static>(
         // Given back when nobody waits for it: dropped.
         let _ = promise.keep(catch_unwind(AssertUnwindSafe(f)));
     }));
-    poll_fn(|cx| {
-        core.pool_queue.poll_enter(cx.waker(), || match job.take() {
-            Some(next) => core.ops.spawn_blocking(next).map_err(|refused| job = Some(refused)),
-            None => Ok(()),
-        })
-    })
-    .await;
+    let enter = || match job.take().map(|next| core.ops.spawn_blocking(next)) {
+        None | Some(Ok(())) => Poll::Ready(()),
+        Some(Err(refused)) => {
+            job = Some(refused);
+            Poll::Pending
+        }
+    };
+    core.pool_queue.enter(enter).await;
     match poll_fn(|cx| answer.poll(cx.waker())).await {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => {
@@ -55,33 +57,33 @@ pub async fn spawn_blocking<R: Send + 'static>(
 /// Who waits for a place in the pool's queue.
 #[derive(Default)]
 pub(crate) struct PoolQueue {
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
     /// Somebody is in there; mostly nobody is, and that is seen without the lock.
     any: AtomicBool,
 }
 
-impl PoolQueue {
-    /// Tries to get in, and waits where that fails.
-    pub(crate) fn poll_enter(
-        &self,
-        waker: &Waker,
-        mut enter: impl FnMut() -> Result<(), ()>,
-    ) -> Poll<()> {
-        if enter().is_ok() {
-            return Poll::Ready(());
-        }
-        self.wait(waker.clone());
-        // What left the queue between that failure and the wait has woken nobody. What leaves it after
-        // a second failure does: it comes after it under the pool's lock, and so sees `any`.
-        match enter() {
-            Ok(()) => Poll::Ready(()),
-            Err(()) => Poll::Pending,
-        }
-    }
+#[derive(Default)]
+struct Waiting {
+    /// One for each future that waits, by its ticket: in the order of arrival.
+    wakers: BTreeMap<u64, Waker>,
+    next_ticket: u64,
+}
 
-    fn wait(&self, waker: Waker) {
-        self.waiting().push(waker);
-        self.any.store(true, Ordering::Release);
+impl PoolQueue {
+    /// Tries to get in, and again whenever something has left, until `enter` is through. Cancel safe.
+    pub(crate) async fn enter<T>(&self, mut enter: impl FnMut() -> Poll<T>) -> T {
+        let mut place = Place { queue: self, ticket: None };
+        poll_fn(|cx| {
+            let entered = enter();
+            if entered.is_ready() {
+                return entered;
+            }
+            place.wait(cx.waker());
+            // What left the queue between that failure and the wait has woken nobody. What leaves it
+            // after a second failure does: it comes after it under the pool's lock, and so sees `any`.
+            enter()
+        })
+        .await
     }
 
     /// Something has left the pool.
@@ -89,14 +91,45 @@ impl PoolQueue {
         if self.any.load(Ordering::Acquire) {
             let mut waiting = self.waiting();
             self.any.store(false, Ordering::Relaxed);
-            let woken = mem::take(&mut *waiting);
+            let woken = mem::take(&mut waiting.wakers);
             drop(waiting);
-            woken.into_iter().for_each(Waker::wake);
+            woken.into_values().for_each(Waker::wake);
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One future's place among those who wait, however often it is polled.
+struct Place<'a> {
+    queue: &'a PoolQueue,
+    ticket: Option<u64>,
+}
+
+impl Place<'_> {
+    fn wait(&mut self, waker: &Waker) {
+        let mut waiting = self.queue.waiting();
+        let Waiting { wakers, next_ticket } = &mut *waiting;
+        let ticket = *self.ticket.get_or_insert_with(|| {
+            *next_ticket += 1;
+            *next_ticket
+        });
+        let old = wakers.insert(ticket, waker.clone());
+        self.queue.any.store(true, Ordering::Release);
+        drop(waiting);
+        // Not under the lock: a waker's drop may run a task's destructor, which may come back here.
+        drop(old);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let waker = self.queue.waiting().wakers.remove(&ticket);
+            drop(waker);
+        }
     }
 }
 
@@ -106,5 +139,41 @@ struct Leaving(Arc<PoolQueue>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.0.wake();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    struct Another;
+
+    impl Wake for Another {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn who_waits_is_in_the_queue_once_however_often_they_are_polled() {
+        let queue = PoolQueue::default();
+        let count = || queue.waiting().wakers.len();
+        {
+            let mut one = pin!(queue.enter(|| Poll::<()>::Pending));
+            let mut other = pin!(queue.enter(|| Poll::<()>::Pending));
+            for _ in 0..100 {
+                let waker = Waker::from(Arc::new(Another));
+                assert!(one.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                assert!(other.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            assert_eq!(count(), 2);
+            queue.wake();
+            assert_eq!(count(), 0);
+            assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(count(), 1);
+        }
+        assert_eq!(count(), 0, "they have given up");
     }
 }
