@@ -25,22 +25,37 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// The queue is full; the job comes back.
-pub struct Full(pub Job);
+/// The pool does not take a job, which comes back.
+pub enum Refused {
+    /// The queue is full. There is room again when a job has been begun.
+    Full(Job),
+    /// There is no thread and the system gives none, for this reason. Nothing will happen by itself.
+    NoThread(Job, io::Error),
+}
 
-impl fmt::Debug for Full {
+impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Full").finish_non_exhaustive()
+        match self {
+            Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::NoThread(_, error) => {
+                f.debug_tuple("NoThread").field(error).finish_non_exhaustive()
+            }
+        }
     }
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the queue of the blocking pool is full")
+        match self {
+            Self::Full(_) => f.write_str("the queue of the blocking pool is full"),
+            Self::NoThread(_, error) => {
+                write!(f, "no thread can be started for blocking work: {error}")
+            }
+        }
     }
 }
 
-impl std::error::Error for Full {}
+impl std::error::Error for Refused {}
 
 /// Runs closures on the blocking threads of one driver.
 ///
@@ -93,16 +108,23 @@ enum Work {
     Job(Job),
 }
 
+/// Why the queue does not take work.
+enum Obstacle {
+    Full,
+    NoThread(io::Error),
+}
+
 impl Pool {
     /// Queues `job`; never blocks. A job that panics ends alone; whoever waits for its answer
     /// learns it from the channel that the job drops.
     ///
     /// # Errors
-    /// Gives the job back when the queue is full (or, rarely, no thread can be started).
-    pub fn execute(&self, job: Job) -> Result<(), Full> {
+    /// Gives the job back when the queue is full, or no thread can be started and none is there.
+    pub fn execute(&self, job: Job) -> Result<(), Refused> {
         match self.shared.push(&mut self.shared.lock(), Work::Job(job)) {
-            Err(Work::Job(job)) => Err(Full(job)),
-            Ok(()) | Err(Work::Request(_)) => Ok(()),
+            Err((Work::Job(job), Obstacle::Full)) => Err(Refused::Full(job)),
+            Err((Work::Job(job), Obstacle::NoThread(error))) => Err(Refused::NoThread(job, error)),
+            Ok(()) | Err((Work::Request(_), _)) => Ok(()),
         }
     }
 
@@ -136,20 +158,28 @@ impl Pool {
 
     /// Moves requests from the front of `backlog` to the queue while there is room. If some stay,
     /// the driver is notified when there is room again.
-    pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) {
+    ///
+    /// # Errors
+    /// The system's, when no thread can be started and none is there: then nobody notifies.
+    pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) -> io::Result<()> {
         if backlog.is_empty() {
-            return;
+            return Ok(());
         }
         let mut state = self.shared.lock();
         while let Some(request) = backlog.pop_front() {
-            if let Err(work) = self.shared.push(&mut state, Work::Request(request)) {
-                if let Work::Request(request) = work {
-                    backlog.push_front(request);
-                }
-                state.hungry = true;
-                return;
+            let Err((work, obstacle)) = self.shared.push(&mut state, Work::Request(request)) else {
+                continue;
+            };
+            if let Work::Request(request) = work {
+                backlog.push_front(request);
             }
+            state.hungry = true;
+            return match obstacle {
+                Obstacle::Full => Ok(()),
+                Obstacle::NoThread(error) => Err(error),
+            };
         }
+        Ok(())
     }
 
     /// Takes a request back that no thread has begun.
@@ -169,8 +199,9 @@ impl Pool {
         done.append(&mut self.shared.lock().finished);
     }
 
-    /// Nobody is there to say that there is room again: no thread could be started.
-    pub(crate) fn has_no_threads(&self) -> bool {
+    /// Nobody is there to say that there is room again.
+    #[cfg(test)]
+    fn has_no_threads(&self) -> bool {
         self.shared.lock().threads == 0
     }
 
@@ -194,15 +225,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), Work> {
+    fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), (Work, Obstacle)> {
         if state.queue.len() >= self.limits.pool_queue_max {
-            return Err(work);
+            return Err((work, Obstacle::Full));
         }
         // A thread that was woken and is not up yet still counts as idle, and its work as queued.
         if state.queue.len() >= state.idle && state.threads < self.limits.pool_threads_max {
             match self.start_thread() {
                 Ok(()) => state.threads += 1,
-                Err(_) if state.threads == 0 => return Err(work),
+                Err(error) if state.threads == 0 => return Err((work, Obstacle::NoThread(error))),
                 // Slower, but under way: those that are there will come to it.
                 Err(_) => {}
             }

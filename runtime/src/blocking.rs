@@ -7,14 +7,16 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
-use ringway_epoll::Job;
+use ringway_epoll::{Job, Refused, THREAD_PATIENCE, THREAD_RETRY};
 
 use crate::answer::answer;
-use crate::runtime;
+use crate::runtime::{self, Core};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::text_of;
+use crate::time::sleep;
 
 /// Runs `f` on a thread that may block, and waits for it. Nothing happens before the future is polled.
 ///
@@ -22,7 +24,8 @@ use crate::task::text_of;
 /// once it is queued; its result is then dropped.
 ///
 /// # Errors
-/// When `f` panics.
+/// When `f` panics. When the pool has no thread and the system gives none for a second, its error:
+/// `WouldBlock` for a limit on processes; `f` has not run then.
 ///
 /// # Panics
 /// Outside of a runtime.
@@ -37,14 +40,14 @@ pub async fn spawn_blocking<R: Send + 'static>(
         // Given back when nobody waits for it: dropped.
         let _ = promise.keep(catch_unwind(AssertUnwindSafe(f)));
     }));
-    let enter = || match job.take().map(|next| core.ops.spawn_blocking(next)) {
-        None | Some(Ok(())) => Poll::Ready(()),
-        Some(Err(refused)) => {
-            job = Some(refused);
-            Poll::Pending
+    let patience = Instant::now() + THREAD_PATIENCE;
+    while let Err(error) = core.pool_queue.enter(|| offer(&core, &mut job)).await {
+        if Instant::now() >= patience {
+            let text = format!("no thread can be started for blocking work: {error}");
+            return Err(io::Error::new(error.kind(), text));
         }
-    };
-    core.pool_queue.enter(enter).await;
+        sleep(THREAD_RETRY).await;
+    }
     match poll_fn(|cx| answer.poll(cx.waker())).await {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => {
@@ -52,6 +55,20 @@ pub async fn spawn_blocking<R: Send + 'static>(
         }
         None => Err(io::Error::other("the blocking pool has ended")),
     }
+}
+
+/// Offers the pool a job, which stays in its place if the pool does not take it.
+fn offer(core: &Core, job: &mut Option<Job>) -> Poll<io::Result<()>> {
+    let refused = match job.take().map(|next| core.ops.spawn_blocking(next)) {
+        None | Some(Ok(())) => return Poll::Ready(Ok(())),
+        Some(Err(refused)) => refused,
+    };
+    let (next, polled) = match refused {
+        Refused::Full(next) => (next, Poll::Pending),
+        Refused::NoThread(next, error) => (next, Poll::Ready(Err(error))),
+    };
+    *job = Some(next);
+    polled
 }
 
 /// Who waits for a place in the pool's queue.

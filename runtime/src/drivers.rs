@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Full, Job};
+use ringway_epoll::{EpollDriver, Job, Refused, THREAD_RETRY};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -22,7 +22,7 @@ use crate::uring::provided::{Group, Registration};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
-const POOL_RETRY: Duration = Duration::from_millis(50);
+const POOL_RETRY: Duration = THREAD_RETRY;
 
 /// Where the thread sleeps, and the ring if there is one.
 pub(crate) enum Parking {
@@ -212,9 +212,9 @@ impl Drivers {
         metrics.pool_threads = stats.threads;
     }
 
-    /// Gives `job` to the pool, or back if its queue is full.
-    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
-        self.epoll.pool().execute(job).map_err(|Full(job)| job)
+    /// Gives `job` to the pool, or back if that does not take it.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Refused> {
+        self.epoll.pool().execute(job)
     }
 }
 

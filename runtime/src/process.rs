@@ -44,14 +44,8 @@ pub async fn spawn(command: Command) -> io::Result<Child> {
     let running = Running { child, pidfd: AsyncFd::new(pidfd) };
     let id = running.child.id();
     // Complete before the pipes: should one of them fail, its drop sees to the process.
-    let mut child = Child {
-        stdin: None,
-        stdout: None,
-        stderr: None,
-        id,
-        running: Some(running),
-        status: None,
-    };
+    let mut child =
+        Child { stdin: None, stdout: None, stderr: None, id, running: Some(running), status: None };
     child.take_pipes()?;
     Ok(child)
 }
@@ -74,7 +68,8 @@ fn start(mut command: Command) -> io::Result<(std::process::Child, OwnedFd)> {
 impl Child {
     fn take_pipes(&mut self) -> io::Result<()> {
         let Some(Running { child, .. }) = &mut self.running else { return Ok(()) };
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         self.stdin = stdin.map(|pipe| PipeWriter::from_fd(pipe.into())).transpose()?;
         self.stdout = stdout.map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?;
         self.stderr = stderr.map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?;

@@ -119,7 +119,8 @@ fn a_child_that_cannot_be_watched_is_ended_and_leaves_no_zombie() {
     rt.block_on(async {
         ringway::spawn_blocking(|| ()).await.unwrap();
         let next = rustix::io::dup(std::io::stderr()).unwrap();
-        let limit = Rlimit { current: Some(next.as_raw_fd() as u64), ..getrlimit(Resource::Nofile) };
+        let limit =
+            Rlimit { current: Some(next.as_raw_fd() as u64), ..getrlimit(Resource::Nofile) };
         drop(next);
         setrlimit(Resource::Nofile, limit).unwrap();
         // Which takes no descriptor to start, and one to watch.

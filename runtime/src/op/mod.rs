@@ -33,7 +33,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringway_driver::{Completion, Identity, Op, OpKind, Token};
-use ringway_epoll::syscall;
+use ringway_epoll::{Job, Refused, syscall};
 
 use crate::cancel;
 use crate::drivers::Drivers;
@@ -415,11 +415,8 @@ impl Ops {
         metrics
     }
 
-    /// Gives `job` to the blocking pool, or gives it back when the pool's queue is full.
-    pub(crate) fn spawn_blocking(
-        &self,
-        job: Box<dyn FnOnce() + Send>,
-    ) -> Result<(), Box<dyn FnOnce() + Send>> {
+    /// Gives `job` to the blocking pool, or gives it back if that does not take it.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Refused> {
         self.state.borrow().drivers.spawn_blocking(job)
     }
 }
