@@ -289,6 +289,8 @@ impl Core {
         let cancelled = self.tasks.drop_all().saturating_sub(own);
         self.ops.cancel_all();
         let owed = self.owed();
+        // Whether anything is owed or not: the book holds sockets until it has been looked at.
+        self.zero_copy.look();
         // The clock cannot count to the end of every `Duration`.
         let deadline = Instant::now() + limit.min(FAR);
         while self.owed() > 0 {

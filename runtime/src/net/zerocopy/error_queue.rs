@@ -44,6 +44,7 @@ pub(super) struct ErrorQueue {
     /// Whether `SO_ZEROCOPY` is on and the numbers are ours.
     usable: OnceCell<bool>,
     outstanding: RefCell<Ranges<Sent>>,
+    /// A task of the socket's present runtime reads it.
     has_reader: Cell<bool>,
     /// An error that came through the queue, for the next send to tell.
     error: Cell<Option<i32>>,
@@ -121,12 +122,11 @@ impl ErrorQueue {
             return;
         }
         let key = core.zero_copy.sockets.borrow_mut().insert(socket.clone());
-        let (book, socket) = (core.zero_copy.clone(), socket.clone());
+        let (book, reading) = (core.zero_copy.clone(), Reading(socket.clone()));
         // If the runtime ends first, the socket stays in the book, which looks after it.
         drop(task::spawn(async move {
-            let queue = &socket.zero_copy().queue;
-            queue.read(&socket).await;
-            queue.has_reader.set(false);
+            reading.0.zero_copy().queue.read(&reading.0).await;
+            drop(reading);
             let kept = book.sockets.borrow_mut().try_remove(key);
             drop(kept);
         }));
@@ -176,6 +176,16 @@ impl ErrorQueue {
     }
 }
 
+/// A socket whose queue a task reads. The task may end with its runtime, before its first turn even, and
+/// the socket go on in another, which then has to read it.
+struct Reading(Socket);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.zero_copy().queue.has_reader.set(false);
+    }
+}
+
 impl Drop for ErrorQueue {
     fn drop(&mut self) {
         // The book keeps sockets with anything outstanding; if it did not, the buffers would still be
@@ -220,7 +230,6 @@ impl Book {
             let queue = &socket.zero_copy().queue;
             queue.drain(&socket);
             if queue.len() == 0 {
-                queue.has_reader.set(false);
                 let kept = self.sockets.borrow_mut().try_remove(key);
                 drop(kept);
             }
