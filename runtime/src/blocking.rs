@@ -17,6 +17,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::text_of;
 use crate::time::sleep;
+use crate::wake;
 
 /// Runs `f` on a thread that may block, and waits for it. Nothing happens before the future is polled.
 ///
@@ -110,7 +111,7 @@ impl PoolQueue {
             self.any.store(false, Ordering::Relaxed);
             let woken = mem::take(&mut waiting.wakers);
             drop(waiting);
-            woken.into_values().for_each(Waker::wake);
+            wake::all(woken.into_values());
         }
     }
 
@@ -155,7 +156,8 @@ struct Leaving(Arc<PoolQueue>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.wake();
+        // On a thread of the pool, where nobody is concerned with others' wakers.
+        wake::quietly(|| self.0.wake());
     }
 }
 

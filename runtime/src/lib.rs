@@ -118,6 +118,7 @@ mod table;
 pub mod task;
 pub mod time;
 mod uring;
+mod wake;
 
 pub use async_fd::AsyncFd;
 pub use backend::{Backend, UnknownBackend};

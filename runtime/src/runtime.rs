@@ -27,6 +27,7 @@ use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
 use crate::time::{FAR, Timers};
+use crate::wake;
 
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -144,7 +145,9 @@ impl Runtime {
     /// then stay, and go on in the next call.
     ///
     /// # Panics
-    /// When called inside of a runtime, and when `future` panics.
+    /// When called inside of a runtime, and when `future` panics. When somebody else's waker, which was
+    /// given to a future of this runtime, panics as it is woken: nothing is lost by that, and the next
+    /// call goes on.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         within(&self.core, || self.core.run(future))
     }
@@ -275,10 +278,11 @@ impl Core {
     pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> io::Result<usize> {
         let turned = self.ops.turn(timeout);
         self.timers.forget_now();
-        let delivered = self.ops.deliver();
-        if delivered > 0 {
+        // First, for a waker may panic: then the delivery goes on in the next turn, this would not.
+        if self.ops.has_news() {
             self.pool_queue.wake();
         }
+        let delivered = self.ops.deliver();
         turned.map(|()| delivered)
     }
 
@@ -290,7 +294,7 @@ impl Core {
         self.ops.cancel_all();
         let owed = self.owed();
         // Whether anything is owed or not: the book holds sockets until it has been looked at.
-        self.zero_copy.look();
+        wake::quietly(|| self.zero_copy.look());
         // The clock cannot count to the end of every `Duration`.
         let deadline = Instant::now() + limit.min(FAR);
         while self.owed() > 0 {
@@ -299,8 +303,9 @@ impl Core {
             if left.is_zero() || self.ops.turn(Some(nap)).is_err() {
                 break;
             }
-            self.ops.deliver();
-            self.zero_copy.look();
+            // Whoever waits beyond the runtime's end may panic when woken, which stops nothing here.
+            wake::quietly(|| self.ops.deliver());
+            wake::quietly(|| self.zero_copy.look());
         }
         let leaked = self.owed();
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }

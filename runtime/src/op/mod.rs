@@ -44,6 +44,7 @@ use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
 use crate::uring::provided::{Group, Registration};
+use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
 pub(crate) use submit::{poll, submit};
@@ -297,12 +298,18 @@ impl Ops {
 
     /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let OpsState { drivers, completions, .. } = &mut *self.state.borrow_mut();
+        let OpsState { drivers, completions, table } = &mut *self.state.borrow_mut();
         // Some are left of a delivery that somebody's panic has ended.
-        let timeout = if completions.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let left = !completions.is_empty() || table.has_to_wake();
+        let timeout = if left { Some(Duration::ZERO) } else { timeout };
         let turned = drivers.turn(timeout, completions);
         self.now.set(Instant::now());
         turned
+    }
+
+    /// Whether [`Ops::deliver`] has anything to do.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.state.borrow().completions.is_empty()
     }
 
     /// Delivers what the turn brought; tells how much. If a waker or a buffer's destructor panics, the
@@ -320,7 +327,7 @@ impl Ops {
         }
         drop(delivery);
         let to_wake = self.state.borrow_mut().table.take_to_wake();
-        to_wake.into_iter().for_each(Waker::wake);
+        wake::all(to_wake);
         count
     }
 

@@ -150,14 +150,13 @@ impl Local {
         self.clear(RUNNING);
         if over {
             self.set(OVER);
-            self.tell();
         }
         over
     }
 
-    /// The output is there: tells whom it concerns.
+    /// It is over: tells whom it concerns.
     #[inline]
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         if self.has(DETACHED) {
             self.drop_output();
         } else if let Some(waiter) = self.header().waiter.take() {

@@ -13,6 +13,7 @@ use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use libc::{c_int, cmsghdr, msghdr, sock_extended_err};
@@ -25,7 +26,7 @@ use super::ranges::Ranges;
 use crate::net::socket::Socket;
 use crate::net::sockopt;
 use crate::runtime::Core;
-use crate::{task, time};
+use crate::{task, time, wake};
 
 /// `SO_EE_ORIGIN_ZEROCOPY`.
 const ORIGIN_ZEROCOPY: u8 = 5;
@@ -154,7 +155,9 @@ impl ErrorQueue {
                 Message::Free { lo, hi, copied } => {
                     let free = self.outstanding.borrow_mut().take(lo, hi);
                     // Not under the borrow: dropping a buffer, or waking, may run anything.
-                    free.into_iter().for_each(|sent| sent.settle(ZcUsage::of(copied)));
+                    let settle = |sent: Sent| sent.settle(ZcUsage::of(copied));
+                    let wakers: Vec<_> = free.into_iter().filter_map(settle).collect();
+                    wake::all(wakers);
                 }
                 Message::Error(errno) => self.error.set(Some(errno)),
                 Message::Other => {}
@@ -197,12 +200,13 @@ impl Drop for ErrorQueue {
 }
 
 impl Sent {
-    fn settle(self, usage: ZcUsage) {
+    /// The kernel has let go of it: who is to be woken.
+    fn settle(self, usage: ZcUsage) -> Option<Waker> {
         let Self { keep, mut charge, notice } = self;
         charge.settle(usage);
         // Before the notice: who is told finds the buffer its own.
         drop(keep);
-        notice.tell(usage);
+        notice.tell(usage)
     }
 }
 
