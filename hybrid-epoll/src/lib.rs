@@ -44,7 +44,7 @@ use ringway_driver::{Completion, Driver, Identity, Op, Token, Waker};
 use readiness::Readiness;
 use request::{Request, Side};
 
-pub use offload::{Job, Pool, Refused};
+pub use offload::{Job, Pool, Refused, Strain};
 
 /// How soon to try again when the system has no thread to give and none is there to wait for.
 pub const THREAD_RETRY: Duration = Duration::from_millis(50);
@@ -201,6 +201,12 @@ impl EpollDriver {
     pub fn stats(&self) -> Stats {
         let (backlog, waiting) = (self.backlog.len(), self.readiness.waiting());
         Stats { backlog, waiting, ..self.pool.stats() }
+    }
+
+    /// What the pool has come up against so far. Costs next to nothing.
+    #[must_use]
+    pub fn strain(&self) -> Strain {
+        self.pool.strain()
     }
 
     /// Runs `op` now if its descriptor is ready and nobody waits there before it; gives its result.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -76,8 +77,36 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// What a pool has come up against since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Strain {
+    /// All the threads that it may have were at work, and more came.
+    pub all_threads: bool,
+    /// Its queue was full.
+    pub full_queue: bool,
+    /// The errno with which the system refused a thread, last.
+    pub no_thread: Option<i32>,
+}
+
+impl Strain {
+    const ALL_THREADS: u32 = 1;
+    const FULL_QUEUE: u32 = 2;
+    /// An errno is above the flags.
+    const NO_THREAD_SHIFT: u32 = 2;
+
+    fn from_bits(bits: u32) -> Self {
+        let errno = (bits >> Self::NO_THREAD_SHIFT).cast_signed();
+        Self {
+            all_threads: bits & Self::ALL_THREADS != 0,
+            full_queue: bits & Self::FULL_QUEUE != 0,
+            no_thread: (errno != 0).then_some(errno),
+        }
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
+    strain: AtomicU32,
     /// There is work.
     work: Condvar,
     /// An operation has ended.
@@ -128,6 +157,10 @@ impl Pool {
         }
     }
 
+    pub(crate) fn strain(&self) -> Strain {
+        Strain::from_bits(self.shared.strain.load(Ordering::Relaxed))
+    }
+
     /// Fills in what is the pool's.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.shared.lock();
@@ -147,6 +180,7 @@ impl Pool {
     fn with_keep_alive(limits: &Options, notifier: &Arc<Notifier>, keep_alive: Duration) -> Self {
         let shared = Shared {
             state: Mutex::default(),
+            strain: AtomicU32::new(0),
             work: Condvar::new(),
             ended: Condvar::new(),
             notifier: Arc::clone(notifier),
@@ -227,20 +261,35 @@ impl Shared {
 
     fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), (Work, Obstacle)> {
         if state.queue.len() >= self.limits.pool_queue_max {
+            self.note(Strain::FULL_QUEUE);
             return Err((work, Obstacle::Full));
         }
         // A thread that was woken and is not up yet still counts as idle, and its work as queued.
-        if state.queue.len() >= state.idle && state.threads < self.limits.pool_threads_max {
-            match self.start_thread() {
-                Ok(()) => state.threads += 1,
-                Err(error) if state.threads == 0 => return Err((work, Obstacle::NoThread(error))),
+        if state.queue.len() >= state.idle {
+            if state.threads >= self.limits.pool_threads_max {
+                self.note(Strain::ALL_THREADS);
+            } else if let Err(error) = self.start_thread() {
+                let errno = error.raw_os_error().unwrap_or(libc::EAGAIN).cast_unsigned();
+                self.note(errno << Strain::NO_THREAD_SHIFT);
+                if state.threads == 0 {
+                    return Err((work, Obstacle::NoThread(error)));
+                }
                 // Slower, but under way: those that are there will come to it.
-                Err(_) => {}
+            } else {
+                state.threads += 1;
             }
         }
         state.queue.push_back(work);
         self.work.notify_one();
         Ok(())
+    }
+
+    /// Under the lock, so that nobody else changes it meanwhile.
+    fn note(&self, strain: u32) {
+        let errno = !0 << Strain::NO_THREAD_SHIFT;
+        let before = self.strain.load(Ordering::Relaxed);
+        let kept = if strain & errno == 0 { before } else { before & !errno };
+        self.strain.store(kept | strain, Ordering::Relaxed);
     }
 
     fn start_thread(self: &Arc<Self>) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Job, Refused, THREAD_RETRY};
+use ringway_epoll::{EpollDriver, Job, Refused, Strain, THREAD_RETRY};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -29,6 +29,14 @@ pub(crate) enum Parking {
     Uring(UringDriver),
     Hybrid(UringDriver),
     Epoll,
+}
+
+/// What the drivers have come up against so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Strains {
+    pub(crate) pool: Strain,
+    /// The completion queue was too short.
+    pub(crate) overflow: bool,
 }
 
 /// See the module.
@@ -200,6 +208,14 @@ impl Drivers {
     /// The descriptor of the epoll set, readable when a turn would find something.
     pub(crate) fn epoll_fd(&self) -> RawFd {
         self.epoll.as_fd().as_raw_fd()
+    }
+
+    pub(crate) fn strains(&self) -> Strains {
+        let overflow = match &self.parking {
+            Parking::Uring(ring) | Parking::Hybrid(ring) => ring.has_overflowed(),
+            Parking::Epoll => false,
+        };
+        Strains { pool: self.epoll.strain(), overflow }
     }
 
     /// Adds what waits here to `metrics`.

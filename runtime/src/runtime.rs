@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringway_epoll::Options;
+use tracing::{debug, info, warn};
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
@@ -104,6 +105,7 @@ impl Builder {
     fn build_as(&self, guest: bool) -> io::Result<Runtime> {
         let (drivers, features) =
             backend::open(self.backend, guest, &self.options, self.mask, &self.policy)?;
+        tell(&features);
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),
@@ -119,8 +121,8 @@ impl Builder {
 /// Runs futures on the thread that made it, and their operations.
 ///
 /// Dropping it drops its tasks, cancels what they had in flight and waits, for at most five seconds,
-/// until the kernel has let go of every buffer. What it does not let go of is leaked, with a line on
-/// standard error: the kernel may still write to it.
+/// until the kernel has let go of every buffer. What it does not let go of is leaked, with a warning
+/// ([events](crate#events)): the kernel may still write to it.
 pub struct Runtime {
     core: Rc<Core>,
     features: Features,
@@ -138,6 +140,17 @@ pub struct ShutdownReport {
     pub drained: usize,
     /// Those that did not end in time; what they own is leaked.
     pub leaked: usize,
+}
+
+impl ShutdownReport {
+    fn tell(&self) {
+        let Self { cancelled, drained, leaked } = self;
+        if *leaked > 0 {
+            warn!(cancelled, drained, leaked, "operations did not end; what they own is leaked");
+        } else {
+            debug!(cancelled, drained, leaked, "a runtime has ended");
+        }
+    }
 }
 
 impl Runtime {
@@ -186,13 +199,15 @@ impl Runtime {
         if mem::replace(&mut self.ended, true) {
             return ShutdownReport::default();
         }
-        let _entered = enter_quietly(&self.core);
+        let entered = enter_quietly(&self.core);
         let report = self.core.tasks.enter(|| self.core.end(self.drain_limit));
         if report.leaked > 0 {
-            eprintln!("ringway: {} operations did not end; leaking what they own", report.leaked);
             // Table, drivers and ring stay for ever, and with them all that the kernel may write to.
             mem::forget(self.core.clone());
         }
+        // Whoever listens finds the runtime around this one, if there is one.
+        drop(entered);
+        report.tell();
         report
     }
 }
@@ -206,6 +221,19 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("features", &self.features).finish_non_exhaustive()
+    }
+}
+
+/// Tells how a new runtime runs. That there is no ring where one was wanted is worth an operator's while.
+fn tell(features: &Features) {
+    let Features { backend, chosen_by, .. } = features;
+    let reasons = features.reasons.join("; ");
+    match reasons.is_empty() {
+        true => debug!(%backend, chosen_by, "a runtime was made"),
+        false => info!(%backend, chosen_by, reasons, "a runtime was made, and not as wanted"),
+    }
+    for (feature, reason) in features.missing() {
+        debug!(%backend, ?feature, reason, "a feature is missing");
     }
 }
 
