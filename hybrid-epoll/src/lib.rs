@@ -27,7 +27,7 @@ mod offload;
 mod readiness;
 mod request;
 mod set;
-mod sigpipe;
+pub mod sigpipe;
 mod slot;
 pub mod syscall;
 mod waiting;
@@ -366,6 +366,7 @@ impl Driver for EpollDriver {
 
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         (self.tried, self.at_once) = (None, 0);
+        sigpipe::begin_turn();
         self.feed();
         if self.may_skip() {
             self.skipped += 1;

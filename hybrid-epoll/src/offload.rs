@@ -34,6 +34,16 @@ pub enum Refused {
     NoThread(Job, io::Error),
 }
 
+impl Refused {
+    /// The job.
+    #[must_use]
+    pub fn into_job(self) -> Job {
+        match self {
+            Self::Full(job) | Self::NoThread(job, _) => job,
+        }
+    }
+}
+
 impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

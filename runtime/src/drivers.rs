@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Job, Refused, Strain, THREAD_RETRY};
+use ringway_epoll::{EpollDriver, Job, Refused, Strain, THREAD_RETRY, sigpipe};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -151,6 +151,7 @@ impl Drivers {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        sigpipe::begin_turn();
         match &mut self.parking {
             Parking::Epoll => self.epoll.turn(timeout, out),
             Parking::Uring(ring) => {
@@ -234,7 +235,9 @@ impl Drivers {
     }
 }
 
-/// Wakes a thread that sleeps in its ring.
+/// Wakes a thread that sleeps in its ring: at once, by a system call of the waking thread's. A message
+/// from its own ring, if it has one, would spare that call and yet cost more, and would leave only when
+/// its batch does (ARCHITECTURE.md, *Tasks*).
 struct RingWaker(Arc<OwnedFd>);
 
 impl Wake for RingWaker {

@@ -75,7 +75,8 @@ pub enum Feature {
     FixedBuffers,
     /// `IORING_REGISTER_PERSONALITY` (5.6): operations on the ring on somebody's behalf.
     Personality,
-    /// `IORING_OP_MSG_RING` (5.18): one ring wakes another.
+    /// `IORING_OP_MSG_RING` (5.18): messages from ring to ring. Told and not used: threads wake each
+    /// other by event descriptors, which is quicker.
     MsgRing,
     /// `SO_ZEROCOPY` with `MSG_ZEROCOPY` (4.14): zero-copy sends without a ring.
     MsgZerocopy,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_epoll::Options;
+use ringway_epoll::{Options, sigpipe};
 use tracing::{debug, info, warn};
 
 use crate::backend::{self, Backend};
@@ -360,8 +360,17 @@ thread_local! {
 /// # Panics
 /// When there is none.
 pub(crate) fn current() -> Rc<Core> {
-    let core = CURRENT.with_borrow(Clone::clone);
-    core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+    borrow_current(Rc::clone)
+}
+
+/// As [`current`], for the length of a call that neither enters nor leaves a runtime, nor tells an event,
+/// whose subscriber might.
+pub(crate) fn borrow_current<R>(f: impl FnOnce(&Rc<Core>) -> R) -> R {
+    CURRENT.with_borrow(|core| {
+        f(core.as_ref().expect(
+            "there is no ringway runtime on this thread: call this inside of Runtime::block_on",
+        ))
+    })
 }
 
 /// Whether the calling code runs in a runtime, and that is not `core`.
@@ -408,6 +417,8 @@ fn enter(core: &Rc<Core>) -> Entered {
 
 /// Without refusing to nest: for the end of a runtime, which may come inside of another.
 fn enter_quietly(core: &Rc<Core>) -> Entered {
+    // What this thread has found out before may be long ago.
+    sigpipe::begin_turn();
     Entered { before: CURRENT.replace(Some(core.clone())) }
 }
 

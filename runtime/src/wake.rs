@@ -54,7 +54,7 @@ mod tests {
     impl Wake for Bad {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
-            assert!(self.1 % 2 == 0, "on purpose: {}", self.1);
+            assert!(self.1.is_multiple_of(2), "on purpose: {}", self.1);
         }
     }
 

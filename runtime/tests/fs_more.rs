@@ -1,6 +1,8 @@
 //! Vectored transfers, advice, links and attributes on every backend, and with half of what is tried
 //! first refused.
 
+#[path = "support/policies.rs"]
+mod policies;
 mod support;
 
 use std::ffi::CStr;
@@ -8,15 +10,15 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
+use ringway::Runtime;
 use ringway::buf::{FixedPool, IoBufExt};
 use ringway::fs::{Advice, AtFlags, Dir, File, FileType, Mode, OFlags, OpenHow, SyncRange};
 use ringway::pipe::{PipeReader, PipeWriter};
-use ringway::{Backend, Builder, Policy, Runtime};
 use rustix::fs::CWD;
+use support::files::{new_file, scratch};
 use support::pattern;
-use tempfile::TempDir;
 
-on_each_backend!(
+on_each_backend_and_rung!(
     several_buffers_are_written_and_read_as_one,
     a_vectored_read_ends_where_the_file_does,
     a_vectored_read_of_what_is_not_cached_is_whole,
@@ -27,43 +29,6 @@ on_each_backend!(
     attributes_are_listed_and_removed,
     a_fifo_has_no_positions_to_read_or_write_at,
 );
-
-const EACH: [fn(Runtime); 9] = [
-    several_buffers_are_written_and_read_as_one,
-    a_vectored_read_ends_where_the_file_does,
-    a_vectored_read_of_what_is_not_cached_is_whole,
-    more_buffers_than_the_kernel_takes_are_a_short_transfer,
-    an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
-    ranges_are_synced_and_advised,
-    hard_and_symbolic_links_are_made,
-    attributes_are_listed_and_removed,
-    a_fifo_has_no_positions_to_read_or_write_at,
-];
-
-#[test]
-fn the_next_rung_answers_the_same() {
-    for backend in [Backend::Uring, Backend::Hybrid, Backend::Epoll] {
-        for (seed, test) in EACH.into_iter().enumerate() {
-            let policy = Policy::new().refuse_first_rung(50, seed as u64);
-            match Builder::new().backend(backend).policy(policy).build() {
-                Ok(rt) => test(rt),
-                Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
-
-async fn new_file(dir: &Dir, name: &str) -> File {
-    let flags = OFlags::RDWR | OFlags::CREATE;
-    dir.open_at(name, &OpenHow::new(flags).mode(Mode::from_raw_mode(0o644))).await.unwrap()
-}
 
 fn several_buffers_are_written_and_read_as_one(rt: Runtime) {
     rt.block_on(async {
@@ -226,7 +191,7 @@ fn a_fifo_has_no_positions_to_read_or_write_at(rt: Runtime) {
     // pread(2), pwrite(2): ESPIPE for a pipe, whatever is in it.
     const ESPIPE: Option<i32> = Some(libc::ESPIPE);
     let told = |result: std::io::Result<usize>| result.unwrap_err().raw_os_error();
-    let scratch = TempDir::new().unwrap();
+    let (scratch, _) = scratch();
     let path = scratch.path().join("fifo");
     rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
     let both = std::fs::File::options().read(true).write(true).open(&path).unwrap();

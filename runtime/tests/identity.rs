@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use ringway::fs::{
     Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, OpenHow, RenameFlags, StatxFlags,
 };
+use ringway::pipe::pipe;
 use ringway::{Identity, OpKind, Rung};
 use ways::{Stage, become_for_good, errno};
 
@@ -208,12 +209,17 @@ fn a_written_file_loses_its_setuid_bit(stage: &Stage) {
             0 => assert_eq!(file.write_at(b"x".to_vec(), 3).await.0.unwrap(), 1),
             1 => assert_eq!(file.append(b"x".to_vec()).await.0.unwrap(), 1),
             2 => file.set_len(5).await.unwrap(),
+            3 => {
+                let (reader, writer) = pipe().unwrap();
+                writer.write(b"x".to_vec()).await.0.unwrap();
+                assert_eq!(file.splice_from(&reader, 3, 1).await.unwrap(), 1);
+            }
             _ => file.allocate(FallocateFlags::empty(), 0, 20_000).await.unwrap(),
         }
     }
     let alice = stage.as_user(&user(ALICE));
     stage.rt.block_on(async {
-        for how in 0..4 {
+        for how in 0..5 {
             for (whose, mode) in [(Some(user(ALICE)), SETUID & 0o777), (None, SETUID)] {
                 stage.file("program", ALICE, ALICE, SETUID);
                 let file = alice.open_at("program", &READ_WRITE).await.unwrap();

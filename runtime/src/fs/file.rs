@@ -12,8 +12,9 @@ use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use super::opened::Opened;
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
-use crate::op;
+use crate::op::{self, Begun};
 use crate::runtime;
+use crate::task::coop;
 
 /// An open file, directory or other object with a path. Clones share one description.
 #[derive(Clone, Debug)]
@@ -435,27 +436,42 @@ impl SetTime {
 ///
 /// # Safety
 /// What `path` gives out belongs to `parts`, or to nobody.
-pub(super) unsafe fn statx<D: 'static>(
+pub(super) async unsafe fn statx<D: 'static>(
     identity: Option<Identity>,
     parts: D,
     flags: i32,
     mask: StatxFlags,
     path: impl Fn(&D) -> Path + 'static,
-) -> impl Future<Output = io::Result<Statx>> {
+) -> io::Result<Statx> {
     const { assert!(size_of::<Statx>() == size_of::<libc::statx>()) };
-    // SAFETY: the caller's promise; the result belongs to the parts; both types are the kernel's
-    // `statx`, integers only, and zero where the kernel does not write.
-    unsafe {
-        op::submit(
+    let describe = move |parts: &D, out: *mut Statx| Op::Statx {
+        path: path(parts),
+        flags,
+        mask: mask.bits(),
+        out: out.cast(),
+    };
+    coop::proceed().await;
+    let rung = {
+        // Nearly always the answer comes at once: then it is not moved about with the parts.
+        let mut out = MaybeUninit::<Statx>::zeroed();
+        // SAFETY: the caller's promise, and the result is ours during the call.
+        match unsafe { op::begin(&describe(&parts, out.as_mut_ptr()), identity.as_ref()) } {
+            // SAFETY: both types are the kernel's `statx`, integers only, and zero where the kernel does
+            // not write.
+            Begun::Done(result) => return op::result(result).map(|_| unsafe { out.assume_init() }),
+            Begun::GoTo(rung) => rung,
+        }
+    };
+    let parts = (parts, Box::new(MaybeUninit::<Statx>::zeroed()));
+    // SAFETY: the caller's promise, and the result belongs to the parts; see above for what is in it.
+    let statx = unsafe {
+        op::submit_to(
+            rung,
             identity,
-            (parts, MaybeUninit::<Statx>::zeroed()),
-            move |(parts, out)| Op::Statx {
-                path: path(parts),
-                flags,
-                mask: mask.bits(),
-                out: out.as_mut_ptr().cast(),
-            },
-            |(_, out), result| result.map(|_| out.assume_init()),
+            parts,
+            move |(parts, out)| describe(parts, out.as_mut_ptr()),
+            |(_, out), result| result.map(|_| *out.assume_init()),
         )
-    }
+    };
+    statx.await
 }

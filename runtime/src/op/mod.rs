@@ -48,7 +48,7 @@ use crate::uring::provided::{Group, Registration};
 use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{poll, submit};
+pub(crate) use submit::{begin, poll, result, submit, submit_to};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
@@ -103,7 +103,7 @@ struct OpsState {
 }
 
 /// How an operation begins.
-enum Begun {
+pub(crate) enum Begun {
     /// It is done already.
     Done(i32),
     /// It is to be submitted to this rung.
