@@ -78,8 +78,7 @@ fn told_and(then: impl Fn() + Send + Sync + 'static, f: impl FnOnce()) -> Vec<To
     let told = Arc::<Mutex<Vec<_>>>::default();
     let recorder = Recorder { told: told.clone(), then };
     tracing::subscriber::with_default(recorder, f);
-    let told = told.lock().unwrap().clone();
-    told
+    told.lock().unwrap().clone()
 }
 
 fn told(f: impl FnOnce()) -> Vec<Told> {

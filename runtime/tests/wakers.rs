@@ -106,12 +106,13 @@ fn a_timers_waker_that_panics_leaves_the_runtime_in_order(rt: Runtime) {
 }
 
 fn a_join_handles_waker_that_panics_leaves_the_runtime_in_order(rt: Runtime) {
-    let mut bad = rt.block_on(async { Box::pin(spawn(sleep(Duration::from_millis(2)))) });
+    let mut bad = None;
     panics(&rt, async {
+        let bad = bad.insert(Box::pin(spawn(sleep(Duration::from_millis(2)))));
         assert!(poll_badly(bad.as_mut()).is_pending());
         pending::<()>().await;
     });
-    rt.block_on(timeout(LONG, bad)).unwrap().unwrap();
+    rt.block_on(timeout(LONG, bad.unwrap())).unwrap().unwrap();
     is_in_order(rt);
 }
 
