@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Full, Job, sigpipe};
+use ringway_epoll::{EpollDriver, Job, Refused, Strain, THREAD_RETRY, sigpipe};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -22,13 +22,21 @@ use crate::uring::provided::{Group, Registration};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
-const POOL_RETRY: Duration = Duration::from_millis(50);
+const POOL_RETRY: Duration = THREAD_RETRY;
 
 /// Where the thread sleeps, and the ring if there is one.
 pub(crate) enum Parking {
     Uring(UringDriver),
     Hybrid(UringDriver),
     Epoll,
+}
+
+/// What the drivers have come up against so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Strains {
+    pub(crate) pool: Strain,
+    /// The completion queue was too short.
+    pub(crate) overflow: bool,
 }
 
 /// See the module.
@@ -203,6 +211,14 @@ impl Drivers {
         self.epoll.as_fd().as_raw_fd()
     }
 
+    pub(crate) fn strains(&self) -> Strains {
+        let overflow = match &self.parking {
+            Parking::Uring(ring) | Parking::Hybrid(ring) => ring.has_overflowed(),
+            Parking::Epoll => false,
+        };
+        Strains { pool: self.epoll.strain(), overflow }
+    }
+
     /// Adds what waits here to `metrics`.
     pub(crate) fn measure(&self, metrics: &mut Metrics) {
         if let Parking::Uring(ring) | Parking::Hybrid(ring) = &self.parking {
@@ -213,9 +229,9 @@ impl Drivers {
         metrics.pool_threads = stats.threads;
     }
 
-    /// Gives `job` to the pool, or back if its queue is full.
-    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
-        self.epoll.pool().execute(job).map_err(|Full(job)| job)
+    /// Gives `job` to the pool, or back if that does not take it.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Refused> {
+        self.epoll.pool().execute(job)
     }
 }
 

@@ -163,6 +163,15 @@ impl Features {
         all.find(|(found, _)| *found == feature).map(|(_, support)| support)
     }
 
+    /// What was looked for and does not work, with the reason. What is masked is meant to be absent.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (Feature, &str)> {
+        let ring = self.ring.iter().flat_map(|ring| &ring.found);
+        ring.chain(&self.found).filter_map(|(feature, support)| match support {
+            Support::Missing(reason) => Some((*feature, reason.as_str())),
+            Support::Found | Support::Masked => None,
+        })
+    }
+
     /// The ways in which this runtime runs operations of `kind`, in the order of trying. Empty: it
     /// cannot, and a form above it falls back to other kinds.
     pub fn rungs(&self, kind: OpKind) -> impl Iterator<Item = Rung> {
