@@ -160,7 +160,10 @@ impl Pool {
     /// # Errors
     /// Gives the job back when the queue is full, or no thread can be started and none is there.
     pub fn execute(&self, job: Job) -> Result<(), Refused> {
-        match self.shared.push(&mut self.shared.lock(), Work::Job(job)) {
+        let mut state = self.shared.lock();
+        let pushed = self.shared.push(&mut state, Work::Job(job));
+        self.shared.wake(state, usize::from(pushed.is_ok()));
+        match pushed {
             Err((Work::Job(job), Obstacle::Full)) => Err(Refused::Full(job)),
             Err((Work::Job(job), Obstacle::NoThread(error))) => Err(Refused::NoThread(job, error)),
             Ok(()) | Err((Work::Request(_), _)) => Ok(()),
@@ -210,20 +213,23 @@ impl Pool {
             return Ok(());
         }
         let mut state = self.shared.lock();
+        let (mut pushed, mut stopped) = (0, Ok(()));
         while let Some(request) = backlog.pop_front() {
             let Err((work, obstacle)) = self.shared.push(&mut state, Work::Request(request)) else {
+                pushed += 1;
                 continue;
             };
             if let Work::Request(request) = work {
                 backlog.push_front(request);
             }
             state.hungry = true;
-            return match obstacle {
-                Obstacle::Full => Ok(()),
-                Obstacle::NoThread(error) => Err(error),
-            };
+            if let Obstacle::NoThread(error) = obstacle {
+                stopped = Err(error);
+            }
+            break;
         }
-        Ok(())
+        self.shared.wake(state, pushed);
+        stopped
     }
 
     /// Takes a request back that no thread has begun.
@@ -290,8 +296,16 @@ impl Shared {
             }
         }
         state.queue.push_back(work);
-        self.work.notify_one();
         Ok(())
+    }
+
+    /// Lets idle threads know of `pushed` pieces of work. The others look before they become idle.
+    ///
+    /// Each is a system call, and what it wakes wants the lock at once: so not under it.
+    fn wake(&self, state: MutexGuard<'_, State>, pushed: usize) {
+        let sleepers = state.idle.min(pushed);
+        drop(state);
+        (0..sleepers).for_each(|_| self.work.notify_one());
     }
 
     /// Under the lock, so that nobody else changes it meanwhile.
@@ -350,8 +364,13 @@ impl Shared {
                 state = self.lock();
                 state.running -= 1;
                 state.finished.push(completion);
-                self.ended.notify_all();
+                if state.closed {
+                    self.ended.notify_all();
+                }
+                // Not under the lock, which whoever is woken wants at once.
+                drop(state);
                 self.notifier.notify();
+                state = self.lock();
             }
             Work::Job(job) => {
                 state.jobs += 1;

@@ -167,6 +167,9 @@ fn dropping_the_driver_waits_for_operations_that_threads_are_at() {
     let mut buf = [0_u8; 4];
     let token = bench.submit_blocking(read(&reader, &mut buf, u64::MAX));
     assert!(bench.waits(token));
+    while bench.driver.stats().running == 0 {
+        thread::yield_now();
+    }
     let start = Instant::now();
     let releaser = thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
