@@ -70,9 +70,6 @@ const MTU: u32 = 65_535;
 /// The longest datagram of IPv4.
 const DATAGRAM: usize = 65_507;
 
-/// As many notifications in a row that say "copied" switch zero-copy off.
-const COPIED_LIMIT: u32 = 3;
-
 const LONG: Duration = Duration::from_secs(20);
 
 fn on_dummy(way: Way, name: &str, mtu: u32, run: fn(&Stage)) -> Trial {
@@ -106,10 +103,7 @@ fn trial(
 
 fn policy() -> Policy {
     // What is left of a short send is not to be copied either.
-    let threshold = 1;
-    let zero_copy =
-        ZeroCopyPolicy { threshold, copied_limit: COPIED_LIMIT, ..ZeroCopyPolicy::default() };
-    Policy::new().zero_copy(zero_copy)
+    Policy::new().zero_copy(ZeroCopyPolicy { threshold: 1, ..ZeroCopyPolicy::default() })
 }
 
 /// A runtime that sends one way.
@@ -164,7 +158,7 @@ impl Stage {
         let tally = self.rt.metrics().zero_copy;
         let found = (self.sent(), [tally.uncopied, tally.copied], tally.plain);
         assert_eq!(found, (this_way, told, plain), "{tally:?}");
-        let switches_off = tally.copied >= COPIED_LIMIT.into();
+        let switches_off = tally.copied >= ZeroCopyPolicy::default().copied_limit.into();
         assert_eq!((tally.switched_off, tally.refused), (switches_off.into(), 0), "{tally:?}");
         assert_eq!(self.rt.metrics().zero_copy_bytes, 0);
     }
@@ -272,33 +266,41 @@ fn loopback(stage: &Stage) {
     stage.rt.block_on(async {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let socket = socket(server.local_addr().unwrap()).await;
-        for _ in 0..10 {
+        for _ in 0..12 {
             assert_eq!(stage.send(&socket, DATAGRAM, 1).await, [ZcUsage::Copied]);
         }
     });
-    stage.expect(3, [0, 3], 7);
+    stage.expect(8, [0, 8], 4);
 }
 
 fn stream(stage: &Stage, sink: SocketAddr) {
-    streams(stage, sink, 20, 1);
-}
-
-fn many_of_a_stream(stage: &Stage, sink: SocketAddr) {
-    streams(stage, sink, 3, 64);
-}
-
-fn streams(stage: &Stage, sink: SocketAddr, rounds: usize, at_a_time: usize) {
     stage.rt.block_on(async {
         let stream = TcpStream::connect(sink).await.unwrap();
-        for _ in 0..rounds {
-            // They may go in parts that are mixed: a sink does not mind.
-            let usages = stage.send(&stream, 64 << 10, at_a_time).await;
-            let tally = stage.rt.metrics().zero_copy;
-            assert_eq!(usages, vec![ZcUsage::ZeroCopy; at_a_time], "{tally:?}");
+        for _ in 0..20 {
+            assert_eq!(stage.send(&stream, 64 << 10, 1).await, [ZcUsage::ZeroCopy]);
         }
     });
     // Without a ring, a send takes as many as there is room for in the socket's buffer.
     let sent = stage.sent();
-    assert!(sent >= (rounds * at_a_time) as u64);
+    assert!(sent >= 20);
     stage.expect(sent, [sent, 0], 0);
+}
+
+/// More than the peer's window lets out at a time, so that packets end where the window does. What is left
+/// of a send can then be a packet of its own that is so short that the driver takes it for a head, and
+/// copies it (vmxnet3: up to 128 bytes, of which 54 are one; found by trying 74 and 75 bytes). And where
+/// sends are told of in the socket's error queue, there is a limit to what waits there
+/// (`net.core.optmem_max`), beyond which they are plain. Neither is the rule.
+fn many_of_a_stream(stage: &Stage, sink: SocketAddr) {
+    stage.rt.block_on(async {
+        let stream = TcpStream::connect(sink).await.unwrap();
+        for _ in 0..3 {
+            // They may go in parts that are mixed, which a sink does not mind.
+            assert_eq!(stage.send(&stream, 64 << 10, 64).await.len(), 64);
+        }
+    });
+    let tally = stage.rt.metrics().zero_copy;
+    assert_eq!(tally.uncopied + tally.copied, stage.sent(), "{tally:?}");
+    assert!(tally.uncopied >= 3 * (tally.copied + tally.plain), "{tally:?}");
+    assert_eq!((tally.switched_off, tally.plain), (0, tally.refused), "{tally:?}");
 }
