@@ -150,7 +150,7 @@ def make_disk(built: dict[str, Path], scratch: Path) -> Path:
     for name, path in built.items():
         file = name.replace(" ", ".").replace("/", ".")
         shutil.copy(path, content / "programs" / file)
-        plan += f"{file} {'plain' if name == programs.FEATURES else 'test'} {name}\n"
+        plan += f"{file} {'plain' if name in programs.PRINTERS else 'test'} {name}\n"
     (content / "plan").write_text(plan)
     size = FREE_BYTES + sum(path.stat().st_size for path in built.values())
     # Features that the oldest kernel has, whatever this machine's mkfs would choose.
