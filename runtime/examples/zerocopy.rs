@@ -119,11 +119,10 @@ struct Tally {
 impl Tally {
     fn told(&self, how: How) -> String {
         let rate = f64::from(self.sends) / self.elapsed.as_secs_f64();
-        let share = f64::from(self.copied) * 100.0 / f64::from(self.sends);
         match (how, self.unknown) {
             (How::Plain, _) => format!("{rate:.0}/s"),
-            (_, 0) => format!("{rate:.0}/s, {share:.0} % copied"),
-            _ => format!("{rate:.0}/s, the kernel does not say whether copied"),
+            (_, 0) => format!("{rate:.0}/s, {} of {} copied", self.copied, self.sends),
+            _ => format!("{rate:.0}/s, copied or not: the kernel does not say"),
         }
     }
 
