@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             on_dummy(way, "datagrams_longer_than_a_packet_are_copied", 1500, in_fragments),
             on_loopback(way, "datagrams_on_loopback_are_copied_until_they_are_plain"),
             to_tcp_sink(way, "a_stream_goes_out_uncopied", stream),
-            to_tcp_sink(way, "a_stream_goes_out_in_many_sends_at_a_time", many_of_a_stream),
+            to_tcp_sink(way, "many_streams_go_out_at_a_time", many_of_streams),
         ]);
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -140,9 +140,9 @@ impl Stage {
         }
     }
 
-    /// Sends `len` bytes `count` times, all of them before a notification is waited for. Each buffer comes
+    /// Sends `len` bytes `count` times, to each of `to` in turn, all of them before a notification is waited for. Each buffer comes
     /// back as it was; what was told of each.
-    async fn send(&self, to: &impl Sends, len: usize, count: usize) -> Vec<ZcUsage> {
+    async fn send(&self, to: &[impl Sends], len: usize, count: usize) -> Vec<ZcUsage> {
         let expected = pattern(len);
         if self.how != How::Fixed {
             return check(to, vec![expected.clone(); count], &expected).await;
@@ -177,12 +177,13 @@ impl Stage {
     }
 }
 
-async fn check<B>(to: &impl Sends, bufs: Vec<B>, expected: &[u8]) -> Vec<ZcUsage>
+async fn check<B>(to: &[impl Sends], bufs: Vec<B>, expected: &[u8]) -> Vec<ZcUsage>
 where
     B: IoBuf + Deref<Target = [u8]>,
 {
     let mut usages = Vec::new();
-    for ZcSent { result, notify } in join_all(bufs.into_iter().map(|buf| to.send_zc(buf))).await {
+    let sends = bufs.into_iter().zip(to.iter().cycle()).map(|(buf, to)| to.send_zc(buf));
+    for ZcSent { result, notify } in join_all(sends).await {
         assert_eq!(result.unwrap(), expected.len());
         let done = timeout(LONG, notify).await.expect("the notification did not come");
         assert!(*done.buf == *expected, "the buffer was changed");
@@ -208,10 +209,10 @@ impl Sends for TcpStream {
     }
 }
 
-async fn socket(to: SocketAddr) -> UdpSocket {
+async fn socket(to: SocketAddr) -> [UdpSocket; 1] {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
     socket.connect(to).await.unwrap();
-    socket
+    [socket]
 }
 
 fn datagrams(stage: &Stage) {
@@ -276,33 +277,31 @@ fn loopback(stage: &Stage) {
 }
 
 fn stream(stage: &Stage, sink: SocketAddr) {
+    on_streams(stage, sink, 1);
+}
+
+fn many_of_streams(stage: &Stage, sink: SocketAddr) {
+    on_streams(stage, sink, 16);
+}
+
+/// One send at a time on each of so many streams, less than the window that peers have without scaling it.
+///
+/// More than that at a time is not always reported as uncopied. A window that closes within a send can
+/// leave a few bytes of it for a packet of their own, which a driver may take for a head, and copy:
+/// vmxnet3's does up to 128 bytes, of which 54 are one. And sends on a ring that share a packet have its
+/// notification put in a chain since 6.10, of which only the first is told that it was not copied.
+fn on_streams(stage: &Stage, sink: SocketAddr, count: usize) {
     stage.rt.block_on(async {
-        let stream = TcpStream::connect(sink).await.unwrap();
-        for _ in 0..20 {
-            assert_eq!(stage.send(&stream, 64 << 10, 1).await, [ZcUsage::ZeroCopy]);
+        let streams = join_all((0..count).map(|_| TcpStream::connect(sink))).await;
+        let streams: Vec<_> = streams.into_iter().map(Result::unwrap).collect();
+        for _ in 0..10 {
+            let usages = stage.send(&streams, 60_000, count).await;
+            let tally = stage.rt.metrics().zero_copy;
+            assert_eq!(usages, vec![ZcUsage::ZeroCopy; count], "{tally:?}");
         }
     });
     // Without a ring, a send takes as many as there is room for in the socket's buffer.
     let sent = stage.sent();
-    assert!(sent >= 20);
+    assert!(sent >= 10 * count as u64);
     stage.expect(sent, [sent, 0], 0);
-}
-
-/// More than the peer's window lets out at a time, so that packets end where the window does. What is left
-/// of a send can then be a packet of its own that is so short that the driver takes it for a head, and
-/// copies it (vmxnet3: up to 128 bytes, of which 54 are one; found by trying 74 and 75 bytes). And where
-/// sends are told of in the socket's error queue, there is a limit to what waits there
-/// (`net.core.optmem_max`), beyond which they are plain. Neither is the rule.
-fn many_of_a_stream(stage: &Stage, sink: SocketAddr) {
-    stage.rt.block_on(async {
-        let stream = TcpStream::connect(sink).await.unwrap();
-        for _ in 0..3 {
-            // They may go in parts that are mixed, which a sink does not mind.
-            assert_eq!(stage.send(&stream, 64 << 10, 64).await.len(), 64);
-        }
-    });
-    let tally = stage.rt.metrics().zero_copy;
-    assert_eq!(tally.uncopied + tally.copied, stage.sent(), "{tally:?}");
-    assert!(tally.uncopied >= 3 * (tally.copied + tally.plain), "{tally:?}");
-    assert_eq!((tally.switched_off, tally.plain), (0, tally.refused), "{tally:?}");
 }

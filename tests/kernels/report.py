@@ -130,11 +130,11 @@ What the runtime finds and chooses in stock kernels of Debian, and what it falls
 `cargo run -p ringway --example features` there. All of the runtime's tests pass on each of them, but for those that
 said that they were skipped. This page is written by `./dev kernels --write-docs`.
 
-Where bytes are sent, it is the output of `cargo run -p ringway --example zerocopy`: sends per second, which mean
-nothing in an emulated guest, and the share that the kernel copied by its own word, which is what it is here for.
-Loopback copies everything; the dummy device nothing, and the guest's network (vmxnet3) only what its driver takes for a
-packet's head, the last few bytes of a send at times. Without a ring's notifications what is beyond
-`net.core.optmem_max` counts as copied too.
+The last two tables are the output of `cargo run -p ringway --example zerocopy`: sends per second, which mean nothing in
+an emulated guest, and how many of them the kernel copied by its own word, which is what they are here for. The dummy
+device copies nothing. The guest's network card (vmxnet3) has its driver copy packets of up to 128 bytes, such as what
+the peer's window may leave of a send; and a send beyond the limit on a socket's notifications (`net.core.optmem_max`)
+is a plain one.
 
 Linux 5.10 took over the io_uring of 5.15 with 5.10.162, so nothing here shows an older ring.
 """
