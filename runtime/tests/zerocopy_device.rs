@@ -288,8 +288,8 @@ fn many_of_streams(stage: &Stage, sink: SocketAddr) {
 ///
 /// More than that at a time is not always reported as uncopied. A window that closes within a send can
 /// leave a few bytes of it for a packet of their own, which a driver may take for a head, and copy:
-/// vmxnet3's does up to 128 bytes, of which 54 are one. And sends on a ring that share a packet have its
-/// notification put in a chain since 6.10, of which only the first is told that it was not copied.
+/// vmxnet3's does up to 128 bytes, of which 54 are one. And since 6.10 the notifications of a ring's sends
+/// that share a packet are chained, and only the first of a chain hears that nothing was copied.
 fn on_streams(stage: &Stage, sink: SocketAddr, count: usize) {
     stage.rt.block_on(async {
         let streams = join_all((0..count).map(|_| TcpStream::connect(sink))).await;
