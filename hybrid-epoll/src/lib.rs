@@ -27,26 +27,31 @@ mod offload;
 mod readiness;
 mod request;
 mod set;
-mod sigpipe;
+pub mod sigpipe;
 mod slot;
 pub mod syscall;
 mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Waker};
 
 use readiness::Readiness;
 use request::{Request, Side};
 
-pub use offload::{Full, Job, Pool};
+pub use offload::{Job, Pool, Refused, Strain};
 
 /// How soon to try again when the system has no thread to give and none is there to wait for.
-const THREAD_RETRY: Duration = Duration::from_millis(50);
+pub const THREAD_RETRY: Duration = Duration::from_millis(50);
+
+/// For how long to try again: a burst of processes that the limit on them stops is over by then, and a
+/// limit that stays is better told.
+pub const THREAD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many turns in a row may do without a look at the set because they have something to deliver:
 /// enough to make its price small, few enough that others' readiness does not wait long.
@@ -100,6 +105,8 @@ pub struct EpollDriver {
     pool: Pool,
     /// What the pool's queue had no room for, oldest first.
     backlog: VecDeque<Request>,
+    /// Since when the backlog has been there for want of any thread.
+    starved: Option<Instant>,
     /// Completions that the next turn delivers.
     ready: Vec<Completion>,
     in_flight: usize,
@@ -127,6 +134,7 @@ impl EpollDriver {
             readiness,
             pool,
             backlog: VecDeque::new(),
+            starved: None,
             ready: Vec::new(),
             in_flight: 0,
             tried: None,
@@ -162,6 +170,9 @@ impl EpollDriver {
 
     /// As [`Driver::submit`], but straight to the pool, whatever the operation.
     ///
+    /// While the pool has no thread at all and the system gives none, it waits up to
+    /// [`THREAD_PATIENCE`]; then its result is the system's error, `-EAGAIN`. A `Close` closes.
+    ///
     /// One that waits for a peer holds its thread, and a drop of the driver, for as long. A socket or
     /// pipe with `O_NONBLOCK` answers `-EAGAIN` instead of waiting ([`syscall::run`]).
     ///
@@ -190,6 +201,12 @@ impl EpollDriver {
     pub fn stats(&self) -> Stats {
         let (backlog, waiting) = (self.backlog.len(), self.readiness.waiting());
         Stats { backlog, waiting, ..self.pool.stats() }
+    }
+
+    /// What the pool has come up against so far. Costs next to nothing.
+    #[must_use]
+    pub fn strain(&self) -> Strain {
+        self.pool.strain()
     }
 
     /// Runs `op` now if its descriptor is ready and nobody waits there before it; gives its result.
@@ -264,7 +281,25 @@ impl EpollDriver {
 
     fn offload(&mut self, request: Request) {
         self.backlog.push_back(request);
-        self.pool.feed(&mut self.backlog);
+        self.feed();
+    }
+
+    /// Gives the pool what it has room for. What it has had no thread for, for too long, fails.
+    fn feed(&mut self) {
+        let Err(error) = self.pool.feed(&mut self.backlog) else { return self.starved = None };
+        if self.starved.get_or_insert_with(Instant::now).elapsed() < THREAD_PATIENCE {
+            return;
+        }
+        self.starved = None;
+        let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
+        for request in mem::take(&mut self.backlog) {
+            let completion = match request.op() {
+                // Nobody would ever close it, and this waits for a file system at most.
+                Op::Close { .. } => request.run(),
+                _ => request.fail(errno),
+            };
+            self.finish(completion);
+        }
     }
 
     fn finish(&mut self, completion: Completion) {
@@ -288,7 +323,7 @@ impl EpollDriver {
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.ready.is_empty() {
             Some(Duration::ZERO)
-        } else if !self.backlog.is_empty() && self.pool.has_no_threads() {
+        } else if self.starved.is_some() {
             Some(timeout.map_or(THREAD_RETRY, |timeout| timeout.min(THREAD_RETRY)))
         } else {
             timeout
@@ -331,7 +366,8 @@ impl Driver for EpollDriver {
 
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         (self.tried, self.at_once) = (None, 0);
-        self.pool.feed(&mut self.backlog);
+        sigpipe::begin_turn();
+        self.feed();
         if self.may_skip() {
             self.skipped += 1;
         } else {
@@ -339,7 +375,7 @@ impl Driver for EpollDriver {
             // Whatever the pool has finished, it has notified of.
             if self.readiness.wait(self.patience(timeout), &mut self.ready)? {
                 self.pool.collect(&mut self.ready);
-                self.pool.feed(&mut self.backlog);
+                self.feed();
             }
         }
         self.in_flight -= self.ready.len();

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -25,22 +26,47 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// The queue is full; the job comes back.
-pub struct Full(pub Job);
+/// The pool does not take a job, which comes back.
+pub enum Refused {
+    /// The queue is full. There is room again when a job has been begun.
+    Full(Job),
+    /// There is no thread and the system gives none, for this reason. Nothing will happen by itself.
+    NoThread(Job, io::Error),
+}
 
-impl fmt::Debug for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Full").finish_non_exhaustive()
+impl Refused {
+    /// The job.
+    #[must_use]
+    pub fn into_job(self) -> Job {
+        match self {
+            Self::Full(job) | Self::NoThread(job, _) => job,
+        }
     }
 }
 
-impl fmt::Display for Full {
+impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the queue of the blocking pool is full")
+        match self {
+            Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::NoThread(_, error) => {
+                f.debug_tuple("NoThread").field(error).finish_non_exhaustive()
+            }
+        }
     }
 }
 
-impl std::error::Error for Full {}
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the queue of the blocking pool is full"),
+            Self::NoThread(_, error) => {
+                write!(f, "no thread can be started for blocking work: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Runs closures on the blocking threads of one driver.
 ///
@@ -61,8 +87,36 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// What a pool has come up against since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Strain {
+    /// All the threads that it may have were at work, and more came.
+    pub all_threads: bool,
+    /// Its queue was full.
+    pub full_queue: bool,
+    /// The errno with which the system refused a thread, last.
+    pub no_thread: Option<i32>,
+}
+
+impl Strain {
+    const ALL_THREADS: u32 = 1;
+    const FULL_QUEUE: u32 = 2;
+    /// An errno is above the flags.
+    const NO_THREAD_SHIFT: u32 = 2;
+
+    fn from_bits(bits: u32) -> Self {
+        let errno = (bits >> Self::NO_THREAD_SHIFT).cast_signed();
+        Self {
+            all_threads: bits & Self::ALL_THREADS != 0,
+            full_queue: bits & Self::FULL_QUEUE != 0,
+            no_thread: (errno != 0).then_some(errno),
+        }
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
+    strain: AtomicU32,
     /// There is work.
     work: Condvar,
     /// An operation has ended.
@@ -93,17 +147,28 @@ enum Work {
     Job(Job),
 }
 
+/// Why the queue does not take work.
+enum Obstacle {
+    Full,
+    NoThread(io::Error),
+}
+
 impl Pool {
     /// Queues `job`; never blocks. A job that panics ends alone; whoever waits for its answer
     /// learns it from the channel that the job drops.
     ///
     /// # Errors
-    /// Gives the job back when the queue is full (or, rarely, no thread can be started).
-    pub fn execute(&self, job: Job) -> Result<(), Full> {
+    /// Gives the job back when the queue is full, or no thread can be started and none is there.
+    pub fn execute(&self, job: Job) -> Result<(), Refused> {
         match self.shared.push(&mut self.shared.lock(), Work::Job(job)) {
-            Err(Work::Job(job)) => Err(Full(job)),
-            Ok(()) | Err(Work::Request(_)) => Ok(()),
+            Err((Work::Job(job), Obstacle::Full)) => Err(Refused::Full(job)),
+            Err((Work::Job(job), Obstacle::NoThread(error))) => Err(Refused::NoThread(job, error)),
+            Ok(()) | Err((Work::Request(_), _)) => Ok(()),
         }
+    }
+
+    pub(crate) fn strain(&self) -> Strain {
+        Strain::from_bits(self.shared.strain.load(Ordering::Relaxed))
     }
 
     /// Fills in what is the pool's.
@@ -125,6 +190,7 @@ impl Pool {
     fn with_keep_alive(limits: &Options, notifier: &Arc<Notifier>, keep_alive: Duration) -> Self {
         let shared = Shared {
             state: Mutex::default(),
+            strain: AtomicU32::new(0),
             work: Condvar::new(),
             ended: Condvar::new(),
             notifier: Arc::clone(notifier),
@@ -136,20 +202,28 @@ impl Pool {
 
     /// Moves requests from the front of `backlog` to the queue while there is room. If some stay,
     /// the driver is notified when there is room again.
-    pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) {
+    ///
+    /// # Errors
+    /// The system's, when no thread can be started and none is there: then nobody notifies.
+    pub(crate) fn feed(&self, backlog: &mut VecDeque<Request>) -> io::Result<()> {
         if backlog.is_empty() {
-            return;
+            return Ok(());
         }
         let mut state = self.shared.lock();
         while let Some(request) = backlog.pop_front() {
-            if let Err(work) = self.shared.push(&mut state, Work::Request(request)) {
-                if let Work::Request(request) = work {
-                    backlog.push_front(request);
-                }
-                state.hungry = true;
-                return;
+            let Err((work, obstacle)) = self.shared.push(&mut state, Work::Request(request)) else {
+                continue;
+            };
+            if let Work::Request(request) = work {
+                backlog.push_front(request);
             }
+            state.hungry = true;
+            return match obstacle {
+                Obstacle::Full => Ok(()),
+                Obstacle::NoThread(error) => Err(error),
+            };
         }
+        Ok(())
     }
 
     /// Takes a request back that no thread has begun.
@@ -169,8 +243,9 @@ impl Pool {
         done.append(&mut self.shared.lock().finished);
     }
 
-    /// Nobody is there to say that there is room again: no thread could be started.
-    pub(crate) fn has_no_threads(&self) -> bool {
+    /// Nobody is there to say that there is room again.
+    #[cfg(test)]
+    fn has_no_threads(&self) -> bool {
         self.shared.lock().threads == 0
     }
 
@@ -194,22 +269,37 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), Work> {
+    fn push(self: &Arc<Self>, state: &mut State, work: Work) -> Result<(), (Work, Obstacle)> {
         if state.queue.len() >= self.limits.pool_queue_max {
-            return Err(work);
+            self.note(Strain::FULL_QUEUE);
+            return Err((work, Obstacle::Full));
         }
         // A thread that was woken and is not up yet still counts as idle, and its work as queued.
-        if state.queue.len() >= state.idle && state.threads < self.limits.pool_threads_max {
-            match self.start_thread() {
-                Ok(()) => state.threads += 1,
-                Err(_) if state.threads == 0 => return Err(work),
+        if state.queue.len() >= state.idle {
+            if state.threads >= self.limits.pool_threads_max {
+                self.note(Strain::ALL_THREADS);
+            } else if let Err(error) = self.start_thread() {
+                let errno = error.raw_os_error().unwrap_or(libc::EAGAIN).cast_unsigned();
+                self.note(errno << Strain::NO_THREAD_SHIFT);
+                if state.threads == 0 {
+                    return Err((work, Obstacle::NoThread(error)));
+                }
                 // Slower, but under way: those that are there will come to it.
-                Err(_) => {}
+            } else {
+                state.threads += 1;
             }
         }
         state.queue.push_back(work);
         self.work.notify_one();
         Ok(())
+    }
+
+    /// Under the lock, so that nobody else changes it meanwhile.
+    fn note(&self, strain: u32) {
+        let errno = !0 << Strain::NO_THREAD_SHIFT;
+        let before = self.strain.load(Ordering::Relaxed);
+        let kept = if strain & errno == 0 { before } else { before & !errno };
+        self.strain.store(kept | strain, Ordering::Relaxed);
     }
 
     fn start_thread(self: &Arc<Self>) -> io::Result<()> {

@@ -3,19 +3,42 @@
 //! Sends to sockets have `MSG_NOSIGNAL`; splices, and writes to pipes, have nothing of the kind (the
 //! latter from Linux 6.18 on). Rust's runtime ignores the signal from the start, but a program may
 //! have it back, and one with a `main` of its own never had it ignored. So each call asks first: one
-//! system call, half the price of blocking the signal around every call.
+//! system call, half the price of blocking the signal around every call. A thread that has a loop asks
+//! once in each turn of it.
 
 #![allow(unsafe_code, reason = "changes the thread's signal mask")]
 
+use std::cell::Cell;
 use std::mem;
 use std::ptr;
 
 use libc::{SIGPIPE, sigset_t};
 
+thread_local! {
+    static KNOWN: Cell<Known> = const { Cell::new(Known::No) };
+}
+
+/// Whether the signal is known to be ignored.
+#[derive(Clone, Copy)]
+enum Known {
+    /// The thread has no loop: every call asks.
+    No,
+    /// Nobody has asked in this turn of the thread's loop.
+    NotYet,
+    Ignored,
+}
+
+/// The thread's loop begins a turn. Whoever gives `SIGPIPE` its default back does so with effect on
+/// this thread's calls from here on; before, such a call may raise it.
+pub fn begin_turn() {
+    KNOWN.set(Known::NotYet);
+}
+
 /// Runs `f`, which makes one system call, so that `-EPIPE` is all that comes of a broken pipe.
 ///
 /// The signal that `f` raises is taken back; one that was pending before stays. A thread that gives
-/// `SIGPIPE` back its default just while another is in here has to block it itself.
+/// `SIGPIPE` back its default just while another is in here, or in the same turn of a loop, has to
+/// block it itself.
 pub(crate) fn without(f: impl FnOnce() -> i32) -> i32 {
     if is_ignored() {
         return f();
@@ -37,6 +60,20 @@ pub(crate) fn without(f: impl FnOnce() -> i32) -> i32 {
 }
 
 fn is_ignored() -> bool {
+    match KNOWN.get() {
+        Known::Ignored => return true,
+        Known::No => return ask(),
+        Known::NotYet => {}
+    }
+    let ignored = ask();
+    if ignored {
+        KNOWN.set(Known::Ignored);
+    }
+    ignored
+}
+
+/// One system call.
+fn ask() -> bool {
     // SAFETY: numbers and a function's address, for which zero is a value.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: asks only; the structure is on the stack.

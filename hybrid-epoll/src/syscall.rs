@@ -259,11 +259,7 @@ unsafe fn try_any_now(op: &Op) -> Option<i32> {
             // Start writing, or wait for it; drop pages, or read them.
             Op::SyncRange { .. } | Op::Advise { .. } => None,
             // Between streams the flag, and their own O_NONBLOCK, suffice. A file has no such form.
-            Op::Splice { from_offset, to_offset, resident, .. }
-                if !resident && (from_offset, to_offset) != (STREAM, STREAM) =>
-            {
-                None
-            }
+            Op::Splice { .. } if !has_form_now(op) => None,
             Op::Splice { .. } | Op::Tee { .. } => Some(run(op)),
             Op::OpenAt { path, how } => cached::open(path, how),
             // The inode of an open descriptor is in memory; a path may lead through cold directories.
@@ -323,6 +319,9 @@ pub unsafe fn has_form_now(op: &Op) -> bool {
         // SAFETY: the caller keeps `how` valid.
         Op::OpenAt { how, .. } => unsafe { cached::may_open(how) },
         Op::AccessAt { flags, .. } => flags & libc::AT_EMPTY_PATH != 0,
+        Op::Splice { from_offset, to_offset, resident, .. } => {
+            resident || (from_offset, to_offset) == (STREAM, STREAM)
+        }
         _ => true,
     }
 }

@@ -114,7 +114,7 @@ fn a_panicking_job_takes_nothing_with_it() {
     pool.execute(Box::new(job)).unwrap();
     let mut next: ringway_epoll::Job = Box::new(move || answer.send(()).unwrap());
     while let Err(full) = pool.execute(next) {
-        next = full.0;
+        next = full.into_job();
         thread::yield_now();
     }
     answered.recv().unwrap();
@@ -136,7 +136,7 @@ fn a_closure_that_finds_the_queue_full_comes_back() {
     };
     let full = pool.execute(job).unwrap_err();
     assert_eq!(full.to_string(), "the queue of the blocking pool is full");
-    (full.0)();
+    full.into_job()();
     assert_eq!(ran.load(Ordering::Relaxed), 1);
     drop(release);
 }

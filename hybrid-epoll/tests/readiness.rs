@@ -6,13 +6,13 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Bench, poll, polled, read, recv, reset, send, set_option, tcp_pair, write};
+use common::{Bench, poll, polled, read, recv, replace, reset, send, set_option, tcp_pair, write};
 use libc::{MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLRDHUP};
 use ringway_driver::{Driver, Op};
 
@@ -558,18 +558,6 @@ fn who_waits_when_a_descriptor_is_adopted_goes_on_waiting() {
     assert_eq!((&first, &second), (b"12", b"34"));
 }
 
-/// Puts `new` in the place of `old`, whose file a copy keeps alive.
-fn replace(old: UnixStream, new: &UnixStream) -> (OwnedFd, OwnedFd) {
-    let copy = old.try_clone().unwrap().into();
-    let number = old.into_raw_fd();
-    // SAFETY: the number was given up by its owner and belongs to what is put in its place.
-    let reused = unsafe {
-        assert_eq!(libc::dup2(new.as_raw_fd(), number), number);
-        OwnedFd::from_raw_fd(number)
-    };
-    (reused, copy)
-}
-
 #[test]
 fn a_number_that_was_forgotten_and_used_again_starts_anew() {
     for (adopted_before, adopted_after) in [(true, true), (true, false), (false, true)] {
@@ -584,7 +572,9 @@ fn a_number_that_was_forgotten_and_used_again_starts_anew() {
         assert_eq!(bench.result(token), -libc::ECANCELED);
         bench.driver.forget(number);
         let (new, mut new_peer) = UnixStream::pair().unwrap();
-        let (reused, _copy) = replace(old, &new);
+        // The copy keeps the old socket alive, so the kernel does not clean up behind us.
+        let _copy = old.try_clone().unwrap();
+        let reused = replace(old, &new);
         bench.adopt_if(adopted_after, &reused);
         let token = bench.submit(recv(&reused, &mut buf, 0));
         old_peer.write_all(b"old").unwrap();
@@ -606,11 +596,7 @@ fn adopting_anew_mends_a_descriptor_that_was_closed_without_a_word() {
     bench.driver.cancel(token);
     assert_eq!(bench.result(token), -libc::ECANCELED);
     let (new, mut peer) = tcp_pair();
-    // SAFETY: `old` owns the number, and gives it up to what dup2 puts in its place.
-    let reused = unsafe {
-        assert_eq!(libc::dup2(new.as_raw_fd(), old.into_raw_fd()), number);
-        OwnedFd::from_raw_fd(number)
-    };
+    let reused = replace(old, &new);
     bench.driver.adopt(number);
     let token = bench.submit(recv(&reused, &mut buf, 0));
     assert!(bench.waits(token));

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use common::{Bench, poll, polled, recv, send, tcp_pair};
+use common::{Bench, poll, polled, recv, replace, send, tcp_pair};
 use libc::{MSG_DONTWAIT, MSG_WAITALL, POLLIN, POLLOUT, POLLRDHUP};
 use ringway_driver::{Driver, Op};
 
@@ -133,7 +133,6 @@ fn cancelling_one_of_two_readers_leaves_the_other_waiting() {
 fn a_descriptor_number_used_again_is_not_taken_for_its_predecessor() {
     let mut bench = Bench::new();
     let (old, mut old_peer) = UnixStream::pair().unwrap();
-    let number = old.as_raw_fd();
     let mut buf = [0; 8];
     let token = bench.submit(recv(&old, &mut buf, 0));
     bench.driver.cancel(token);
@@ -141,11 +140,7 @@ fn a_descriptor_number_used_again_is_not_taken_for_its_predecessor() {
     // The copy keeps the old socket alive, so the kernel does not clean up behind us.
     let _copy = old.try_clone().unwrap();
     let (new, mut new_peer) = UnixStream::pair().unwrap();
-    // SAFETY: `old` owns the number, and gives it up to what dup2 puts in its place.
-    let reused = unsafe {
-        assert_eq!(libc::dup2(new.as_raw_fd(), number), number);
-        OwnedFd::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(old))
-    };
+    let reused = replace(old, &new);
     let token = bench.submit(recv(&reused, &mut buf, 0));
     old_peer.write_all(b"old").unwrap();
     assert!(bench.waits(token));

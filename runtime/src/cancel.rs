@@ -16,6 +16,7 @@ use ringway_driver::Token;
 use slab::Slab;
 
 use crate::runtime::Core;
+use crate::wake;
 
 /// Cancels the operations that futures run under it ([`CancelToken::run`]). Clones are the same token;
 /// a [`child`](CancelToken::child) is cancelled with its parent, but not the other way round.
@@ -88,6 +89,13 @@ impl fmt::Debug for CancelToken {
 
 impl Shared {
     fn cancel(&self) {
+        let mut wakers = Vec::new();
+        self.cancel_into(&mut wakers);
+        wake::all(wakers);
+    }
+
+    /// Those whom `wakers` is given are to be woken.
+    fn cancel_into(&self, wakers: &mut Vec<Waker>) {
         if self.cancelled.replace(true) {
             return;
         }
@@ -100,10 +108,9 @@ impl Shared {
                 core.tasks.remote().nudge();
             }
         }
-        let waiting: Vec<_> = self.waiting.borrow_mut().drain().collect();
-        waiting.into_iter().for_each(Waker::wake);
+        wakers.extend(self.waiting.borrow_mut().drain());
         let children = self.children.take();
-        children.iter().filter_map(Weak::upgrade).for_each(|child| child.cancel());
+        children.iter().filter_map(Weak::upgrade).for_each(|child| child.cancel_into(wakers));
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Driver, Identity, Op, Token, Wake, Waker};
-use ringway_epoll::{EpollDriver, Full, Job};
+use ringway_epoll::{EpollDriver, Job, Refused, Strain, THREAD_RETRY, sigpipe};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
@@ -22,13 +22,21 @@ use crate::uring::provided::{Group, Registration};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
-const POOL_RETRY: Duration = Duration::from_millis(50);
+const POOL_RETRY: Duration = THREAD_RETRY;
 
 /// Where the thread sleeps, and the ring if there is one.
 pub(crate) enum Parking {
     Uring(UringDriver),
     Hybrid(UringDriver),
     Epoll,
+}
+
+/// What the drivers have come up against so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Strains {
+    pub(crate) pool: Strain,
+    /// The completion queue was too short.
+    pub(crate) overflow: bool,
 }
 
 /// See the module.
@@ -143,6 +151,7 @@ impl Drivers {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
+        sigpipe::begin_turn();
         match &mut self.parking {
             Parking::Epoll => self.epoll.turn(timeout, out),
             Parking::Uring(ring) => {
@@ -202,6 +211,14 @@ impl Drivers {
         self.epoll.as_fd().as_raw_fd()
     }
 
+    pub(crate) fn strains(&self) -> Strains {
+        let overflow = match &self.parking {
+            Parking::Uring(ring) | Parking::Hybrid(ring) => ring.has_overflowed(),
+            Parking::Epoll => false,
+        };
+        Strains { pool: self.epoll.strain(), overflow }
+    }
+
     /// Adds what waits here to `metrics`.
     pub(crate) fn measure(&self, metrics: &mut Metrics) {
         if let Parking::Uring(ring) | Parking::Hybrid(ring) = &self.parking {
@@ -212,13 +229,15 @@ impl Drivers {
         metrics.pool_threads = stats.threads;
     }
 
-    /// Gives `job` to the pool, or back if its queue is full.
-    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Job> {
-        self.epoll.pool().execute(job).map_err(|Full(job)| job)
+    /// Gives `job` to the pool, or back if that does not take it.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Refused> {
+        self.epoll.pool().execute(job)
     }
 }
 
-/// Wakes a thread that sleeps in its ring.
+/// Wakes a thread that sleeps in its ring: at once, by a system call of the waking thread's. A message
+/// from its own ring, if it has one, would spare that call and yet cost more, and would leave only when
+/// its batch does (ARCHITECTURE.md, *Tasks*).
 struct RingWaker(Arc<OwnedFd>);
 
 impl Wake for RingWaker {

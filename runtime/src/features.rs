@@ -75,7 +75,8 @@ pub enum Feature {
     FixedBuffers,
     /// `IORING_REGISTER_PERSONALITY` (5.6): operations on the ring on somebody's behalf.
     Personality,
-    /// `IORING_OP_MSG_RING` (5.18): one ring wakes another.
+    /// `IORING_OP_MSG_RING` (5.18): messages from ring to ring. Told and not used: threads wake each
+    /// other by event descriptors, which is quicker.
     MsgRing,
     /// `SO_ZEROCOPY` with `MSG_ZEROCOPY` (4.14): zero-copy sends without a ring.
     MsgZerocopy,
@@ -160,6 +161,15 @@ impl Features {
         let ring = self.ring.iter().flat_map(|ring| &ring.found);
         let mut all = ring.chain(&self.found);
         all.find(|(found, _)| *found == feature).map(|(_, support)| support)
+    }
+
+    /// What was looked for and does not work, with the reason. What is masked is meant to be absent.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (Feature, &str)> {
+        let ring = self.ring.iter().flat_map(|ring| &ring.found);
+        ring.chain(&self.found).filter_map(|(feature, support)| match support {
+            Support::Missing(reason) => Some((*feature, reason.as_str())),
+            Support::Found | Support::Masked => None,
+        })
     }
 
     /// The ways in which this runtime runs operations of `kind`, in the order of trying. Empty: it

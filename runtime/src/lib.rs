@@ -59,6 +59,34 @@
 //! `RINGWAY_BACKEND` names a [`Backend`] for programs that ask for none. `RINGWAY_MASK` makes features
 //! and operations of the ring absent ([`Mask`]).
 //!
+//! # Events
+//!
+//! Ringway tells what an operator may want to know by [`tracing`](https://docs.rs/tracing), and writes
+//! nothing anywhere by itself. Targets are the modules' paths, so `ringway=debug` is all of it. What is
+//! said of operations is said once, not for each, so that it costs nothing to leave it on.
+//!
+//! | level | when | fields |
+//! |---|---|---|
+//! | error | a task has panicked that nobody waits for | `panic`: its text |
+//! | warn | a runtime has ended and operations have not: what they own is leaked | `cancelled`, `drained`, `leaked` |
+//! | warn | the ring's completion queue was too short; once | |
+//! | warn | all threads of the blocking pool are at work and more work waits; once | |
+//! | warn | the blocking pool's queue is full; once | |
+//! | warn | the system gives the pool no thread; once for each reason | `errno` |
+//! | info | a runtime was made without the ring that it could have used | `backend`, `chosen_by`, `reasons` |
+//! | debug | a runtime was made | `backend`, `chosen_by` |
+//! | debug | a feature is missing, as [`Features`] has it; for each | `backend`, `feature`, `reason` |
+//! | debug | an operation was refused by its first rung and goes on to the next; once for each kind | `op`, `rung`, `errno` |
+//! | debug | a pool of buffers could not be registered, or provided, and works without | `errno`, `error` |
+//! | debug | a zero-copy send was refused and goes another way; once for each `rung` | `op`, `rung`, `errno` |
+//! | debug | a budget for zero copy is used up, so bytes are copied; once | `fd`, `bytes` |
+//! | debug | a socket's sends were copied all the same, so zero copy is off there; for each socket | `fd` |
+//! | debug | a runtime has ended | `cancelled`, `drained`, `leaked` |
+//!
+//! "Once" is once for each runtime. An operation's own error may look like a refusal (`EINVAL`): the last
+//! rung says it again, and its caller hears that. A subscriber is called on the runtime's thread, at
+//! moments when it may use the runtime, and blocks it for as long as it takes.
+//!
 //! # What belongs to a thread, and what does not
 //!
 //! A runtime, its tasks and its operations belong to one thread. [`fs::File`] and [`fs::Dir`] may go
@@ -118,6 +146,7 @@ mod table;
 pub mod task;
 pub mod time;
 mod uring;
+mod wake;
 
 pub use async_fd::AsyncFd;
 pub use backend::{Backend, UnknownBackend};

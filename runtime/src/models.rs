@@ -258,9 +258,9 @@ fn who_waits_for_the_pool_learns_of_a_free_place() {
             leaving.wake();
         });
         let enter = || match std::mem::replace(&mut *full.lock().unwrap(), true) {
-            false => Ok(()),
-            true => Err(()),
+            false => Poll::Ready(()),
+            true => Poll::Pending,
         };
-        block_on(poll_fn(|cx| queue.poll_enter(cx.waker(), enter)));
+        block_on(queue.enter(enter));
     });
 }

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::wake;
+
 /// Clones give out the same permits. First come, first served.
 #[derive(Clone)]
 pub(crate) struct Permits(Rc<Shared>);
@@ -111,9 +113,8 @@ impl Future for Get {
         self.permits.0.queue.borrow_mut().push_back(place.clone());
         self.place = Some(place);
         // One may have lost interest, and another be late: all look for themselves.
-        for lender in self.permits.0.lenders.take() {
-            lender.wake();
-        }
+        let lenders = self.permits.0.lenders.take();
+        wake::all(lenders);
         Poll::Pending
     }
 }

@@ -38,24 +38,44 @@ struct Running {
 /// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it.
 ///
 /// # Errors
-/// Those of [`Command::spawn`], and of `pidfd_open`, which needs Linux 5.3.
-pub async fn spawn(mut command: Command) -> io::Result<Child> {
-    let mut child = spawn_blocking(move || command.spawn()).await??;
-    let id = child.id();
-    let pid = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+/// Those of [`Command::spawn`], and of `pidfd_open`, which needs Linux 5.3: then the child is killed.
+pub async fn spawn(command: Command) -> io::Result<Child> {
+    let (child, pidfd) = spawn_blocking(move || start(command)).await??;
+    let running = Running { child, pidfd: AsyncFd::new(pidfd) };
+    let id = running.child.id();
+    // Complete before the pipes: should one of them fail, its drop sees to the process.
+    let mut child =
+        Child { stdin: None, stdout: None, stderr: None, id, running: Some(running), status: None };
+    child.take_pipes()?;
+    Ok(child)
+}
+
+/// Starts a process and opens its descriptor, or leaves nothing of it behind.
+fn start(mut command: Command) -> io::Result<(std::process::Child, OwnedFd)> {
+    let mut child = command.spawn()?;
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidData.into());
     // The child has not been waited for, so the number is still its own, ended or not.
-    let pidfd = AsyncFd::new(pidfd_open(pid, PidfdFlags::empty())?);
-    Ok(Child {
-        stdin: child.stdin.take().map(|pipe| PipeWriter::from_fd(pipe.into())).transpose()?,
-        stdout: child.stdout.take().map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?,
-        stderr: child.stderr.take().map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?,
-        id,
-        running: Some(Running { child, pidfd }),
-        status: None,
-    })
+    match pid.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?)) {
+        Ok(pidfd) => Ok((child, pidfd)),
+        Err(error) => {
+            // Nobody will ever hear of it. It cannot ignore the signal, so the wait is short.
+            let _ = child.kill().and_then(|()| child.wait());
+            Err(error)
+        }
+    }
 }
 
 impl Child {
+    fn take_pipes(&mut self) -> io::Result<()> {
+        let Some(Running { child, .. }) = &mut self.running else { return Ok(()) };
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        self.stdin = stdin.map(|pipe| PipeWriter::from_fd(pipe.into())).transpose()?;
+        self.stdout = stdout.map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?;
+        self.stderr = stderr.map(|pipe| PipeReader::from_fd(pipe.into())).transpose()?;
+        Ok(())
+    }
+
     /// Its process id; another process may have it after this one has been waited for.
     #[must_use]
     pub fn id(&self) -> u32 {

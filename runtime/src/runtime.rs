@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_epoll::Options;
+use ringway_epoll::{Options, sigpipe};
+use tracing::{debug, info, warn};
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
@@ -27,6 +28,7 @@ use crate::op::Ops;
 use crate::policy::Policy;
 use crate::task::{Remote, Tasks, Turn, coop};
 use crate::time::{FAR, Timers};
+use crate::wake;
 
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -103,6 +105,7 @@ impl Builder {
     fn build_as(&self, guest: bool) -> io::Result<Runtime> {
         let (drivers, features) =
             backend::open(self.backend, guest, &self.options, self.mask, &self.policy)?;
+        tell(&features);
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),
@@ -118,8 +121,8 @@ impl Builder {
 /// Runs futures on the thread that made it, and their operations.
 ///
 /// Dropping it drops its tasks, cancels what they had in flight and waits, for at most five seconds,
-/// until the kernel has let go of every buffer. What it does not let go of is leaked, with a line on
-/// standard error: the kernel may still write to it.
+/// until the kernel has let go of every buffer. What it does not let go of is leaked, with a warning
+/// ([events](crate#events)): the kernel may still write to it.
 pub struct Runtime {
     core: Rc<Core>,
     features: Features,
@@ -139,12 +142,25 @@ pub struct ShutdownReport {
     pub leaked: usize,
 }
 
+impl ShutdownReport {
+    fn tell(&self) {
+        let Self { cancelled, drained, leaked } = self;
+        if *leaked > 0 {
+            warn!(cancelled, drained, leaked, "operations did not end; what they own is leaked");
+        } else {
+            debug!(cancelled, drained, leaked, "a runtime has ended");
+        }
+    }
+}
+
 impl Runtime {
     /// Runs `future` to its end, and the tasks that were spawned beside it. Tasks that are not over
     /// then stay, and go on in the next call.
     ///
     /// # Panics
-    /// When called inside of a runtime, and when `future` panics.
+    /// When called inside of a runtime, and when `future` panics. When somebody else's waker, which was
+    /// given to a future of this runtime, panics as it is woken: nothing is lost by that, and the next
+    /// call goes on.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         within(&self.core, || self.core.run(future))
     }
@@ -183,13 +199,15 @@ impl Runtime {
         if mem::replace(&mut self.ended, true) {
             return ShutdownReport::default();
         }
-        let _entered = enter_quietly(&self.core);
+        let entered = enter_quietly(&self.core);
         let report = self.core.tasks.enter(|| self.core.end(self.drain_limit));
         if report.leaked > 0 {
-            eprintln!("ringway: {} operations did not end; leaking what they own", report.leaked);
             // Table, drivers and ring stay for ever, and with them all that the kernel may write to.
             mem::forget(self.core.clone());
         }
+        // Whoever listens finds the runtime around this one, if there is one.
+        drop(entered);
+        report.tell();
         report
     }
 }
@@ -203,6 +221,19 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("features", &self.features).finish_non_exhaustive()
+    }
+}
+
+/// Tells how a new runtime runs. That there is no ring where one was wanted is worth an operator's while.
+fn tell(features: &Features) {
+    let Features { backend, chosen_by, .. } = features;
+    let reasons = features.reasons.join("; ");
+    match reasons.is_empty() {
+        true => debug!(%backend, chosen_by, "a runtime was made"),
+        false => info!(%backend, chosen_by, reasons, "a runtime was made, and not as wanted"),
+    }
+    for (feature, reason) in features.missing() {
+        debug!(%backend, ?feature, reason, "a feature is missing");
     }
 }
 
@@ -275,10 +306,11 @@ impl Core {
     pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> io::Result<usize> {
         let turned = self.ops.turn(timeout);
         self.timers.forget_now();
-        let delivered = self.ops.deliver();
-        if delivered > 0 {
+        // First, for a waker may panic: then the delivery goes on in the next turn, this would not.
+        if self.ops.has_news() {
             self.pool_queue.wake();
         }
+        let delivered = self.ops.deliver();
         turned.map(|()| delivered)
     }
 
@@ -289,6 +321,8 @@ impl Core {
         let cancelled = self.tasks.drop_all().saturating_sub(own);
         self.ops.cancel_all();
         let owed = self.owed();
+        // Whether anything is owed or not: the book holds sockets until it has been looked at.
+        wake::quietly(|| self.zero_copy.look());
         // The clock cannot count to the end of every `Duration`.
         let deadline = Instant::now() + limit.min(FAR);
         while self.owed() > 0 {
@@ -297,8 +331,9 @@ impl Core {
             if left.is_zero() || self.ops.turn(Some(nap)).is_err() {
                 break;
             }
-            self.ops.deliver();
-            self.zero_copy.look();
+            // Whoever waits beyond the runtime's end may panic when woken, which stops nothing here.
+            wake::quietly(|| self.ops.deliver());
+            wake::quietly(|| self.zero_copy.look());
         }
         let leaked = self.owed();
         ShutdownReport { cancelled, drained: owed.saturating_sub(leaked), leaked }
@@ -325,8 +360,22 @@ thread_local! {
 /// # Panics
 /// When there is none.
 pub(crate) fn current() -> Rc<Core> {
-    let core = CURRENT.with_borrow(Clone::clone);
-    core.expect("there is no ringway runtime on this thread: call this inside of Runtime::block_on")
+    borrow_current(Rc::clone)
+}
+
+/// As [`current`], for the length of a call that neither enters nor leaves a runtime, nor tells an event,
+/// whose subscriber might.
+pub(crate) fn borrow_current<R>(f: impl FnOnce(&Rc<Core>) -> R) -> R {
+    CURRENT.with_borrow(|core| {
+        f(core.as_ref().expect(
+            "there is no ringway runtime on this thread: call this inside of Runtime::block_on",
+        ))
+    })
+}
+
+/// Whether the calling code runs in a runtime, and that is not `core`.
+pub(crate) fn is_other(core: &Rc<Core>) -> bool {
+    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|own| !Rc::ptr_eq(own, core)))
 }
 
 /// Calls `f` with the runtime that the calling code runs in, if there is one.
@@ -368,6 +417,8 @@ fn enter(core: &Rc<Core>) -> Entered {
 
 /// Without refusing to nest: for the end of a runtime, which may come inside of another.
 fn enter_quietly(core: &Rc<Core>) -> Entered {
+    // What this thread has found out before may be long ago.
+    sigpipe::begin_turn();
     Entered { before: CURRENT.replace(Some(core.clone())) }
 }
 

@@ -289,6 +289,10 @@ impl Table {
         mem::take(&mut self.to_wake)
     }
 
+    pub(crate) fn has_to_wake(&self) -> bool {
+        !self.to_wake.is_empty()
+    }
+
     /// Whether the last completion of `token` has come.
     pub(crate) fn is_over(&self, token: Token) -> bool {
         let entry = self.entries.get(token.index() as usize);

@@ -1,21 +1,20 @@
 //! The end of a runtime with operations in flight, on every backend.
 
-#![allow(unsafe_code, reason = "a buffer that watches what happens to its memory")]
-
 mod support;
+#[path = "support/watched.rs"]
+mod watched;
 
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringway::buf::{IoBuf, IoBufMut};
 use ringway::fs::{Dir, FileType, Mode, OFlags, OpenHow};
 use ringway::time::sleep;
 use ringway::{Backend, Builder, Runtime, spawn};
 use rustix::fs::{Advice, CWD, fadvise, mknodat};
 use support::{DropFlag, listener, pair, pattern, yield_now};
+use watched::Watched;
 
 on_each_backend!(
     nothing_writes_to_a_buffer_that_was_freed_at_the_end,
@@ -24,53 +23,6 @@ on_each_backend!(
     an_idle_runtime_has_nothing_to_report,
     a_grace_without_end_is_no_longer_than_it_takes,
 );
-
-/// A buffer whose memory stays after its drop, so that one can see whether it still changes.
-struct Watched {
-    bytes: Option<Vec<u8>>,
-    after: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Watched {
-    fn new(len: usize) -> (Self, Arc<Mutex<Vec<Vec<u8>>>>) {
-        let after = Arc::default();
-        (Self { bytes: Some(vec![0; len]), after: Arc::clone(&after) }, after)
-    }
-
-    fn bytes(&self) -> &Vec<u8> {
-        self.bytes.as_ref().unwrap()
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.after.lock().unwrap().extend(self.bytes.take());
-    }
-}
-
-// SAFETY: the memory is a vector's.
-unsafe impl IoBuf for Watched {
-    fn stable_ptr(&self) -> *const u8 {
-        self.bytes().as_ptr()
-    }
-
-    fn bytes_init(&self) -> usize {
-        self.bytes().len()
-    }
-}
-
-// SAFETY: the memory is a vector's, initialised all over.
-unsafe impl IoBufMut for Watched {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.bytes.as_mut().unwrap().as_mut_ptr()
-    }
-
-    fn bytes_total(&self) -> usize {
-        self.bytes().len()
-    }
-
-    unsafe fn set_init(&mut self, _: usize) {}
-}
 
 fn nothing_writes_to_a_buffer_that_was_freed_at_the_end(rt: Runtime) {
     const LEN: usize = 32 << 20;

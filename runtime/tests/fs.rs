@@ -11,13 +11,13 @@ use std::path::Path;
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{
-    Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, OpenHow, RenameFlags, ResolveFlags,
-    SetTime, StatxFlags, Timespec, dir_entries,
+    Access, AtFlags, Dir, FallocateFlags, OFlags, OpenHow, RenameFlags, ResolveFlags, SetTime,
+    StatxFlags, Timespec, dir_entries,
 };
 use ringway::{Identity, Runtime};
 use rustix::fs::SeekFrom;
+use support::files::{create, new_file, scratch};
 use support::pattern;
-use tempfile::TempDir;
 
 on_each_backend!(
     what_is_written_is_read_back,
@@ -40,20 +40,6 @@ on_each_backend!(
     a_file_works_on_another_threads_runtime,
     files_close_and_file_systems_tell_of_themselves,
 );
-
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
-
-fn create() -> OpenHow {
-    OpenHow::new(OFlags::RDWR | OFlags::CREATE).mode(Mode::from_raw_mode(0o644))
-}
-
-async fn new_file(dir: &Dir, name: &str) -> File {
-    dir.open_at(name, &create()).await.unwrap()
-}
 
 fn what_is_written_is_read_back(rt: Runtime) {
     rt.block_on(async {
@@ -279,17 +265,23 @@ fn a_name_with_a_nul_is_refused(rt: Runtime) {
     });
 }
 
-fn an_identity_is_checked_in_place_of_the_process(rt: Runtime) {
+/// A directory that all may look into, as its owner and as nobody; none for who may not act for others.
+fn scratch_for_nobody() -> Option<(tempfile::TempDir, Dir, Dir)> {
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("SKIPPED: only root may act for others");
+        eprintln!("SKIPPED: only root may act for others");
+        return None;
     }
+    let (scratch, dir) = scratch();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(scratch.path(), mode).unwrap();
+    let as_nobody = dir.with_identity(Some(Identity::new(65_534, 65_534, &[]).unwrap()));
+    Some((scratch, dir, as_nobody))
+}
+
+fn an_identity_is_checked_in_place_of_the_process(rt: Runtime) {
+    let Some((_scratch, dir, as_nobody)) = scratch_for_nobody() else { return };
     rt.block_on(async {
-        let (scratch, dir) = scratch();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(scratch.path(), mode).unwrap();
         new_file(&dir, "roots").await.chmod(0o600).await.unwrap();
-        let nobody = Identity::new(65_534, 65_534, &[]).unwrap();
-        let as_nobody = dir.with_identity(Some(nobody));
         let how = OpenHow::new(OFlags::RDONLY);
         let refused = as_nobody.open_at("roots", &how).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
@@ -311,17 +303,10 @@ fn an_identity_is_checked_in_place_of_the_process(rt: Runtime) {
 }
 
 fn access_is_that_of_the_handles_identity(rt: Runtime) {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("SKIPPED: only root may act for others");
-    }
+    let Some((_scratch, dir, as_nobody)) = scratch_for_nobody() else { return };
     rt.block_on(async {
-        let (scratch, dir) = scratch();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(scratch.path(), mode).unwrap();
         let roots = new_file(&dir, "roots").await;
         roots.chmod(0o600).await.unwrap();
-        let nobody = Identity::new(65_534, 65_534, &[]).unwrap();
-        let as_nobody = dir.with_identity(Some(nobody));
         // Opened without asking for anything, which needs no permission on the file itself.
         let theirs = as_nobody.open_at("roots", &OpenHow::new(OFlags::PATH)).await.unwrap();
         roots.access(Access::READ_OK | Access::WRITE_OK).await.unwrap();

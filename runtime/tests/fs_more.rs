@@ -1,19 +1,24 @@
 //! Vectored transfers, advice, links and attributes on every backend, and with half of what is tried
 //! first refused.
 
+#[path = "support/policies.rs"]
+mod policies;
 mod support;
 
 use std::ffi::CStr;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
-use ringway::buf::IoBufExt;
-use ringway::fs::{Advice, AtFlags, Dir, File, Mode, OFlags, OpenHow, SyncRange};
-use ringway::{Backend, Builder, Policy, Runtime};
+use ringway::Runtime;
+use ringway::buf::{FixedPool, IoBufExt};
+use ringway::fs::{Advice, AtFlags, Dir, File, FileType, Mode, OFlags, OpenHow, SyncRange};
+use ringway::pipe::{PipeReader, PipeWriter};
+use rustix::fs::CWD;
+use support::files::{new_file, scratch};
 use support::pattern;
-use tempfile::TempDir;
 
-on_each_backend!(
+on_each_backend_and_rung!(
     several_buffers_are_written_and_read_as_one,
     a_vectored_read_ends_where_the_file_does,
     a_vectored_read_of_what_is_not_cached_is_whole,
@@ -22,43 +27,8 @@ on_each_backend!(
     ranges_are_synced_and_advised,
     hard_and_symbolic_links_are_made,
     attributes_are_listed_and_removed,
+    a_fifo_has_no_positions_to_read_or_write_at,
 );
-
-const EACH: [fn(Runtime); 8] = [
-    several_buffers_are_written_and_read_as_one,
-    a_vectored_read_ends_where_the_file_does,
-    a_vectored_read_of_what_is_not_cached_is_whole,
-    more_buffers_than_the_kernel_takes_are_a_short_transfer,
-    an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
-    ranges_are_synced_and_advised,
-    hard_and_symbolic_links_are_made,
-    attributes_are_listed_and_removed,
-];
-
-#[test]
-fn the_next_rung_answers_the_same() {
-    for backend in [Backend::Uring, Backend::Hybrid, Backend::Epoll] {
-        for (seed, test) in EACH.into_iter().enumerate() {
-            let policy = Policy::new().refuse_first_rung(50, seed as u64);
-            match Builder::new().backend(backend).policy(policy).build() {
-                Ok(rt) => test(rt),
-                Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
-
-async fn new_file(dir: &Dir, name: &str) -> File {
-    let flags = OFlags::RDWR | OFlags::CREATE;
-    dir.open_at(name, &OpenHow::new(flags).mode(Mode::from_raw_mode(0o644))).await.unwrap()
-}
 
 fn several_buffers_are_written_and_read_as_one(rt: Runtime) {
     rt.block_on(async {
@@ -149,7 +119,7 @@ fn ranges_are_synced_and_advised(rt: Runtime) {
         let (read, buf) = file.read_at(vec![0; 100_000], 0).await;
         assert!(read.unwrap() == 100_000 && buf == bytes);
         let (reader, _writer) = std::io::pipe().unwrap();
-        let no_file = File::from(std::os::fd::OwnedFd::from(reader));
+        let no_file = File::from(OwnedFd::from(reader));
         let refused = no_file.advise(0, 0, Advice::Normal).await.unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
         let refused = no_file.sync_range(0, 0, SyncRange::Start).await.unwrap_err();
@@ -214,5 +184,39 @@ fn attributes_are_listed_and_removed(rt: Runtime) {
         let gone = file.remove_xattr(one).await.unwrap_err();
         assert_eq!(gone.raw_os_error(), Some(libc::ENODATA));
         assert_eq!(file.get_xattr(two, Vec::with_capacity(9)).await.1, b"2");
+    });
+}
+
+fn a_fifo_has_no_positions_to_read_or_write_at(rt: Runtime) {
+    // pread(2), pwrite(2): ESPIPE for a pipe, whatever is in it.
+    const ESPIPE: Option<i32> = Some(libc::ESPIPE);
+    let told = |result: std::io::Result<usize>| result.unwrap_err().raw_os_error();
+    let (scratch, _) = scratch();
+    let path = scratch.path().join("fifo");
+    rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    let both = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut &both, b"in it").unwrap();
+    let (reader, writer) = (both.try_clone().unwrap(), both.try_clone().unwrap());
+    let [reader, writer] = [reader, writer].map(|file| File::from(OwnedFd::from(file)));
+    rt.block_on(async {
+        let pool = FixedPool::new(1, 100).unwrap();
+        for offset in [0, 3, u64::MAX] {
+            assert_eq!(told(reader.read_at(vec![0; 9], offset).await.0), ESPIPE);
+            assert_eq!(told(reader.read_vectored_at([vec![0; 9]], offset).await.0), ESPIPE);
+            assert_eq!(told(writer.write_at(b"more".to_vec(), offset).await.0), ESPIPE);
+            assert_eq!(told(writer.write_vectored_at([b"more".to_vec()], offset).await.0), ESPIPE);
+            let fixed = pool.get().await;
+            assert_eq!(told(reader.read_fixed_at(fixed, offset).await.0), ESPIPE);
+            let mut fixed = pool.get().await;
+            fixed.extend_from_slice(b"more");
+            assert_eq!(told(writer.write_fixed_at(fixed, offset).await.0), ESPIPE);
+        }
+        assert_eq!(told(writer.append(b"more".to_vec()).await.0), ESPIPE);
+        // As a pipe it is read and written.
+        let own = |file: &std::fs::File| OwnedFd::from(file.try_clone().unwrap());
+        let (reader, writer) = (PipeReader::from_fd(own(&both)), PipeWriter::from_fd(own(&both)));
+        writer.unwrap().write_all(b", and on".to_vec()).await.0.unwrap();
+        let (n, buf) = reader.unwrap().read(vec![0; 100]).await;
+        assert_eq!(&buf[..n.unwrap()], b"in it, and on");
     });
 }

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "sets what a signal does in a child process")]
 
+#[path = "support/policies.rs"]
+mod policies;
 mod support;
 
 use std::cell::Cell;
@@ -12,16 +14,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ringway::fs::{Dir, File, Mode, OFlags, OpenHow};
+use ringway::fs::{Dir, File, OFlags, OpenHow};
 use ringway::net::TcpStream;
 use ringway::pipe::{
     PipePool, PipeReader, PipeWriter, copy_file_to_socket, copy_socket_to_file,
     copy_socket_to_socket, pipe, pipe_with_size, splice, tee,
 };
 use ringway::time::{sleep, timeout};
-use ringway::{Backend, Builder, OpKind, Policy, Rung, Runtime};
+use ringway::{Builder, OpKind, Policy, Rung, Runtime};
+use support::files::{create, scratch};
 use support::{pair, pattern, poll_now, yield_now};
-use tempfile::TempDir;
 
 /// What one page-sized pipe holds.
 const PAGE: usize = 4096;
@@ -55,15 +57,17 @@ on_each_backend!(
     receivers_that_take_nothing_do_not_keep_the_pipes_of_those_who_do,
 );
 
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
-
-fn create() -> OpenHow {
-    OpenHow::new(OFlags::RDWR | OFlags::CREATE).mode(Mode::from_raw_mode(0o644))
-}
+refused_on_each_backend!(
+    what_is_written_to_a_pipe_is_read,
+    bytes_pass_from_socket_to_pipe_to_socket,
+    a_splice_waits_for_the_side_that_is_not_ready,
+    tee_leaves_the_bytes_and_stops_where_the_second_pipe_is_full,
+    a_file_goes_into_a_pipe_and_out_again,
+    a_file_is_sent_whole,
+    a_file_that_ends_early_is_sent_as_far_as_it_goes,
+    a_socket_is_written_to_a_file,
+    a_socket_is_passed_on_to_another,
+);
 
 /// A file in the page cache.
 async fn file_of(dir: &Dir, bytes: &[u8]) -> File {
@@ -732,33 +736,6 @@ fn receivers_that_take_nothing_do_not_keep_the_pipes_of_those_who_do(rt: Runtime
 }
 
 /// Each test above that moves bytes, with half of what is tried first refused.
-#[test]
-fn the_next_rung_moves_the_same_bytes() {
-    for backend in [Backend::Uring, Backend::Hybrid, Backend::Epoll] {
-        for (seed, test) in [
-            what_is_written_to_a_pipe_is_read as fn(Runtime),
-            bytes_pass_from_socket_to_pipe_to_socket,
-            a_splice_waits_for_the_side_that_is_not_ready,
-            tee_leaves_the_bytes_and_stops_where_the_second_pipe_is_full,
-            a_file_goes_into_a_pipe_and_out_again,
-            a_file_is_sent_whole,
-            a_file_that_ends_early_is_sent_as_far_as_it_goes,
-            a_socket_is_written_to_a_file,
-            a_socket_is_passed_on_to_another,
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let policy = Policy::new().refuse_first_rung(50, seed as u64);
-            match Builder::new().backend(backend).policy(policy).build() {
-                Ok(rt) => test(rt),
-                Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
 /// A ring that takes no splices, and a policy that wants them there.
 #[test]
 fn splices_work_where_the_ring_takes_none_and_where_it_gets_all() {

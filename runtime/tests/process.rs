@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use ringway::signal::Signals;
 use ringway::{Runtime, process, time};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{
+    Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process, setrlimit, waitpid,
+};
 
 on_each_backend!(
     a_childs_output_is_read_while_its_input_is_written,
@@ -100,6 +103,34 @@ fn a_dropped_child_leaves_no_zombie(rt: Runtime) {
 fn what_cannot_be_started_is_an_error(rt: Runtime) {
     let error = rt.block_on(process::spawn(Command::new("/nonexistent"))).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_child_that_cannot_be_watched_is_ended_and_leaves_no_zombie() {
+    // A process of its own, for the limit and the wait concern all of it.
+    const CHILD: &str = "RINGWAY_TEST_UNWATCHED";
+    const NAME: &str = "a_child_that_cannot_be_watched_is_ended_and_leaves_no_zombie";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let child = child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1");
+        return assert!(child.status().unwrap().success());
+    }
+    let rt = ringway::Builder::new().build().unwrap();
+    rt.block_on(async {
+        ringway::spawn_blocking(|| ()).await.unwrap();
+        let next = rustix::io::dup(std::io::stderr()).unwrap();
+        let limit =
+            Rlimit { current: Some(next.as_raw_fd() as u64), ..getrlimit(Resource::Nofile) };
+        drop(next);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        // Which takes no descriptor to start, and one to watch.
+        let mut command = Command::new("sleep");
+        command.arg("20");
+        let error = process::spawn(command).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    });
+    let left = waitpid(None, WaitOptions::NOHANG);
+    assert_eq!(left.map(drop), Err(rustix::io::Errno::CHILD), "a child is left");
 }
 
 fn every_stream_gets_a_signal(rt: Runtime) {

@@ -24,6 +24,7 @@ on_each_backend!(
     an_interval_makes_up_for_missed_ticks_or_skips_them,
     many_timers_go_off_and_many_are_dropped,
     a_long_sleep_costs_the_loop_a_few_turns_at_most,
+    a_sleep_that_began_in_another_runtime_goes_on_in_this_one,
 );
 
 const MS: Duration = Duration::from_millis(1);
@@ -207,4 +208,23 @@ fn a_long_sleep_costs_the_loop_a_few_turns_at_most(rt: Runtime) {
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn a_sleep_that_began_in_another_runtime_goes_on_in_this_one(rt: Runtime) {
+    let other = ringway::Builder::new().build().unwrap();
+    let (mut sleeping, start) = (Box::pin(sleep(20 * MS)), Instant::now());
+    let mut limit = Box::pin(ringway::time::timeout(20 * MS, pending::<()>()));
+    other.block_on(poll_fn(|cx| {
+        assert!(sleeping.as_mut().poll(cx).is_pending());
+        assert!(limit.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    }));
+    // The other runtime does not turn any more. This one does, and so would see it late.
+    rt.block_on(async {
+        let late = timeout_at(start + Duration::from_secs(5), sleeping).await;
+        assert!(late.is_ok(), "it never went off");
+        assert!(limit.await.is_err());
+    });
+    assert!(start.elapsed() >= 20 * MS);
+    drop(other);
 }

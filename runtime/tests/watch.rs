@@ -12,8 +12,8 @@ use futures_util::StreamExt;
 use ringway::Runtime;
 use ringway::fs::{ChangeFlags, Dir, OFlags, OpenHow, Watch, WatchEvent, WatchFlags, WatchId};
 use ringway::time::timeout;
+use support::files::scratch;
 use support::{poll_now, yield_now};
-use tempfile::TempDir;
 
 on_each_backend!(
     what_happens_in_a_directory_is_told_in_order,
@@ -27,12 +27,6 @@ on_each_backend!(
     long_names_come_in_batches,
     a_watch_is_a_stream,
 );
-
-fn scratch() -> (TempDir, Dir) {
-    let dir = tempfile::tempdir().unwrap();
-    let opened = Dir::open_ambient(dir.path()).unwrap();
-    (dir, opened)
-}
 
 async fn next(watch: &mut Watch) -> Vec<WatchEvent> {
     timeout(Duration::from_secs(20), watch.next()).await.expect("within 20 seconds").unwrap()

@@ -55,6 +55,7 @@ on_each_way!(
     nothing_to_send_is_sent_at_once,
     a_socket_without_zero_copy_copies,
     the_end_of_the_runtime_keeps_what_the_kernel_may_read,
+    a_stream_of_a_runtime_that_has_ended_sends_on_in_another,
     waiting_for_a_peer_that_does_not_read_costs_no_time,
 );
 
@@ -548,6 +549,46 @@ fn the_end_of_the_runtime_keeps_what_the_kernel_may_read(rt: Runtime, way: Way) 
     peer.read_exact(&mut received).unwrap();
     assert!(received == expected);
     drop(others);
+}
+
+fn a_stream_of_a_runtime_that_has_ended_sends_on_in_another(rt: Runtime, way: Way) {
+    const LEN: usize = 100_000;
+    let other = || runtime(rt.features().backend(), way, ZeroCopyPolicy::default()).unwrap();
+    let (second, third) = (other(), other());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let mut receive = |count| server.read_exact(&mut vec![0; count * LEN]).unwrap();
+    let send = async |client: &TcpStream| {
+        let sent = client.send_zc_all(pattern(LEN)).await;
+        sent.result.unwrap();
+        Some(sent.notify)
+    };
+
+    let client = TcpStream::from_std(client).unwrap();
+    drop(rt.block_on(send(&client)));
+    receive(1);
+    // All is acknowledged, and nobody has looked.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(rt.shutdown(LONG).leaked, 0);
+
+    let mut outstanding = None;
+    second.block_on(async {
+        let notify = send(&client).await;
+        receive(1);
+        notified(notify.unwrap()).await;
+        outstanding = send(&client).await;
+    });
+    // This one is in the kernel still, which nobody waits for.
+    second.shutdown(Duration::ZERO);
+
+    third.block_on(async {
+        let notify = send(&client).await;
+        receive(2);
+        notified(notify.unwrap()).await;
+        drop(outstanding);
+    });
+    assert_eq!(third.shutdown(LONG).leaked, 0);
 }
 
 fn waiting_for_a_peer_that_does_not_read_costs_no_time(rt: Runtime, way: Way) {

@@ -7,7 +7,9 @@ Exit status: 0 every program passed in every guest, 1 something failed, 2 wrong 
 """
 
 import argparse
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import archive
@@ -17,8 +19,10 @@ import report
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "runtime/docs/kernels.md"
-# Many times what a guest takes on two idle cores; the machine may have other work.
-LIMIT_SECONDS = 1800
+# Several times what a guest takes on an idle core; the machine may have other work.
+LIMIT_SECONDS = 2400
+# A guest has a gigabyte of memory.
+GUESTS_MAX = 4
 
 FAILED, NOT_RUN = 1, 3
 
@@ -29,23 +33,34 @@ def main() -> int:
     if not built:
         sys.exit(f"kernels: no program has '{chosen.only}' in its name")
     verdicts, printed = set(), {}
-    for release in chosen.releases:
-        try:
-            kernel = archive.kernel(release, chosen.refresh)
-            outcomes = run(kernel, built, chosen.limit)
-        except archive.Unavailable as reason:
-            print(f"kernels: NOT RUN: {release.name}: {reason}", flush=True)
-            verdicts.add(NOT_RUN)
-            continue
-        printed[kernel] = "\n".join(o.text() for o in outcomes if o.program in programs.PRINTERS)
-        if len(outcomes) < len(built) or not all(outcome.ok() for outcome in outcomes):
-            verdicts.add(FAILED)
+    # qemu keeps one processor busy for a guest.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, GUESTS_MAX)) as threads:
+        runs = threads.map(lambda release: run(release, built, chosen), chosen.releases)
+        for kernel, outcomes in runs:
+            if kernel is None:
+                verdicts.add(NOT_RUN)
+                continue
+            printed[kernel] = "\n".join(o.text() for o in outcomes if o.program in programs.PRINTERS)
+            if len(outcomes) < len(built) or not all(outcome.ok() for outcome in outcomes):
+                verdicts.add(FAILED)
     if chosen.write_docs and not verdicts:
         DOCS.write_text(report.document(printed))
     return FAILED if FAILED in verdicts else max(verdicts, default=0)
 
 
-def run(kernel: archive.Kernel, built: dict[str, Path], limit: float) -> list[report.Outcome]:
+def run(
+    release: archive.Release, built: dict[str, Path], chosen: argparse.Namespace
+) -> tuple[archive.Kernel | None, list[report.Outcome]]:
+    """Gets a kernel and runs it; no kernel if there can be no guest with it."""
+    try:
+        kernel = archive.kernel(release, chosen.refresh)
+        return kernel, follow(kernel, built, chosen.limit)
+    except archive.Unavailable as reason:
+        print(f"kernels: NOT RUN: {release.name}: {reason}", flush=True)
+        return None, []
+
+
+def follow(kernel: archive.Kernel, built: dict[str, Path], limit: float) -> list[report.Outcome]:
     """Boots `kernel`, and tells of each program when it has ended."""
     logs = ROOT / "target/kernels" / kernel.version
     outcomes = []
@@ -54,7 +69,7 @@ def run(kernel: archive.Kernel, built: dict[str, Path], limit: float) -> list[re
             outcomes.append(outcome)
             print(f"{kernel.version}  {outcome}", flush=True)
     except guest.Lost as reason:
-        print(f"{kernel.version}  LOST in {[*built, 'the end'][len(outcomes)]}: {reason}")
+        print(f"{kernel.version}  LOST in {[*built, 'the end'][len(outcomes)]}: {reason}", flush=True)
     total = report.total(outcomes, len(built))
     print(f"{kernel.version}  {total}; everything it said is in {logs.relative_to(ROOT)}", flush=True)
     return outcomes

@@ -22,8 +22,10 @@ MODULES = ("virtio_pci", "virtio_blk", "ext4", "loop", "dummy", "veth", "tun", "
 FREE_BYTES = 512 << 20
 # cx16: qemu 7.2 spoils the flags register in CMPXCHG16B, which kills a kernel that uses it for its free lists.
 CPU = "max,-cx16"
+# thread=single: with a thread for each processor, qemu 7.2 sometimes keeps translating an instruction that the kernel
+# has patched meanwhile (a jump label). Both processors then take its int3 for ever, which looks like a soft lockup.
 QEMU = [
-    "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "1024",
+    "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", CPU, "-smp", "2", "-m", "1024",
     "-nodefaults", "-display", "none", "-no-reboot", "-device", "virtio-rng-pci",
 ]  # fmt: skip
 # panic=-1 with -no-reboot ends qemu at once; the rest makes for an earlier and steadier start.

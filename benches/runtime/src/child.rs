@@ -9,6 +9,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Signal, set_parent_process_death_signal};
+
 use crate::rows;
 use crate::runtimes::{self, Contender};
 use crate::sys;
@@ -22,6 +24,10 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// The job's own side: `runtime-bench job RUNTIME JOB ARGUMENT…`.
 pub(crate) fn run(runtime: &str, job: &str, args: &[String]) -> ExitCode {
     sys::pin(SERVER_CORE);
+    // A server would wait for connections for ever if the process that measures were killed.
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("may outlive the process that measures: {error}");
+    }
     let Some(contender) = runtimes::find(runtime) else {
         eprintln!("there is no runtime '{runtime}'");
         return ExitCode::from(2);

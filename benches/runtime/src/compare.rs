@@ -2,6 +2,7 @@
 
 use crate::phase::Distance;
 use crate::rows::{Entry, Row, Sample, Unit};
+use crate::runtimes::Kind;
 
 /// A sample and the circumstances.
 pub(crate) struct Taken {
@@ -60,8 +61,35 @@ impl RowResult {
         }
     }
 
-    pub(crate) fn line(&self, label: &str) -> Option<&Line> {
-        self.lines.iter().find(|line| line.entry.label == label)
+    /// Its name with its unit, and with one of its ways if that has a name.
+    pub(crate) fn title(&self, way: &str) -> String {
+        let comma = if way.is_empty() { "" } else { ", " };
+        format!("{}{comma}{way} ({})", self.name, self.unit.text())
+    }
+
+    /// A runtime's line, in one of its ways.
+    pub(crate) fn line(&self, name: &str, way: &str) -> Option<&Line> {
+        let is_it = |line: &&Line| line.entry.contender.name == name && line.entry.way == way;
+        self.lines.iter().find(is_it)
+    }
+
+    /// The ways in which Ringway does it; the first is the usual one.
+    pub(crate) fn ways(&self) -> Vec<&'static str> {
+        let ours = self.lines.iter().filter(|line| line.entry.kind() == Kind::Ringway);
+        let mut ways = Vec::new();
+        for way in ours.map(|line| line.entry.way) {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        ways
+    }
+
+    /// The line among `others` that is hardest to beat for `ours`.
+    pub(crate) fn hardest(&self, ours: &Line, others: impl Fn(&Entry) -> bool) -> Option<&Line> {
+        let lines = self.lines.iter().filter(|line| others(&line.entry));
+        let ratios = lines.filter_map(|line| Some((self.ratio(ours, line)?.median, line)));
+        ratios.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, line)| line)
     }
 
     /// How good `ours` is beside `theirs`, above 1 being better.

@@ -2,16 +2,23 @@
 
 use std::fmt;
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::child::{LOAD_CORE, SERVER_CORE};
+use crate::cli::Options;
 use crate::phase::Distance;
 use crate::runtimes::CONTENDERS;
 
 /// For the top of every report.
 pub(crate) struct Machine {
+    /// The day of the run.
+    pub(crate) date: String,
+    /// How to do it again.
+    pub(crate) command: String,
     pub(crate) kernel: String,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
+    pub(crate) is_virtual: bool,
     pub(crate) distance: Distance,
     pub(crate) realtime: bool,
     /// Name and settings of each runtime.
@@ -20,9 +27,11 @@ pub(crate) struct Machine {
     pub(crate) versions: Vec<(String, String)>,
 }
 
-pub(crate) fn describe(realtime: bool) -> Machine {
+pub(crate) fn describe(options: &Options) -> Machine {
     let uname = rustix::system::uname();
-    let kernel = uname.release().to_string_lossy().into_owned();
+    let release = uname.release().to_string_lossy();
+    // What follows is the name that somebody has given to their build.
+    let kernel = release.split('-').next().unwrap_or_default().to_owned();
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cpu = model.map_or_else(|| "unknown CPU".to_owned(), |(_, model)| model.to_owned());
@@ -30,7 +39,43 @@ pub(crate) fn describe(realtime: bool) -> Machine {
     let distance = Distance::probe([SERVER_CORE, LOAD_CORE]);
     let settings = CONTENDERS.iter().map(|contender| (contender.name, (contender.settings)()));
     let settings = settings.collect();
-    Machine { kernel, cpu, cores, distance, realtime, settings, versions: versions() }
+    Machine {
+        date: today(),
+        command: options.command(),
+        kernel,
+        cpu,
+        cores,
+        is_virtual: info.contains(" hypervisor"),
+        distance,
+        realtime: options.realtime,
+        settings,
+        versions: versions(),
+    }
+}
+
+/// The day by universal time, as in 2026-01-31.
+fn today() -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut days = since_epoch.as_secs() / 86_400;
+    let mut year = 1970;
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", days + 1)
 }
 
 /// From the lock file that this program was built with.
@@ -49,12 +94,19 @@ fn versions() -> Vec<(String, String)> {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, cpu, cores, distance, realtime, .. } = self;
-        write!(
+        let Self { date, command, kernel, cpu, cores, distance, .. } = self;
+        let machine = if self.is_virtual { "a virtual machine" } else { "a machine" };
+        let realtime = if self.realtime { ", realtime scheduling" } else { "" };
+        writeln!(
             f,
-            "Linux {kernel}, {cpu}, {cores} cores, a cache line from core to core in {distance}"
+            "On {date}, on {machine} with {cores} cores ({cpu}) and Linux {kernel}, a cache line from \
+             core to core in {distance} at the start{realtime}, by\n\n    {command}\n"
         )?;
-        writeln!(f, "{}.", if *realtime { ", realtime scheduling" } else { "" })?;
+        writeln!(
+            f,
+            "Everything was built in one build, with one profile: release, thin link-time optimization, \
+             one code generation unit. All have the system's allocator."
+        )?;
         let versions = self.versions.iter().map(|(name, version)| format!("{name} {version}"));
         writeln!(f, "{}.\n", versions.collect::<Vec<_>>().join(", "))?;
         for (name, settings) in &self.settings {

@@ -3,11 +3,12 @@
 //! Every sample is a fresh process of this same program, pinned to one core, that runs one job of one
 //! [`Runtime`](runtimes::Runtime); the other core has the load. `rows/` has a file for each subject:
 //! the job and how it is measured. `runtimes/` has a file for each runtime. `rounds` interleaves,
-//! `compare` pairs, `report` prints.
+//! `compare` pairs, `report` and `json` write it down.
 
 mod child;
 mod cli;
 mod compare;
+mod json;
 mod load;
 mod machine;
 mod meter;

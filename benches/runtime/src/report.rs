@@ -1,29 +1,42 @@
-//! Tables to read, and JSON to keep.
+//! Tables to read.
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
-
 use crate::compare::{Line, RowResult, Spread};
 use crate::machine::Machine;
-use crate::rows::{Sample, Unit};
+use crate::rows::{self, Entry, Sample};
 use crate::runtimes::Kind;
 
 /// What the peers are compared with.
 const OURS: [&str; 3] = ["ringway-uring", "ringway-hybrid", "ringway-epoll"];
 
 /// What to know before reading the tables.
-const LEGEND: &str = "\
-Each sample is a fresh process, pinned to one core; the load, where there is one, has the other. Samples \
-are taken in turn (A B C … A B C …). The ratios are medians over pairs of one round; above 1, Ringway is \
-better. Where the work crosses the cores, only samples taken at the same distance of the cores are paired, \
-and n says how many pairs there were. CPU is that of the process and of the kernel's threads that work for \
-it; system calls are counted in a short run of their own.";
+const GUIDE: &str = "\
+# Ringway beside other runtimes
+
+How Ringway does beside its peers on one machine, with each of its three backends: io_uring alone, the hybrid \
+of both, epoll alone. The summary comes first; each row of it has a table of its own below, with what has to \
+be known about it.
+
+- Each sample is a fresh process, pinned to one core; the load, where there is one, has the other core and is \
+the same program for all. Samples are taken in turn (A B C … A B C …, each round beginning with another), so \
+that what changes on the machine in the meantime meets all alike.
+- A ratio is the median over pairs of samples of the same round, with the least and the most of them; above 1, \
+Ringway is better, whatever the unit. One whose range has 1 in it says that there is no difference to be \
+seen. n is the number of pairs: a sample is left out if others used the cores meanwhile; and where the work \
+crosses the cores, only samples are paired between which the distance of the cores had not changed, as it does \
+on virtual machines.
+- CPU is that of the process, its threads, and the kernel's threads that work for it. System calls are \
+counted in a short run of their own, since counting costs time.
+- The best peer is the line of the other runtimes that is hardest to beat for Ringway on io_uring, in the \
+row's own unit; where that is not there, for the next backend.
+- \"none\" is the same work in plain system calls, without a runtime: a floor, which no runtime can be expected \
+to reach where it does more.
+";
 
 /// One row as a table.
 pub(crate) fn row(result: &RowResult) -> String {
-    let unit = result.unit.text();
-    let mut out = format!("### {} ({unit})\n\n", result.name);
+    let mut out = format!("### {}\n\n", result.title(""));
     let _ = writeln!(
         out,
         "| | median | least – most | CPU µs/op | syscalls/op | sleeps/op | more | uring ÷ | hybrid ÷ | epoll ÷ |\n\
@@ -55,9 +68,10 @@ fn table_line(result: &RowResult, line: &Line) -> String {
     let calls = line.syscalls.map_or_else(|| "?".to_owned(), |calls| format!("{calls:.2}"));
     let sleeps =
         line.spread(Sample::sleeps).map_or_else(String::new, |n| format!("{:.2}", n.median));
+    let way = result.ways().first().copied().unwrap_or_default();
     let ratios = OURS.map(|ours| {
-        let ratio = result.line(ours).and_then(|ours| result.ratio(ours, line));
-        ratio.filter(|_| ours != label).map_or_else(String::new, ratio_text)
+        let ours = result.line(ours, way).filter(|ours| ours.entry.label != *label);
+        ours.and_then(|ours| result.ratio(ours, line)).map_or_else(String::new, ratio_text)
     });
     let more = extras(line);
     let ratios = ratios.join(" | ");
@@ -65,7 +79,8 @@ fn table_line(result: &RowResult, line: &Line) -> String {
 }
 
 fn ratio_text(ratio: Spread) -> String {
-    format!("{:.2} (n={})", ratio.median, ratio.count)
+    let Spread { median, least, most, count } = ratio;
+    format!("{median:.2} ({least:.2} – {most:.2}, n={count})")
 }
 
 fn extras(line: &Line) -> String {
@@ -102,102 +117,73 @@ fn number(value: f64) -> String {
     }
 }
 
-/// All rows in one table: how each backend does beside the best of its peers, and in brackets the same for
-/// CPU time per operation.
+/// All rows in one table: how each backend does beside the best of its peers.
 pub(crate) fn summary(results: &[RowResult]) -> String {
     let mut out = String::from(
-        "### Summary\n\nIn brackets the same for CPU time per operation, and the peer that it is beside.\n\n\
-         | row | uring ÷ best peer | epoll ÷ tokio | hybrid ÷ uring | uring ÷ none |\n\
-         |---|--:|--:|--:|--:|\n",
+        "Medians; ratios above 1: Ringway is better; in brackets the same for CPU time per operation.\n\n\
+         | row | uring | hybrid | epoll | best peer | none | uring ÷ best peer | hybrid ÷ best peer | \
+         epoll ÷ best peer | epoll ÷ tokio | uring ÷ none |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for result in results {
-        let against = |ours: &str, theirs: &str| {
-            let (ours, theirs) = (result.line(ours)?, result.line(theirs)?);
-            let (ratio, cpu) = (result.ratio(ours, theirs)?, result.cpu_ratio(ours, theirs)?);
-            Some(format!("{:.2} ({:.2})", ratio.median, cpu.median))
-        };
-        let [uring, hybrid, epoll] = OURS;
-        let best = best_peer(result, uring).unwrap_or_default();
-        let tokio = against(epoll, "tokio").unwrap_or_default();
-        let modes = against(hybrid, uring).unwrap_or_default();
-        let none = against(uring, "none").unwrap_or_default();
-        let _ = writeln!(out, "| {} | {best} | {tokio} | {modes} | {none} |", result.name);
+        for way in result.ways() {
+            let _ = writeln!(out, "{}", summary_line(result, way));
+        }
     }
     out
 }
 
-/// The ratios to the peers that are hardest to beat, and their names.
-fn best_peer(result: &RowResult, ours: &str) -> Option<String> {
-    let ours = result.line(ours)?;
-    let hardest = |ratio: &dyn Fn(&Line) -> Option<Spread>| {
-        let peers = result.lines.iter().filter(|line| line.entry.kind() == Kind::Peer);
-        let ratios = peers.filter_map(|peer| Some((ratio(peer)?.median, &peer.entry.label)));
-        ratios.min_by(|a, b| a.0.total_cmp(&b.0))
+fn summary_line(result: &RowResult, way: &str) -> String {
+    let ours = OURS.map(|name| result.line(name, way));
+    let hardest = |kind| {
+        let mut ours = ours.into_iter().flatten();
+        ours.find_map(|ours| result.hardest(ours, |entry| entry.kind() == kind))
     };
-    let (ratio, peer) = hardest(&|peer| result.ratio(ours, peer))?;
-    let (cpu, cpu_peer) = hardest(&|peer| result.cpu_ratio(ours, peer))?;
-    Some(format!("{ratio:.2} {peer} ({cpu:.2} {cpu_peer})"))
+    let (peer, floor) = (hardest(Kind::Peer), hardest(Kind::Floor));
+    let [uring, _, epoll] = ours;
+    let is_tokio = |entry: &Entry| entry.contender.name == "tokio";
+    let tokio = epoll.and_then(|epoll| result.hardest(epoll, is_tokio));
+    let against = |ours, theirs| both_ratios(result, ours, theirs);
+    let cells = [
+        result.title(way),
+        ours.map(median).join(" | "),
+        named_median(peer),
+        named_median(floor),
+        ours.map(|ours| against(ours, peer)).join(" | "),
+        against(epoll, tokio),
+        against(uring, floor),
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+fn median(line: Option<&Line>) -> String {
+    let value = line.and_then(|line| line.spread(|sample| sample.value));
+    value.map_or_else(String::new, |value| number(value.median))
+}
+
+fn named_median(line: Option<&Line>) -> String {
+    line.map_or_else(String::new, |some| format!("{} {}", some.entry.label, median(line)))
+}
+
+/// In the row's unit, and of CPU time.
+fn both_ratios(result: &RowResult, ours: Option<&Line>, theirs: Option<&Line>) -> String {
+    let ratios = ours.zip(theirs).and_then(|(ours, theirs)| {
+        Some((result.ratio(ours, theirs)?, result.cpu_ratio(ours, theirs)?))
+    });
+    ratios
+        .map_or_else(String::new, |(ratio, cpu)| format!("{:.2} ({:.2})", ratio.median, cpu.median))
 }
 
 /// Everything, to be kept in the docs.
 pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
     let rows: Vec<_> = results.iter().map(row).collect();
-    format!("{machine}\n{LEGEND}\n\n{}\n{}", summary(results), rows.join("\n"))
-}
-
-/// Everything, sample by sample.
-pub(crate) fn json(machine: &Machine, results: &[RowResult]) -> String {
-    let settings: Vec<_> = machine
-        .settings
-        .iter()
-        .map(|(name, text)| json!({"name": name, "settings": text}))
-        .collect();
-    let versions: Vec<_> =
-        machine.versions.iter().map(|(name, v)| json!({"name": name, "version": v})).collect();
-    let value = json!({
-        "kernel": machine.kernel,
-        "cpu": machine.cpu,
-        "cores": machine.cores,
-        "realtime": machine.realtime,
-        "runtimes": settings,
-        "packages": versions,
-        "rows": results.iter().map(row_json).collect::<Vec<_>>(),
-    });
-    format!("{value:#}\n")
-}
-
-fn row_json(result: &RowResult) -> Value {
-    let lines = result.lines.iter().map(|line| {
-        json!({
-            "name": line.entry.label,
-            "error": line.error,
-            "syscalls_per_op": line.syscalls,
-            "samples": line.samples.iter().map(|taken| {
-                json!({
-                    "round": taken.round,
-                    "value": taken.sample.value,
-                    "ops": taken.sample.ops,
-                    "cpu_us_per_op": taken.sample.cpu_micros(),
-                    "sleeps_per_op": taken.sample.sleeps(),
-                    "wait_for_core_per_s": taken.sample.usage.delay.as_secs_f64()
-                        / taken.sample.usage.wall.as_secs_f64(),
-                    "core_distance_ns": taken.distance.nanos(),
-                    "steady": taken.is_steady,
-                    "undisturbed": taken.is_undisturbed,
-                    "extra": extra_json(&taken.sample),
-                })
-            }).collect::<Vec<_>>(),
-        })
-    });
-    let better = if result.unit == Unit::KiloPerSecond { "more" } else { "less" };
-    json!({
-        "row": result.name,
-        "unit": result.unit.text(),
-        "better": better,
-        "lines": lines.collect::<Vec<_>>(),
-    })
-}
-
-fn extra_json(sample: &Sample) -> Value {
-    sample.extra.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+    let (summary, rows, all) = (summary(results), rows.join("\n"), rows::all().len());
+    let missing = match results.len() {
+        count if count < all => format!("These are {count} rows of {all}.\n\n"),
+        _ => String::new(),
+    };
+    format!(
+        "{GUIDE}\n## Summary\n\n{missing}{summary}\n## What it was measured on, and how to do it again\n\n\
+         {machine}\n## Rows\n\n{rows}"
+    )
 }

@@ -2,18 +2,23 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::child::{LOAD_CORE, SERVER_CORE};
 use crate::cli::Options;
 use crate::compare::{Line, RowResult, Taken};
+use crate::json;
 use crate::machine;
 use crate::meter::Count;
 use crate::phase::Distance;
 use crate::report;
 use crate::rows::{self, Entry, Row, Scale, files};
 use crate::sys;
+
+/// Where the results of a full run are kept.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/docs/benches.md");
 
 const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
 
@@ -41,7 +46,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn run_all(options: &Options) -> io::Result<()> {
     // Before this thread is bound to one core.
-    let machine = machine::describe(options.realtime);
+    let machine = machine::describe(options);
     prepare(options)?;
     println!("{machine}");
     let wanted = |row: &dyn Row| {
@@ -50,17 +55,50 @@ fn run_all(options: &Options) -> io::Result<()> {
     };
     let rows: Vec<_> = rows::all().into_iter().filter(|row| wanted(row.as_ref())).collect();
     let mut results = Vec::new();
+    let mut progress = Progress::new(&rows);
     for (index, row) in rows.iter().enumerate() {
         eprintln!("\n[{}/{}] {}, {}", index + 1, rows.len(), row.name(), row.unit().text());
         let result = measure_row(row.as_ref(), options);
         println!("{}", report::row(&result));
         results.push(result);
         // After each row, so that a run that is broken off leaves what it has.
-        fs::write(options.out.join("results.json"), report::json(&machine, &results))?;
-        fs::write(options.out.join("results.md"), report::document(&machine, &results))?;
+        replace(&options.out.join("results.json"), &json::of(&machine, &results))?;
+        replace(&options.out.join("results.md"), &report::document(&machine, &results))?;
+        progress.tell(row.as_ref());
     }
     println!("{}", report::summary(&results));
+    if options.write_docs {
+        replace(Path::new(DOCS), &report::document(&machine, &results))?;
+    }
     Ok(())
+}
+
+/// Writes a file anew; whoever breaks this off finds the old one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(new, path)
+}
+
+/// How far the run is. All lines of rows count alike.
+struct Progress {
+    begin: Instant,
+    done: usize,
+    all: usize,
+}
+
+impl Progress {
+    fn new(rows: &[Box<dyn Row>]) -> Self {
+        let all = rows.iter().map(|row| row.entries().len()).sum();
+        Self { begin: Instant::now(), done: 0, all }
+    }
+
+    fn tell(&mut self, row: &dyn Row) {
+        self.done += row.entries().len();
+        let elapsed = self.begin.elapsed().as_secs_f64() / 60.0;
+        let left = elapsed / self.done.max(1) as f64 * (self.all - self.done) as f64;
+        eprintln!("after {elapsed:.1} minutes; about {left:.0} to go");
+    }
 }
 
 fn prepare(options: &Options) -> io::Result<()> {

@@ -115,6 +115,11 @@ pub(crate) fn of_process(pid: u32, key: &str) -> u64 {
     status(&format!("/proc/{pid}/status"), key)
 }
 
+/// What the kernel has allocated for itself in small objects that it cannot take back, in bytes.
+pub(crate) fn kernel_memory() -> u64 {
+    status("/proc/meminfo", "SUnreclaim") * 1024
+}
+
 pub(crate) fn threads(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

@@ -1,11 +1,14 @@
 //! A driver with tokens handed out in order, and short ways to say an operation.
 
-#![allow(unsafe_code, reason = "submits operations whose memory the tests own")]
+#![allow(
+    unsafe_code,
+    reason = "submits operations whose memory the tests own, replaces descriptors"
+)]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::ffi::CStr;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use ringway_driver::{Completion, Driver, Identity, Op, Path, Token};
@@ -151,6 +154,16 @@ pub(crate) fn how(flags: i32, resolve: u64) -> libc::open_how {
     how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.resolve = resolve;
     how
+}
+
+/// Puts `new` in the place of `old`, whose number is used again.
+pub(crate) fn replace(old: impl IntoRawFd, new: &impl AsRawFd) -> OwnedFd {
+    let number = old.into_raw_fd();
+    // SAFETY: the number was given up by its owner and belongs to what is put in its place.
+    unsafe {
+        assert_eq!(libc::dup2(new.as_raw_fd(), number), number);
+        OwnedFd::from_raw_fd(number)
+    }
 }
 
 /// What `poll(2)` says about `fd` right now.

@@ -18,6 +18,8 @@ use std::rc::{Rc, Weak};
 use std::slice;
 use std::task::{Context, Poll, Waker};
 
+use tracing::debug;
+
 use super::{IoBuf, IoBufMut};
 use crate::runtime::{self, Core};
 
@@ -73,7 +75,13 @@ impl FixedPool {
             // SAFETY: the memory is valid until `Shared::drop`, which unregisters it first.
             let place =
                 unsafe { core.ops.register_fixed(shared.memory.as_ptr(), shared.layout.size()) };
-            shared.registration = place.ok().map(|place| (Rc::downgrade(core), place));
+            match place {
+                Ok(place) => shared.registration = Some((Rc::downgrade(core), place)),
+                Err(error) => {
+                    let errno = error.raw_os_error();
+                    debug!(errno, %error, "a pool of buffers is not registered, and works without");
+                }
+            }
         });
         Ok(Self { shared: Rc::new(shared) })
     }

@@ -14,6 +14,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags, Statx, StatxFlags};
 
 use super::file::{self, File};
 use super::open_how::OpenHow;
+use super::opened::Opened;
 use crate::buf::op_len;
 use crate::op;
 
@@ -93,7 +94,7 @@ impl Dir {
                 |_, result| result.map(|fd| OwnedFd::from_raw_fd(fd.cast_signed())),
             )
         };
-        Ok(File { fd: Arc::new(open.await?), identity })
+        Ok(File { identity, ..open.await?.into() })
     }
 
     /// What the file system knows about `path`.
@@ -243,7 +244,7 @@ impl AsFd for Dir {
 
 /// A directory and a path, owned.
 struct At {
-    dir: Arc<OwnedFd>,
+    dir: Arc<Opened>,
     name: CString,
 }
 

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use ringway_driver::{Identity, Op, Path};
 use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
 
+use super::opened::Opened;
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
-use crate::op;
+use crate::op::{self, Begun};
 use crate::runtime;
+use crate::task::coop;
 
 /// An open file, directory or other object with a path. Clones share one description.
 #[derive(Clone, Debug)]
 pub struct File {
-    pub(super) fd: Arc<OwnedFd>,
+    pub(super) fd: Arc<Opened>,
     pub(super) identity: Option<Identity>,
 }
 
@@ -52,8 +54,12 @@ impl File {
     /// Reads into the start of `buf` from byte `offset` of the file; 0 at its end.
     ///
     /// # Errors
-    /// Those of `pread`.
+    /// Those of `pread`: `ESPIPE` for what has no positions, as a FIFO, whose place is in a
+    /// [`PipeReader`](crate::pipe::PipeReader).
     pub async fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), buf);
+        }
         // SAFETY: file and buffer belong to the parts; a read's result is how many bytes it wrote from
         // the buffer's start.
         let read = unsafe {
@@ -89,8 +95,11 @@ impl File {
     /// its setuid bit.
     ///
     /// # Errors
-    /// Those of `pwrite`.
+    /// Those of `pwrite`: `ESPIPE` for what has no positions.
     pub async fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), buf);
+        }
         // SAFETY: file and buffer belong to the parts.
         let write = unsafe {
             op::submit(
@@ -115,6 +124,9 @@ impl File {
     /// Those of `pread`.
     pub async fn read_fixed_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
         let Some(index) = registered(&buf) else { return self.read_at(buf, offset).await };
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), buf);
+        }
         // SAFETY: as for `read_at`; the buffer keeps its registration.
         let read = unsafe {
             op::submit(
@@ -140,6 +152,9 @@ impl File {
     /// Those of `pwrite`.
     pub async fn write_fixed_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
         let Some(index) = registered(&buf) else { return self.write_at(buf, offset).await };
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), buf);
+        }
         // SAFETY: as for `write_at`; the buffer keeps its registration.
         let write = unsafe {
             op::submit(
@@ -179,6 +194,9 @@ impl File {
     /// # Errors
     /// Those of `pwritev2`.
     pub async fn append<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), buf);
+        }
         // SAFETY: file and buffer belong to the parts.
         let append = unsafe {
             op::submit(
@@ -340,7 +358,8 @@ impl File {
     /// # Errors
     /// Those of `close`. The descriptor is gone in any case.
     pub async fn close(self) -> io::Result<()> {
-        let Some(fd) = Arc::into_inner(self.fd) else { return Ok(()) };
+        let Some(opened) = Arc::into_inner(self.fd) else { return Ok(()) };
+        let fd = opened.into_fd();
         // SAFETY: the parts own the descriptor until the operation has taken it from them.
         let close = unsafe { op::submit(None, fd, |fd| Op::Close { fd: fd.as_raw_fd() }, closed) };
         close.await
@@ -372,7 +391,7 @@ impl File {
 
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd), identity: None }
+        Self { fd: Arc::new(Opened::new(fd)), identity: None }
     }
 }
 
@@ -417,27 +436,42 @@ impl SetTime {
 ///
 /// # Safety
 /// What `path` gives out belongs to `parts`, or to nobody.
-pub(super) unsafe fn statx<D: 'static>(
+pub(super) async unsafe fn statx<D: 'static>(
     identity: Option<Identity>,
     parts: D,
     flags: i32,
     mask: StatxFlags,
     path: impl Fn(&D) -> Path + 'static,
-) -> impl Future<Output = io::Result<Statx>> {
+) -> io::Result<Statx> {
     const { assert!(size_of::<Statx>() == size_of::<libc::statx>()) };
-    // SAFETY: the caller's promise; the result belongs to the parts; both types are the kernel's
-    // `statx`, integers only, and zero where the kernel does not write.
-    unsafe {
-        op::submit(
+    let describe = move |parts: &D, out: *mut Statx| Op::Statx {
+        path: path(parts),
+        flags,
+        mask: mask.bits(),
+        out: out.cast(),
+    };
+    coop::proceed().await;
+    let rung = {
+        // Nearly always the answer comes at once: then it is not moved about with the parts.
+        let mut out = MaybeUninit::<Statx>::zeroed();
+        // SAFETY: the caller's promise, and the result is ours during the call.
+        match unsafe { op::begin(&describe(&parts, out.as_mut_ptr()), identity.as_ref()) } {
+            // SAFETY: both types are the kernel's `statx`, integers only, and zero where the kernel does
+            // not write.
+            Begun::Done(result) => return op::result(result).map(|_| unsafe { out.assume_init() }),
+            Begun::GoTo(rung) => rung,
+        }
+    };
+    let parts = (parts, Box::new(MaybeUninit::<Statx>::zeroed()));
+    // SAFETY: the caller's promise, and the result belongs to the parts; see above for what is in it.
+    let statx = unsafe {
+        op::submit_to(
+            rung,
             identity,
-            (parts, MaybeUninit::<Statx>::zeroed()),
-            move |(parts, out)| Op::Statx {
-                path: path(parts),
-                flags,
-                mask: mask.bits(),
-                out: out.as_mut_ptr().cast(),
-            },
-            |(_, out), result| result.map(|_| out.assume_init()),
+            parts,
+            move |(parts, out)| describe(parts, out.as_mut_ptr()),
+            |(_, out), result| result.map(|_| *out.assume_init()),
         )
-    }
+    };
+    statx.await
 }

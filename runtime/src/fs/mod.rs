@@ -24,6 +24,7 @@ mod dir;
 mod dir_entries;
 mod file;
 mod open_how;
+mod opened;
 mod resident;
 mod splice;
 mod vectored;

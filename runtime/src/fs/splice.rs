@@ -9,9 +9,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use libc::{POLLIN, POLLOUT, SPLICE_F_MOVE};
-use ringway_driver::Op;
+use ringway_driver::{Identity, Op};
 
 use super::File;
 use super::resident::{Residence, resident};
@@ -31,6 +32,10 @@ thread_local! {
 
 /// How far ahead [`Cached`] looks: one look for sixteen pipes of the default size.
 const LOOK_AHEAD: u64 = 1 << 20;
+
+/// How long what was found in the page cache is believed to be there: the kernel takes what nobody has
+/// used for longest, which takes it seconds to get to even where memory is short.
+const BELIEVED: Duration = Duration::from_millis(100);
 
 impl File {
     /// Moves up to `len` bytes of the file, from byte `offset` on, into a pipe; tells how many, which
@@ -119,7 +124,8 @@ impl File {
     ) -> io::Result<usize> {
         let (len, resident) = (op_len(len), permit.is_none());
         let parts = (self.fd.clone(), to.for_operation(), permit);
-        attempt(parts, move |(file, to, _)| {
+        // Reading an open file is nobody's.
+        attempt(None, parts, move |(file, to, _)| {
             splice(file.as_raw_fd(), offset, to.as_raw_fd(), u64::MAX, len, resident)
         })
         .await
@@ -135,7 +141,7 @@ impl File {
     ) -> io::Result<usize> {
         let len = op_len(len);
         let parts = (self.fd.clone(), from.for_operation(), permit);
-        attempt(parts, move |(file, from, _)| {
+        attempt(self.identity.clone(), parts, move |(file, from, _)| {
             splice(from.as_raw_fd(), u64::MAX, file.as_raw_fd(), offset, len, false)
         })
         .await
@@ -146,6 +152,8 @@ impl File {
 #[derive(Debug, Default)]
 pub(crate) struct Cached {
     up_to: u64,
+    /// When.
+    asked: Option<Instant>,
 }
 
 impl Cached {
@@ -158,15 +166,17 @@ impl Cached {
         }
         let ahead = ahead.min(LOOK_AHEAD);
         if ahead > len && resident(file, offset, ahead) == Residence::All {
-            self.up_to = offset.saturating_add(ahead);
+            (self.up_to, self.asked) = (offset.saturating_add(ahead), Some(Instant::now()));
             return true;
         }
         is_resident(file, offset, len)
     }
 
-    /// Time has passed, and the kernel may have found other use for the memory.
-    pub(crate) fn forget(&mut self) {
-        self.up_to = 0;
+    /// The caller has waited. When that was long, the kernel may have found other use for the memory.
+    pub(crate) fn waited(&mut self) {
+        if self.asked.is_some_and(|asked| asked.elapsed() > BELIEVED) {
+            *self = Self::default();
+        }
     }
 }
 
@@ -183,10 +193,14 @@ fn is_resident(file: &File, offset: u64, len: u64) -> bool {
 }
 
 /// An operation on descriptors alone.
-async fn attempt<D: 'static>(parts: D, op: impl Fn(&D) -> Op + 'static) -> io::Result<usize> {
+async fn attempt<D: 'static>(
+    identity: Option<Identity>,
+    parts: D,
+    op: impl Fn(&D) -> Op + 'static,
+) -> io::Result<usize> {
     // SAFETY: the callers name only what `parts` owns.
     let attempt = unsafe {
-        op::submit(None, parts, move |parts| op(parts), |_, result| result.map(|n| n as usize))
+        op::submit(identity, parts, move |parts| op(parts), |_, result| result.map(|n| n as usize))
     };
     attempt.await
 }

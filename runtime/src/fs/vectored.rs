@@ -22,6 +22,9 @@ impl File {
         bufs: V,
         offset: u64,
     ) -> BufResult<usize, V> {
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), bufs);
+        }
         // SAFETY: file, buffers and the list of them belong to the parts; a read's result is how many
         // bytes it wrote from the buffers' start.
         let read = unsafe {
@@ -46,6 +49,9 @@ impl File {
     /// # Errors
     /// Those of `pwritev`.
     pub async fn write_vectored_at<V: IoBufs>(&self, bufs: V, offset: u64) -> BufResult<usize, V> {
+        if let Err(error) = self.fd.check_positions() {
+            return (Err(error), bufs);
+        }
         // SAFETY: file, buffers and the list of them belong to the parts.
         let write = unsafe {
             op::submit(

@@ -15,6 +15,7 @@ use ringway_driver::Completion;
 use super::recv_pool::{Piece, Received, Shared};
 use crate::buf::IoBuf;
 use crate::table::Arrival;
+use crate::wake;
 
 /// Received bytes, at least one: a share of a buffer of a [`RecvPool`](super::RecvPool), which its drop
 /// gives back.
@@ -66,7 +67,7 @@ impl Drop for RecvBuf {
         self.inbox.held.set(self.inbox.held.get() - 1);
         self.inbox.give_back(&self.part, &mut wake);
         wake.extend(self.inbox.take_waker());
-        wake.into_iter().for_each(Waker::wake);
+        wake::all(wake);
     }
 }
 
@@ -224,7 +225,7 @@ impl Inbox {
         let mut wake = Vec::new();
         self.held.set(self.held.get() - queue.len() as u32);
         queue.iter().for_each(|part| self.give_back(part, &mut wake));
-        wake.into_iter().for_each(Waker::wake);
+        wake::all(wake);
     }
 
     fn give_back(&self, part: &Part, wake: &mut Vec<Waker>) {

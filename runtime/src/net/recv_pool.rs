@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use ringway_driver::OpKind;
+use tracing::debug;
 
 use super::recv_buf::Inbox;
 use super::recv_memory::Memory;
@@ -204,7 +205,15 @@ impl Shared {
                 Ok(None)
             }
             Place::List => Ok(None),
-            Place::Nowhere => Ok(state.settle(core, &self.memory)),
+            Place::Nowhere => {
+                let settled = state.settle(core, &self.memory);
+                drop(state);
+                Ok(settled.unwrap_or_else(|error| {
+                    let errno = error.raw_os_error();
+                    debug!(errno, %error, "receive buffers are not provided to the ring");
+                    None
+                }))
+            }
         }
     }
 
@@ -353,20 +362,23 @@ impl Drop for Shared {
 
 impl State {
     /// The first use of the pool decides where it is.
-    fn settle(&mut self, core: &Rc<Core>, memory: &Memory) -> Option<Registration> {
+    ///
+    /// # Errors
+    /// When there is a ring that could pick from it, and does not take it: it is a list then.
+    fn settle(&mut self, core: &Rc<Core>, memory: &Memory) -> io::Result<Option<Registration>> {
         self.place = Place::List;
         if !core.ops.has_multi(OpKind::RecvMulti) {
-            return None;
+            return Ok(None);
         }
         let group = Group::new((self.buffers.len() as u16).next_power_of_two());
         // SAFETY: group and memory belong to the pool, whose drop unregisters the group, or finds the
         // ring closed and idle, or leaks them.
-        let registration = unsafe { core.ops.register_group(&group) }.ok()?;
+        let registration = unsafe { core.ops.register_group(&group) }?;
         self.place = Place::Ring { core: Rc::downgrade(core), group, registration };
         for id in mem::take(&mut self.free) {
             self.give(id, memory);
         }
-        Some(registration)
+        Ok(Some(registration))
     }
 
     /// Hands a free buffer to where the next bytes come from.

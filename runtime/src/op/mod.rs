@@ -33,10 +33,11 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringway_driver::{Completion, Identity, Op, OpKind, Token};
-use ringway_epoll::syscall;
+use ringway_epoll::{Job, Refused, syscall};
+use tracing::{debug, warn};
 
 use crate::cancel;
-use crate::drivers::Drivers;
+use crate::drivers::{Drivers, Strains};
 use crate::features::OpSet;
 use crate::ladder::{self, Ladder, Rung};
 use crate::metrics::{Metrics, Tally};
@@ -44,9 +45,10 @@ use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
 use crate::uring::provided::{Group, Registration};
+use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{poll, submit};
+pub(crate) use submit::{begin, poll, result, submit, submit_to};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
@@ -85,6 +87,9 @@ pub(crate) struct Ops {
     refusals: Refusals,
     /// Operations with several completions that the kernel does not take after all.
     refused: Cell<OpSet>,
+    /// Operations whose first refusal has been told.
+    told_refused: Cell<OpSet>,
+    told_strains: Cell<Strains>,
     /// When the drivers had their last turn: a clock for what need not be exact.
     now: Cell<Instant>,
     tally: Tally,
@@ -98,7 +103,7 @@ struct OpsState {
 }
 
 /// How an operation begins.
-enum Begun {
+pub(crate) enum Begun {
     /// It is done already.
     Done(i32),
     /// It is to be submitted to this rung.
@@ -109,8 +114,16 @@ impl Ops {
     pub(crate) fn new(drivers: Drivers, ladder: Ladder, refusals: Refusals) -> Self {
         let state = OpsState { drivers, table: Table::default(), completions: Vec::new() };
         let (now, tally) = (Cell::new(Instant::now()), Tally::default());
-        let refused = Cell::default();
-        Self { ladder, refusals, refused, now, tally, state: RefCell::new(state) }
+        Self {
+            ladder,
+            refusals,
+            refused: Cell::default(),
+            told_refused: Cell::default(),
+            told_strains: Cell::default(),
+            now,
+            tally,
+            state: RefCell::new(state),
+        }
     }
 
     /// Runs `op` now if that is its first rung and cannot block the loop for long.
@@ -193,19 +206,51 @@ impl Ops {
         token
     }
 
-    /// Gives a refused operation to the next driver in line.
-    fn submit_again(&self, token: Token, op: Op) {
+    /// Gives an operation that was refused with `result` to the next driver in line.
+    fn submit_again(&self, token: Token, op: Op, result: i32) {
         let mut state = self.state.borrow_mut();
         let OpsState { drivers, table, .. } = &mut *state;
         let credentials = table.credentials(token);
         let Some(about) = table.about(token) else { return };
-        self.tally.count_refusal(about.kind, about.rung);
+        let (kind, refused_by) = (about.kind, about.rung);
+        self.tally.count_refusal(kind, refused_by);
         let next = self.driver_after(about.rung, &op, about.for_somebody);
         // There is one, or the operation would not have been refused; the pool takes everything.
         about.rung = next.unwrap_or(Rung::Pool);
         about.may_climb = self.driver_after(about.rung, &op, about.for_somebody).is_some();
         // SAFETY: as in `submit`: the entry is the same, and the driver that refused is done with it.
         unsafe { drivers.submit(token, op, credentials, about.rung) };
+        drop(state);
+        self.tell_refusal(kind, refused_by, Some(-result));
+    }
+
+    /// Once for each kind: a kernel that does not take it will not take it a million times.
+    fn tell_refusal(&self, kind: OpKind, rung: Rung, errno: Option<i32>) {
+        let told = self.told_refused.get();
+        if !told.contains(kind) {
+            self.told_refused.set(told.with(kind));
+            debug!(op = ?kind, %rung, errno, "an operation was refused, and goes another way");
+        }
+    }
+
+    /// Tells of what is new in `seen`.
+    #[cold]
+    fn tell_strains(&self, seen: Strains) {
+        let Strains { pool: told, overflow } = self.told_strains.replace(seen);
+        if seen.overflow && !overflow {
+            warn!("the ring had more completions than its queue holds; they come late");
+        }
+        if seen.pool.all_threads && !told.all_threads {
+            warn!("all threads that the blocking pool may have are at work; more work waits");
+        }
+        if seen.pool.full_queue && !told.full_queue {
+            warn!("the queue of the blocking pool is full; who has more work waits");
+        }
+        if let Some(errno) = seen.pool.no_thread
+            && told.no_thread != seen.pool.no_thread
+        {
+            warn!(errno, "the system gives the blocking pool no further thread");
+        }
     }
 
     /// The rung to go to when the ring refuses. What others answer counts.
@@ -297,12 +342,24 @@ impl Ops {
 
     /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
     pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let OpsState { drivers, completions, .. } = &mut *self.state.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let OpsState { drivers, completions, table } = &mut *state;
         // Some are left of a delivery that somebody's panic has ended.
-        let timeout = if completions.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let left = !completions.is_empty() || table.has_to_wake();
+        let timeout = if left { Some(Duration::ZERO) } else { timeout };
         let turned = drivers.turn(timeout, completions);
         self.now.set(Instant::now());
+        let strains = drivers.strains();
+        drop(state);
+        if strains != self.told_strains.get() {
+            self.tell_strains(strains);
+        }
         turned
+    }
+
+    /// Whether [`Ops::deliver`] has anything to do.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.state.borrow().completions.is_empty()
     }
 
     /// Delivers what the turn brought; tells how much. If a waker or a buffer's destructor panics, the
@@ -314,13 +371,13 @@ impl Ops {
         while let Some(&completion) = delivery.completions.get(delivery.next) {
             delivery.next += 1;
             match self.complete(completion) {
-                Ended::Again(token, op) => self.submit_again(token, op),
+                Ended::Again(token, op) => self.submit_again(token, op, completion.result),
                 ended => ended.run(),
             }
         }
         drop(delivery);
         let to_wake = self.state.borrow_mut().table.take_to_wake();
-        to_wake.into_iter().for_each(Waker::wake);
+        wake::all(to_wake);
         count
     }
 
@@ -365,6 +422,7 @@ impl Ops {
     pub(crate) fn note_refusal(&self, kind: OpKind) {
         self.tally.count_refusal(kind, Rung::Ring);
         self.refused.set(self.refused.get().with(kind));
+        self.tell_refusal(kind, Rung::Ring, None);
     }
 
     /// See [`Drivers::register_group`].
@@ -415,11 +473,8 @@ impl Ops {
         metrics
     }
 
-    /// Gives `job` to the blocking pool, or gives it back when the pool's queue is full.
-    pub(crate) fn spawn_blocking(
-        &self,
-        job: Box<dyn FnOnce() + Send>,
-    ) -> Result<(), Box<dyn FnOnce() + Send>> {
+    /// Gives `job` to the blocking pool, or gives it back if that does not take it.
+    pub(crate) fn spawn_blocking(&self, job: Job) -> Result<(), Refused> {
         self.state.borrow().drivers.spawn_blocking(job)
     }
 }

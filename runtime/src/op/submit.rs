@@ -39,7 +39,44 @@ where
     P: FnMut(&mut D) -> Op + 'static,
     F: FnOnce(D, io::Result<u32>) -> T + 'static,
 {
-    Submit { state: State::Idle(Parts { parts, describe, finish, credentials }) }
+    Submit { state: State::Idle(Parts { parts, describe, finish, credentials }, None) }
+}
+
+/// As [`submit`], of an operation that [`begin`] has sent to `rung`.
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe fn submit_to<D, P, F, T>(
+    rung: Rung,
+    credentials: Option<Identity>,
+    parts: D,
+    describe: P,
+    finish: F,
+) -> Submit<D, P, F>
+where
+    D: 'static,
+    P: FnMut(&mut D) -> Op + 'static,
+    F: FnOnce(D, io::Result<u32>) -> T + 'static,
+{
+    Submit { state: State::Idle(Parts { parts, describe, finish, credentials }, Some(rung)) }
+}
+
+/// Runs the operation at once if that is its first way and does not block: what [`submit`]'s future
+/// begins with. [`coop::proceed`] comes before it.
+///
+/// # Safety
+/// What `op` names is valid and unaliased during the call.
+pub(crate) unsafe fn begin(op: &Op, credentials: Option<&Identity>) -> Begun {
+    if cancel::is_cancelled() {
+        return Begun::Done(-libc::ECANCELED);
+    }
+    // SAFETY: the caller's promise, unchanged.
+    runtime::borrow_current(|core| unsafe { core.ops.begin(op, credentials) })
+}
+
+/// The kernel's answer as the caller of an operation gets it.
+pub(crate) fn result(result: i32) -> io::Result<u32> {
+    Completion::last(Token::new(0, 0), result).result()
 }
 
 /// Waits for any of the `POLL*` `events` of a descriptor, or an error or hang-up; tells which. Moves
@@ -63,8 +100,8 @@ pub(crate) struct Submit<D, P, F> {
 }
 
 enum State<D, P, F> {
-    /// Not polled yet.
-    Idle(Parts<D, P, F>),
+    /// Not polled yet. A rung if it is known already where it goes.
+    Idle(Parts<D, P, F>, Option<Rung>),
     /// The op table has the parts.
     InFlight(InFlight),
     /// The output has been given out.
@@ -84,18 +121,23 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match &mut self.state {
-            State::Idle(parts) => {
-                ready!(coop::poll_proceed(cx));
-                let core = runtime::current();
-                let begun = parts.begin(&core);
+            State::Idle(parts, rung) => {
+                let begun = match *rung {
+                    Some(rung) => Begun::GoTo(rung),
+                    None => {
+                        ready!(coop::poll_proceed(cx));
+                        parts.begin()
+                    }
+                };
                 // They move only now, when an attempt to do it at once is over.
-                let State::Idle(parts) = mem::replace(&mut self.state, State::Done) else {
+                let State::Idle(parts, _) = mem::replace(&mut self.state, State::Done) else {
                     unreachable!("it was idle just now")
                 };
                 match begun {
                     Begun::Done(result) => Poll::Ready(parts.finish(result)),
                     Begun::GoTo(rung) => {
-                        self.state = State::InFlight(parts.submit(core, cx.waker(), rung));
+                        let flight = parts.submit(runtime::current(), cx.waker(), rung);
+                        self.state = State::InFlight(flight);
                         Poll::Pending
                     }
                 }
@@ -125,15 +167,11 @@ where
     P: FnMut(&mut D) -> Op + 'static,
     F: FnOnce(D, io::Result<u32>) -> T + 'static,
 {
-    /// Runs the operation at once if that is its first way and does not block.
-    fn begin(&mut self, core: &Core) -> Begun {
-        if cancel::is_cancelled() {
-            return Begun::Done(-libc::ECANCELED);
-        }
+    fn begin(&mut self) -> Begun {
         let op = (self.describe)(&mut self.parts);
         // SAFETY: `submit`'s caller promised that `op` names what `parts` owns, and they are borrowed
         // until the call is over.
-        unsafe { core.ops.begin(&op, self.credentials.as_ref()) }
+        unsafe { begin(&op, self.credentials.as_ref()) }
     }
 
     fn submit(self, core: Rc<Core>, waker: &Waker, rung: Rung) -> InFlight {
@@ -142,8 +180,8 @@ where
         InFlight::new(core, token)
     }
 
-    fn finish(self, result: i32) -> T {
-        (self.finish)(self.parts, Completion::last(Token::new(0, 0), result).result())
+    fn finish(self, answer: i32) -> T {
+        (self.finish)(self.parts, result(answer))
     }
 }
 

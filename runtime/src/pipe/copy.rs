@@ -38,6 +38,7 @@ pub async fn copy_file_to_socket(
     let mut sent = 0;
     while sent < len {
         let mut pipe = pool.get().await?;
+        sending.cached.waited();
         let (more, stop) = sending.send(&pipe, offset.saturating_add(sent), len - sent).await?;
         sent += more;
         match stop {
@@ -103,8 +104,9 @@ impl Sending<'_> {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.cached.forget();
-                    if !writable_first(self.to, self.pool).await? {
+                    let writable = writable_first(self.to, self.pool).await?;
+                    self.cached.waited();
+                    if !writable {
                         break;
                     }
                 }

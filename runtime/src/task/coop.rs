@@ -4,6 +4,7 @@
 //! file in a loop would keep it. Whatever completes at once asks [`poll_proceed`] first.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 /// How many operations one poll may complete at once: some 100 µs of small ones.
@@ -35,6 +36,11 @@ pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
             Poll::Pending
         }
     }
+}
+
+/// [`poll_proceed`] as a future.
+pub(crate) fn proceed() -> impl Future<Output = ()> {
+    poll_fn(|cx| poll_proceed(cx))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::io::{Write, stderr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+use tracing::error;
 
 use super::raw::Typed;
 
@@ -70,12 +71,10 @@ impl JoinError {
         Self { panic: Some(payload) }
     }
 
-    /// For a task that nobody waits for: says that it panicked, if it did.
+    /// For a task that nobody waits for: tells that it panicked, if it did.
     pub(crate) fn report(&self) {
         if let Some(payload) = &self.panic {
-            let text = text_of(&**payload);
-            // Nobody may be there to read it, which is no reason to panic in the loop.
-            let _ = writeln!(stderr(), "ringway: a task that nobody waits for panicked: {text}");
+            error!(panic = text_of(&**payload), "a task that nobody waits for has panicked");
         }
     }
 

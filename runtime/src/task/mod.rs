@@ -20,6 +20,7 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use crate::wake;
 pub(crate) use join::text_of;
 pub use join::{JoinError, JoinHandle};
 use raw::{Local, Typed, Woken};
@@ -160,6 +161,8 @@ impl Tasks {
     pub(crate) fn run(&self, Ready(task): Ready) {
         if task.run() {
             self.forget(&task);
+            // Last, for whoever waits may have a waker that panics.
+            task.tell();
         }
     }
 
@@ -184,8 +187,13 @@ impl Tasks {
                 break;
             }
             for task in alive {
-                dropped += usize::from(task.end());
+                let ended = task.end();
+                dropped += usize::from(ended);
                 self.forget(&task);
+                if ended {
+                    // The others have to go, whatever a waker does.
+                    wake::quietly(|| task.tell());
+                }
             }
         }
         let queue = self.queue.take();

@@ -23,6 +23,7 @@ use super::join::{JoinError, Output};
 use super::remote::Remote;
 use super::{Tasks, current};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::wake;
 
 /// In `refs`: there are [`Local`]s.
 const LOCALS: usize = 1;
@@ -150,14 +151,13 @@ impl Local {
         self.clear(RUNNING);
         if over {
             self.set(OVER);
-            self.tell();
         }
         over
     }
 
-    /// The output is there: tells whom it concerns.
+    /// It is over: tells whom it concerns.
     #[inline]
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         if self.has(DETACHED) {
             self.drop_output();
         } else if let Some(waiter) = self.header().waiter.take() {
@@ -270,8 +270,12 @@ impl<T> Drop for Typed<T> {
     fn drop(&mut self) {
         self.task.set(DETACHED);
         drop(self.task.header().waiter.take());
+        let output = self.take_output();
+        if let Some(Err(error)) = &output {
+            wake::quietly(|| error.report());
+        }
         // May panic, as a destructor may; `task` is dropped all the same.
-        drop(self.take_output());
+        drop(output);
     }
 }
 
@@ -306,7 +310,8 @@ unsafe fn run<F: Future>(header: NonNull<Header>, abort: bool) -> bool {
     if let Err(error) = &output
         && task.joint.header.state.get() & DETACHED != 0
     {
-        error.report();
+        // A subscriber is somebody else's code, and this has to come to its end.
+        wake::quietly(|| error.report());
     }
     task.joint.output.set(Some(output));
     true

@@ -19,8 +19,7 @@ const ASLEEP: u8 = 4;
 ///
 /// Nothing is lost between sleep and wake-up because both are in one word: falling asleep is an
 /// exchange that fails if anything is in it, and whoever is first to put something into it while the
-/// runtime sleeps wakes the driver. How, is the driver's: by an event descriptor, or by a message on
-/// the waking thread's own ring where that has one.
+/// runtime sleeps wakes the driver.
 pub(crate) struct Remote {
     state: AtomicU8,
     inbox: Mutex<Inbox>,

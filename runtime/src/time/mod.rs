@@ -53,7 +53,7 @@ pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout { future, sleep: sleep_until(deadline) }
 }
 
-/// See [`sleep`]. Cancel safe.
+/// See [`sleep`]. Cancel safe. It may be polled in one runtime and then in another.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
@@ -83,12 +83,16 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(timer) = &self.timer {
-            if !timer.is_due() {
+            if timer.is_due() {
+                self.timer = None;
+                return Poll::Ready(());
+            }
+            if !timer.is_elsewhere() {
                 timer.set_waker(cx.waker());
                 return Poll::Pending;
             }
+            // Whoever waits in this runtime now is to be woken by it: the other may never turn again.
             self.timer = None;
-            return Poll::Ready(());
         }
         let core = runtime::current();
         if core.timers.is_past(self.deadline) {

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::wheel::{Key, Wheel};
-use crate::runtime::Core;
+use crate::runtime::{self, Core};
 
 /// A deadline nearer than this is compared with the clock itself, not with the loop's reading of it.
 const NEAR: Duration = Duration::from_millis(2);
@@ -99,6 +99,11 @@ impl Timer {
     /// Whether it has gone off.
     pub(super) fn is_due(&self) -> bool {
         self.core.timers.wheel.borrow().is_due(self.key)
+    }
+
+    /// Whether the calling code runs in another runtime.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        runtime::is_other(&self.core)
     }
 
     /// Gives it another deadline; false if it has gone off.

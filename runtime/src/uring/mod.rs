@@ -64,6 +64,8 @@ pub(crate) struct UringDriver {
     backlog: VecDeque<squeue::Entry>,
     /// Operations that the ring cannot take, to be answered in the next turn.
     refused: Vec<Completion>,
+    /// The kernel has had more completions than the queue holds.
+    overflowed: bool,
     /// Cancel requests that the kernel has yet to see to.
     cancels_owed: bool,
     watch: Watch,
@@ -103,6 +105,7 @@ impl UringDriver {
             groups,
             backlog: VecDeque::new(),
             refused: Vec::new(),
+            overflowed: false,
             cancels_owed: false,
             watch: Watch::Idle,
             wake: None,
@@ -123,6 +126,12 @@ impl UringDriver {
             self.push(poll.build().user_data(WAKE));
             self.wake_armed = true;
         }
+    }
+
+    /// Whether there have ever been more completions than the queue holds. They come all the same, at a
+    /// price.
+    pub(crate) fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// How many entries wait for room in the submission queue.
@@ -220,6 +229,7 @@ impl UringDriver {
     /// Whether the kernel has completions that only an enter brings.
     fn kernel_holds_completions(&mut self) -> bool {
         let queue = self.ring.submission();
+        self.overflowed |= queue.cq_overflow();
         queue.taskrun() || queue.cq_overflow()
     }
 
@@ -337,6 +347,7 @@ impl UringDriver {
         self.reap(out);
         // Completions that did not fit into the queue come only now that there is room.
         while self.ring.submission().cq_overflow() {
+            self.overflowed = true;
             self.enter(0, EnterFlags::GETEVENTS, None)?;
             self.reap(out);
         }

@@ -38,6 +38,11 @@ impl Group {
     /// The group of trials.
     pub(super) const TRIAL: u16 = u16::MAX;
 
+    /// The first number that a group gets. Some kernels (5.19 to 6.8 by their sources, seen on 6.1) keep
+    /// what they know of lower ones when such a group is unregistered: the next group of that number
+    /// would begin where the other has ended, with buffers that nobody has given.
+    const FIRST: u16 = 64;
+
     /// The most buffers in a group (the kernel's limit).
     pub(crate) const BUFFERS_MAX: u16 = 1 << 15;
 
@@ -139,7 +144,8 @@ impl Groups {
         group: &Group,
     ) -> io::Result<Registration> {
         let place = self.ids.vacant_entry();
-        let id = u16::try_from(place.key()).ok().filter(|&id| id != Group::TRIAL);
+        let id = u16::try_from(place.key()).ok().and_then(|key| key.checked_add(Group::FIRST));
+        let id = id.filter(|&id| id != Group::TRIAL);
         let id = id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSPC))?;
         // SAFETY: the caller's promise.
         unsafe { register(ring, group, id, self.incremental)? };
@@ -149,7 +155,7 @@ impl Groups {
 
     pub(super) fn unregister(&mut self, ring: &IoUring, group: Registration) -> io::Result<()> {
         ring.submitter().unregister_buf_ring(group.id)?;
-        self.ids.try_remove(group.id.into());
+        self.ids.try_remove((group.id - Group::FIRST).into());
         Ok(())
     }
 }

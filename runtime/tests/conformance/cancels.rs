@@ -1,16 +1,12 @@
 //! Cancels that come too late, and drops of what the kernel is at: bytes are neither lost nor written
 //! where they no longer belong.
 
-#![allow(unsafe_code, reason = "a buffer that watches what happens to its memory")]
-
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use libtest_mimic::{Failed, Trial};
-use ringway::buf::{IoBuf, IoBufMut};
 use ringway::cancel::CancelToken;
 use ringway::fs::{Dir, File, OFlags, OpenHow};
 use ringway::time::sleep;
@@ -23,6 +19,7 @@ use crate::config::{self, BACKENDS};
 use crate::connections::{begin, pair};
 use crate::counts;
 use crate::drops::{drained, never_inline};
+use crate::watched::Watched;
 
 const CANCELS: usize = 200;
 
@@ -115,48 +112,6 @@ async fn open(dir: &Dir, name: &str, flags: OFlags) -> File {
     dir.open_at(name, &OpenHow::new(flags)).await.unwrap()
 }
 
-/// A buffer whose memory stays after its drop, so that one can see whether it still changes.
-struct Watched {
-    bytes: Option<Vec<u8>>,
-    after: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Watched {
-    fn bytes(&self) -> &Vec<u8> {
-        self.bytes.as_ref().expect("there until the drop")
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.after.lock().unwrap().extend(self.bytes.take());
-    }
-}
-
-// SAFETY: the memory is a vector's.
-unsafe impl IoBuf for Watched {
-    fn stable_ptr(&self) -> *const u8 {
-        self.bytes().as_ptr()
-    }
-
-    fn bytes_init(&self) -> usize {
-        self.bytes().len()
-    }
-}
-
-// SAFETY: the memory is a vector's, initialised all over.
-unsafe impl IoBufMut for Watched {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.bytes.as_mut().expect("there until the drop").as_mut_ptr()
-    }
-
-    fn bytes_total(&self) -> usize {
-        self.bytes().len()
-    }
-
-    unsafe fn set_init(&mut self, _: usize) {}
-}
-
 /// Reads of what is not in the page cache, dropped while they run, on every rung that can wait.
 fn dropped_reads(builder: Builder) -> Result<(), Failed> {
     let len = if counts::is_emulated() { 2 << 20 } else { 16 << 20 };
@@ -168,8 +123,7 @@ fn dropped_reads(builder: Builder) -> Result<(), Failed> {
         let file = runtime.block_on(open(&dir, "large", OFlags::RDONLY));
         for pause in [0, 1, 5] {
             fadvise(&file, 0, None, Advice::DontNeed)?;
-            let after = Arc::default();
-            let buf = Watched { bytes: Some(vec![0; len]), after: Arc::clone(&after) };
+            let (buf, after) = Watched::new(len);
             runtime.block_on(async {
                 let mut read = Box::pin(file.read_at(buf, 0));
                 assert!(!begin(&mut read));

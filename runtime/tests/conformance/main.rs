@@ -30,6 +30,8 @@ mod identities;
 mod memlock;
 mod pressure;
 mod soak;
+#[path = "../support/watched.rs"]
+mod watched;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod files;
+
 use std::future::Future;
 use std::net::SocketAddr;
 
@@ -20,7 +22,12 @@ macro_rules! on_each_backend {
 
 /// Runs `test` with a runtime of `backend`; says so and does not run it where the kernel gives no ring.
 pub fn on(backend: Backend, test: fn(Runtime)) {
-    match Builder::new().backend(backend).build() {
+    run(Builder::new(), backend, test);
+}
+
+/// The same with what else `builder` says.
+pub fn run(builder: Builder, backend: Backend, test: fn(Runtime)) {
+    match builder.backend(backend).build() {
         Ok(runtime) => test(runtime),
         Err(error) if backend != Backend::Epoll => eprintln!("SKIPPED: {error}"),
         Err(error) => panic!("{error}"),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+mod files;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -116,10 +118,10 @@ pub fn on(way: Way, test: fn(&Stage)) {
     assert_eq!(pool, before, "a thread of the pool");
 }
 
+/// A directory that everybody may write to.
 pub fn scratch() -> (TempDir, Dir) {
-    let scratch = tempfile::tempdir().unwrap();
+    let (scratch, dir) = files::scratch();
     fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    let dir = Dir::open_ambient(scratch.path()).unwrap();
     (scratch, dir)
 }
 

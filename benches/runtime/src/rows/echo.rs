@@ -26,6 +26,17 @@ pub(crate) fn serve<R: Runtime>(runtime: R, buffer_len: usize) {
     });
 }
 
+/// Job: the same, with buffers only where something has come.
+pub(crate) fn serve_without_buffer<R: Runtime>(runtime: R, buffer_len: usize) {
+    runtime.block_on(async {
+        let (listener, port) = R::listen().await.unwrap_or_else(|error| panic!("{error}"));
+        child::ready(port);
+        while let Ok(stream) = R::accept(&listener).await {
+            R::detach(async move { drop(R::echo_without_buffer(stream, buffer_len).await) });
+        }
+    });
+}
+
 struct Echo {
     size: usize,
     name: &'static str,

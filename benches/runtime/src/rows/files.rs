@@ -56,6 +56,11 @@ pub(crate) fn set_cached(cached: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the pieces of the file begin, over and over.
+pub(crate) fn pieces(size: usize) -> impl Iterator<Item = u64> {
+    (0..PAGES * PAGE / size).map(move |index| (index * size) as u64).cycle()
+}
+
 /// Where read number `index` goes.
 pub(crate) fn offset(index: usize) -> u64 {
     (index.wrapping_mul(STRIDE) % PAGES * PAGE) as u64

@@ -6,23 +6,27 @@ use super::{Entry, Job, Row, Sample, Scale, Unit, is_runtime};
 use crate::child::Child;
 use crate::load;
 use crate::meter::{Count, Meter};
+use crate::runtimes::Subject;
 use crate::sys;
 
-/// Each connection's buffer in the server. It counts.
+/// Each connection's buffer in the server, where it has one. It counts.
 const BUFFER_LEN: usize = 4096;
 
 /// How many connections.
 const CONNECTIONS: usize = 10_000;
 
-struct Idle;
+struct Idle {
+    has_buffer: bool,
+}
 
 pub(crate) fn rows() -> Vec<Box<dyn Row>> {
-    vec![Box::new(Idle)]
+    vec![Box::new(Idle { has_buffer: true }), Box::new(Idle { has_buffer: false })]
 }
 
 impl Row for Idle {
     fn name(&self) -> String {
-        "memory of an idle connection".to_owned()
+        let what = if self.has_buffer { "with its buffer" } else { "without a buffer" };
+        format!("memory of an idle connection {what}")
     }
 
     fn unit(&self) -> Unit {
@@ -34,7 +38,12 @@ impl Row for Idle {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        Entry::each(&Job::new("echo", [BUFFER_LEN]), is_runtime)
+        if self.has_buffer {
+            Entry::each(&Job::new("echo", [BUFFER_LEN]), is_runtime)
+        } else {
+            let job = Job::new("echo-without-buffer", [BUFFER_LEN]);
+            Entry::each_way(&job, Subject::IdleWithoutBuffer)
+        }
     }
 
     fn measure(&self, entry: &Entry, scale: Scale, count: Count) -> io::Result<Sample> {
@@ -43,20 +52,30 @@ impl Row for Idle {
         let meter = Meter::start(child.pid(), count)?;
         // The first connection's share has the runtime's own start in it.
         let first = idle_connection(child.port)?;
-        let before = resident(&child);
+        let (before, kernel_before) = (resident(&child), sys::kernel_memory());
         let connections = scale.count(CONNECTIONS);
         let rest: Vec<_> =
             (0..connections).map(|_| idle_connection(child.port)).collect::<io::Result<_>>()?;
-        let after = resident(&child);
+        let (after, kernel_after) = (resident(&child), sys::kernel_memory());
         let usage = meter.stop()?;
         drop((first, rest));
-        let value = (after.saturating_sub(before)) as f64 / connections as f64;
-        Ok(Sample { value, ops: connections as f64, usage, extra: Vec::new() })
+        let each = |growth: u64| growth as f64 / connections as f64;
+        let value = each(after.saturating_sub(before));
+        let kernel = each(kernel_after.saturating_sub(kernel_before));
+        Ok(Sample { value, ops: connections as f64, usage, extra: vec![("kernel", kernel)] })
     }
 
     fn note(&self) -> &'static str {
-        "Growth of the server's resident anonymous memory per connection that has echoed one message and \
-         waits for the next, its task and its buffer of 4 KiB included."
+        if self.has_buffer {
+            "Growth of the server's resident anonymous memory per connection that has echoed one message \
+             and waits for the next, its task and its buffer of 4 KiB included. \"kernel\" is what the \
+             machine's kernel allocated meanwhile, both ends' sockets and everybody else's included: what \
+             a waiting operation costs there is in the differences."
+        } else {
+            "The same for programs that are written so that a connection has no buffer while it waits: \
+             the runtime has a pool of buffers for all, or the program waits for readiness and takes a \
+             buffer then. glommio has neither."
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::child::{Child, Done};
 use crate::load::Window;
 use crate::meter::{Count, Meter, Usage};
-use crate::runtimes::{CONTENDERS, Contender, Kind, Runtime};
+use crate::runtimes::{CONTENDERS, Contender, Kind, Runtime, Subject};
 
 /// What a process of its own is to do.
 #[derive(Clone, Debug)]
@@ -28,6 +28,17 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new<const N: usize>(name: &str, args: [usize; N]) -> Self {
         Self { name: name.to_owned(), args: args.iter().map(ToString::to_string).collect() }
+    }
+
+    /// With one more argument.
+    pub(crate) fn with(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// An argument, empty if it is lacking.
+    pub(crate) fn text(&self, index: usize) -> &str {
+        self.args.get(index).map_or("", String::as_str)
     }
 
     /// An argument that is a number.
@@ -52,7 +63,10 @@ pub(crate) fn run<R: Runtime>(runtime: R, job: &Job) {
         "stat-file" => files::stat_file(runtime, job.number(0)),
         "stat-path" => files::stat_path(runtime, job.number(0)),
         "open" => files::open_and_close(runtime, job.number(0)),
-        "pour" => transfer::serve(runtime, job.number(0), job.number(1) == 1),
+        "echo-without-buffer" => echo::serve_without_buffer(runtime, job.number(0)),
+        "pour" => transfer::send(runtime, job.number(0)),
+        "pour-zc" => transfer::send_zc(runtime.for_zero_copy(job.text(1)), job.number(0)),
+        "pour-file" => transfer::send_file(runtime, job.number(0), job.text(1)),
         other => panic!("there is no job '{other}'"),
     }
 }
@@ -94,6 +108,8 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) label: String,
+    /// Which of several ways it is, if there are several.
+    pub(crate) way: &'static str,
     pub(crate) contender: &'static Contender,
     pub(crate) job: Job,
 }
@@ -102,12 +118,24 @@ impl Entry {
     /// An entry for each runtime, or each way of having none, that `takes_part`.
     pub(crate) fn each(job: &Job, takes_part: impl Fn(&Contender) -> bool) -> Vec<Self> {
         let contenders = CONTENDERS.iter().filter(|contender| takes_part(contender));
-        let entry = |contender: &'static Contender| Self {
-            label: contender.name.to_owned(),
-            contender,
-            job: job.clone(),
+        contenders.map(|contender| Self::new(contender, "", job.clone())).collect()
+    }
+
+    /// An entry for each way in which a runtime does that.
+    pub(crate) fn each_way(job: &Job, subject: Subject) -> Vec<Self> {
+        let of = |contender: &'static Contender| {
+            let ways = (contender.ways)(subject).iter();
+            ways.map(move |way| Self::new(contender, way, job.clone().with(way)))
         };
-        contenders.map(entry).collect()
+        CONTENDERS.iter().flat_map(of).collect()
+    }
+
+    pub(crate) fn new(contender: &'static Contender, way: &'static str, job: Job) -> Self {
+        let label = match way {
+            "" => contender.name.to_owned(),
+            _ => format!("{}: {way}", contender.name),
+        };
+        Self { label, way, contender, job }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -205,10 +233,10 @@ impl Scale {
         Window { warm_up, time }
     }
 
-    /// How long a job works that goes by time, in milliseconds.
+    /// How long a job works that goes by time, in milliseconds: half as long, since no load disturbs it.
     pub(crate) fn millis(self) -> usize {
         match self {
-            Self::Full(_) => 1000,
+            Self::Full(time) => (time.as_millis() as usize / 2).max(1),
             Self::Quick => 40,
         }
     }

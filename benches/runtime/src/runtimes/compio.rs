@@ -6,20 +6,29 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::rc::Rc;
 use std::time::Duration;
 
 use compio::buf::{BufResult, IntoInner, IoBuf};
 use compio::driver::ProactorBuilder;
-use compio::fs::File;
-use compio::io::{AsyncRead, AsyncReadAt, AsyncWriteExt, AsyncWriteZerocopy};
+use compio::fs::{File, pipe};
+use compio::io::{AsyncRead, AsyncReadAt, AsyncReadManaged, AsyncWriteExt, AsyncWriteZerocopy};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::RuntimeBuilder;
+use rustix::pipe::SpliceFlags;
 
-use super::{Runtime, ZERO_COPY_AT_ONCE};
+use super::{READ_AND_SEND, Runtime, Subject, ZERO_COPY_AT_ONCE, full, read_and_send};
+use crate::rows::files;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Compio;
+
+/// As many as Ringway's pool has.
+const MANAGED_BUFFERS: NonZero<u16> = NonZero::new(256).unwrap();
+
+/// That of Ringway's pipes, and the most that anybody may have.
+const PIPE_SIZE: usize = 1 << 20;
 
 impl Runtime for Compio {
     type Listener = TcpListener;
@@ -27,12 +36,24 @@ impl Runtime for Compio {
     type File = File;
 
     fn settings(self) -> String {
-        "io-uring driver, 1024 entries, single_issuer, defer_taskrun, taskrun_flag".to_owned()
+        "io-uring driver, 1024 entries, single_issuer, defer_taskrun, taskrun_flag; \
+         256 managed buffers of 16 KiB"
+            .to_owned()
+    }
+
+    fn ways(subject: Subject) -> &'static [&'static str] {
+        match subject {
+            Subject::ZeroCopy => &[""],
+            Subject::SendFile => &[READ_AND_SEND, "splice"],
+            Subject::IdleWithoutBuffer => &["read_managed"],
+        }
     }
 
     fn block_on<F: Future>(self, future: F) -> F::Output {
         let mut proactor = ProactorBuilder::new();
         proactor.single_issuer(true).defer_taskrun(true).taskrun_flag(true);
+        // They are made when one is used first.
+        proactor.buffer_pool_size(MANAGED_BUFFERS).buffer_pool_buffer_len(16 << 10);
         let built = RuntimeBuilder::new().with_proactor(proactor).build();
         built.unwrap_or_else(|error| panic!("no compio here: {error}")).block_on(future)
     }
@@ -84,16 +105,17 @@ impl Runtime for Compio {
         Ok(())
     }
 
-    async fn pour(mut stream: TcpStream, size: usize) -> io::Result<()> {
-        let mut buf = vec![0x5a; size];
-        loop {
-            let BufResult(sent, back) = stream.write_all(buf).await;
-            sent?;
-            buf = back;
+    async fn echo_without_buffer(mut stream: TcpStream, _size: usize) -> io::Result<()> {
+        while let Some(bytes) = stream.read_managed(0).await? {
+            Box::pin(stream.write_all(bytes)).await.0?;
         }
+        Ok(())
     }
 
-    const SEND_ZC: bool = true;
+    async fn send_all(stream: &mut TcpStream, buf: Vec<u8>) -> io::Result<Vec<u8>> {
+        let BufResult(sent, buf) = stream.write_all(buf).await;
+        sent.map(|()| buf)
+    }
 
     async fn pour_zc(mut stream: TcpStream, size: usize) -> io::Result<()> {
         let mut waiting = VecDeque::new();
@@ -111,6 +133,28 @@ impl Runtime for Compio {
         }
     }
 
+    async fn pour_file(stream: TcpStream, size: usize, way: &str) -> io::Result<()> {
+        if way == READ_AND_SEND {
+            return read_and_send::<Self>(stream, size).await;
+        }
+        let file = Self::open(files::NAME).await?;
+        let (reader, writer) = pipe::anonymous().await?;
+        rustix::pipe::fcntl_setpipe_size(&writer, PIPE_SIZE)?;
+        for offset in files::pieces(size) {
+            let mut done = 0;
+            while done < size {
+                let at = offset as i64 + done as i64;
+                let mut held = pipe::splice(&*file, &writer, size - done).offset_in(at).await?;
+                done += held;
+                while held > 0 {
+                    let more = if done < size { SpliceFlags::MORE } else { SpliceFlags::empty() };
+                    held -= pipe::splice(&reader, &stream, held).flags(more.bits()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn open(name: &'static str) -> io::Result<Rc<File>> {
         File::open(name).await.map(Rc::new)
     }
@@ -123,7 +167,7 @@ impl Runtime for Compio {
 
     async fn read_at(file: &File, buf: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
         let BufResult(read, buf) = file.read_at(buf, offset).await;
-        read.map(|_| buf)
+        full(read?, buf)
     }
 
     async fn stat_file(file: &File) -> io::Result<u64> {

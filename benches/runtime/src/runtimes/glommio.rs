@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use glommio::io::BufferedFile;
+use glommio::io::{BufferedFile, ReadResult};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::Runtime;
+use crate::rows::files;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Glommio;
@@ -77,11 +78,17 @@ impl Runtime for Glommio {
         Ok(())
     }
 
-    async fn pour(mut stream: TcpStream, size: usize) -> io::Result<()> {
-        let buf = vec![0x5a; size];
-        loop {
+    async fn send_all(stream: &mut TcpStream, buf: Vec<u8>) -> io::Result<Vec<u8>> {
+        stream.write_all(&buf).await.map(|()| buf)
+    }
+
+    async fn pour_file(mut stream: TcpStream, size: usize, _way: &str) -> io::Result<()> {
+        let file = Self::open(files::NAME).await?;
+        for offset in files::pieces(size) {
+            let buf = read_full(&file, offset, size).await?;
             stream.write_all(&buf).await?;
         }
+        Ok(())
     }
 
     async fn open(name: &'static str) -> io::Result<Rc<BufferedFile>> {
@@ -93,8 +100,7 @@ impl Runtime for Glommio {
     }
 
     async fn read_at(file: &BufferedFile, buf: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
-        file.read_at(offset, buf.capacity()).await?;
-        Ok(buf)
+        read_full(file, offset, buf.capacity()).await.map(|_| buf)
     }
 
     async fn stat_file(file: &BufferedFile) -> io::Result<u64> {
@@ -105,4 +111,9 @@ impl Runtime for Glommio {
     async fn stat_path(_name: &'static str) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+async fn read_full(file: &BufferedFile, offset: u64, len: usize) -> io::Result<ReadResult> {
+    let read = file.read_at(offset, len).await?;
+    if read.len() == len { Ok(read) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -12,7 +12,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use super::ZERO_COPY_AT_ONCE;
 use crate::child;
-use crate::rows::files::{self, NAME, PAGE, PAGES};
+use crate::rows::files::{self, NAME, PAGE, PAGES, pieces};
 use crate::rows::{Counter, Job, transfer};
 use crate::sys;
 
@@ -162,11 +162,6 @@ fn pour_zero_copy(stream: &TcpStream, size: usize) -> io::Result<()> {
             held += 1;
         }
     }
-}
-
-/// The pieces of the file, over and over.
-fn pieces(size: usize) -> impl Iterator<Item = u64> {
-    (0..PAGES * PAGE / size).map(move |index| (index * size) as u64).cycle()
 }
 
 fn pour_sendfile(stream: &TcpStream, size: usize) -> io::Result<()> {

@@ -13,12 +13,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{spawn_blocking, spawn_local};
 
-use super::Runtime;
+use super::{READ_AND_SEND, Runtime, Subject, full, read_and_send};
+use crate::rows::files;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Tokio;
@@ -30,6 +31,14 @@ impl Runtime for Tokio {
 
     fn settings(self) -> String {
         "current_thread (LocalRuntime), defaults; files by spawn_blocking".to_owned()
+    }
+
+    fn ways(subject: Subject) -> &'static [&'static str] {
+        match subject {
+            Subject::ZeroCopy => &[],
+            Subject::SendFile => &[READ_AND_SEND, "sendfile in async_io"],
+            Subject::IdleWithoutBuffer => &["readable and try_read"],
+        }
     }
 
     fn block_on<F: Future>(self, future: F) -> F::Output {
@@ -81,11 +90,38 @@ impl Runtime for Tokio {
         Ok(())
     }
 
-    async fn pour(mut stream: TcpStream, size: usize) -> io::Result<()> {
-        let buf = vec![0x5a; size];
+    async fn echo_without_buffer(mut stream: TcpStream, size: usize) -> io::Result<()> {
         loop {
-            stream.write_all(&buf).await?;
+            stream.readable().await?;
+            let mut buf = Vec::with_capacity(size);
+            match stream.try_read_buf(&mut buf) {
+                Ok(0) => return Ok(()),
+                Ok(_) => stream.write_all(&buf).await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    async fn send_all(stream: &mut TcpStream, buf: Vec<u8>) -> io::Result<Vec<u8>> {
+        stream.write_all(&buf).await.map(|()| buf)
+    }
+
+    async fn pour_file(stream: TcpStream, size: usize, way: &str) -> io::Result<()> {
+        if way == READ_AND_SEND {
+            return read_and_send::<Self>(stream, size).await;
+        }
+        let file = Self::open(files::NAME).await?;
+        for mut offset in files::pieces(size) {
+            let end = offset + size as u64;
+            while offset < end {
+                let (wanted, file) = ((end - offset) as usize, file.as_ref().as_ref());
+                // What is not in the page cache would be waited for by everybody.
+                let send = || Ok(rustix::fs::sendfile(&stream, file, Some(&mut offset), wanted)?);
+                stream.async_io(Interest::WRITABLE, send).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn open(name: &'static str) -> io::Result<Rc<Arc<File>>> {
@@ -103,7 +139,7 @@ impl Runtime for Tokio {
         let file = file.clone();
         blocking(move || {
             buf.resize(buf.capacity(), 0);
-            file.read_at(&mut buf, offset).map(|_| buf)
+            full(file.read_at(&mut buf, offset)?, buf)
         })
         .await
     }

@@ -21,6 +21,8 @@ pub(crate) struct Book {
     pub(super) reports: bool,
     bytes: Cell<usize>,
     tally: Cell<ZeroCopyMetrics>,
+    /// What has been told already, once for the runtime.
+    pub(super) told: Told,
     /// Sockets with `MSG_ZEROCOPY` sends outstanding, and with them the buffers; each has a reader.
     pub(super) sockets: RefCell<Slab<Socket>>,
 }
@@ -33,6 +35,7 @@ impl Book {
             reports: features.has(Feature::ReportUsage),
             bytes: Cell::default(),
             tally: Cell::default(),
+            told: Told::default(),
             sockets: RefCell::default(),
         }
     }
@@ -63,13 +66,22 @@ impl Book {
     }
 }
 
+/// Events that come once.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) over_budget: Cell<bool>,
+    pub(super) refused_on_ring: Cell<bool>,
+    pub(super) refused_by_queue: Cell<bool>,
+}
+
 /// One socket's side.
 #[derive(Default)]
 pub(super) struct Account {
     bytes: Cell<usize>,
     copied_in_a_row: Cell<u32>,
     /// Zero-copy has been found useless here.
-    off: Cell<bool>,
+    pub(super) off: Cell<bool>,
+    pub(super) told_off: Cell<bool>,
     /// The ring has said that it does not send without copying to such a socket.
     pub(super) off_ring: Cell<bool>,
 }
@@ -140,6 +152,7 @@ mod tests {
             reports: true,
             bytes: Cell::default(),
             tally: Cell::default(),
+            told: Told::default(),
             sockets: RefCell::default(),
         })
     }

@@ -13,6 +13,7 @@ use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use libc::{c_int, cmsghdr, msghdr, sock_extended_err};
@@ -25,7 +26,7 @@ use super::ranges::Ranges;
 use crate::net::socket::Socket;
 use crate::net::sockopt;
 use crate::runtime::Core;
-use crate::{task, time};
+use crate::{task, time, wake};
 
 /// `SO_EE_ORIGIN_ZEROCOPY`.
 const ORIGIN_ZEROCOPY: u8 = 5;
@@ -44,6 +45,7 @@ pub(super) struct ErrorQueue {
     /// Whether `SO_ZEROCOPY` is on and the numbers are ours.
     usable: OnceCell<bool>,
     outstanding: RefCell<Ranges<Sent>>,
+    /// A task of the socket's present runtime reads it.
     has_reader: Cell<bool>,
     /// An error that came through the queue, for the next send to tell.
     error: Cell<Option<i32>>,
@@ -121,12 +123,11 @@ impl ErrorQueue {
             return;
         }
         let key = core.zero_copy.sockets.borrow_mut().insert(socket.clone());
-        let (book, socket) = (core.zero_copy.clone(), socket.clone());
+        let (book, reading) = (core.zero_copy.clone(), Reading(socket.clone()));
         // If the runtime ends first, the socket stays in the book, which looks after it.
         drop(task::spawn(async move {
-            let queue = &socket.zero_copy().queue;
-            queue.read(&socket).await;
-            queue.has_reader.set(false);
+            reading.0.zero_copy().queue.read(&reading.0).await;
+            drop(reading);
             let kept = book.sockets.borrow_mut().try_remove(key);
             drop(kept);
         }));
@@ -154,7 +155,9 @@ impl ErrorQueue {
                 Message::Free { lo, hi, copied } => {
                     let free = self.outstanding.borrow_mut().take(lo, hi);
                     // Not under the borrow: dropping a buffer, or waking, may run anything.
-                    free.into_iter().for_each(|sent| sent.settle(ZcUsage::of(copied)));
+                    let settle = |sent: Sent| sent.settle(ZcUsage::of(copied));
+                    let wakers: Vec<_> = free.into_iter().filter_map(settle).collect();
+                    wake::all(wakers);
                 }
                 Message::Error(errno) => self.error.set(Some(errno)),
                 Message::Other => {}
@@ -176,6 +179,16 @@ impl ErrorQueue {
     }
 }
 
+/// A socket whose queue a task reads. The task may end with its runtime, before its first turn even, and
+/// the socket go on in another, which then has to read it.
+struct Reading(Socket);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.zero_copy().queue.has_reader.set(false);
+    }
+}
+
 impl Drop for ErrorQueue {
     fn drop(&mut self) {
         // The book keeps sockets with anything outstanding; if it did not, the buffers would still be
@@ -187,12 +200,13 @@ impl Drop for ErrorQueue {
 }
 
 impl Sent {
-    fn settle(self, usage: ZcUsage) {
+    /// The kernel has let go of it: who is to be woken.
+    fn settle(self, usage: ZcUsage) -> Option<Waker> {
         let Self { keep, mut charge, notice } = self;
         charge.settle(usage);
         // Before the notice: who is told finds the buffer its own.
         drop(keep);
-        notice.tell(usage);
+        notice.tell(usage)
     }
 }
 
@@ -220,7 +234,6 @@ impl Book {
             let queue = &socket.zero_copy().queue;
             queue.drain(&socket);
             if queue.len() == 0 {
-                queue.has_reader.set(false);
                 let kept = self.sockets.borrow_mut().try_remove(key);
                 drop(kept);
             }

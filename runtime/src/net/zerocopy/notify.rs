@@ -192,12 +192,10 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    pub(super) fn tell(&self, usage: ZcUsage) {
+    /// Gives the word; who is to be woken by it.
+    pub(super) fn tell(&self, usage: ZcUsage) -> Option<Waker> {
         self.usage.set(Some(usage));
-        let waker = self.waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.waker.take()
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<ZcUsage> {

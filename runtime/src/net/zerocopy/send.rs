@@ -2,7 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
+
+use tracing::debug;
 
 use super::budget::Charge;
 use super::message::{Outgoing, Part, Payload};
@@ -122,6 +125,9 @@ impl<'a> Sending<'a> {
         let left = self.payload.total() - skip;
         let room = self.core.zero_copy.room(&self.socket.zero_copy().account, left);
         let room = room.filter(|&room| room == left || !self.whole);
+        if room.is_none() {
+            self.tell_why_not(left);
+        }
         let part = self.payload.part(skip, room.unwrap_or(left));
         for way in self.ways(&part, room.is_some()) {
             if cancel::is_cancelled() {
@@ -134,7 +140,9 @@ impl<'a> Sending<'a> {
                 Way::Plain => self.plainly(&part).await,
             };
             match result {
-                Err(error) if way != Way::Plain && is_refusal(&error) => self.refused(way, &error),
+                Err(error) if way != Way::Plain && is_refusal(&error) => {
+                    self.refused(way, &part, &error);
+                }
                 result => return result.inspect(|_| self.count(way)),
             }
         }
@@ -199,8 +207,37 @@ impl<'a> Sending<'a> {
         });
     }
 
-    fn refused(&self, way: Way, error: &io::Error) {
+    /// Why so many bytes are copied: nothing is said of few.
+    fn tell_why_not(&self, bytes: usize) {
+        let account = &self.socket.zero_copy().account;
+        if account.off.get() {
+            if !account.told_off.replace(true) {
+                let fd = self.socket.as_raw_fd();
+                debug!(fd, "a socket's sends were copied all the same, so zero copy is off there");
+            }
+        } else if self.core.zero_copy.is_worth(bytes)
+            && !self.core.zero_copy.told.over_budget.replace(true)
+        {
+            let fd = self.socket.as_raw_fd();
+            debug!(fd, bytes, "a budget for zero copy is used up, so bytes are copied");
+        }
+    }
+
+    fn tell_refusal(&self, way: Way, part: &Part, error: &io::Error) {
+        let told = &self.core.zero_copy.told;
+        let (rung, told) = match way {
+            Way::Fixed(_) | Way::Ring => ("ring", &told.refused_on_ring),
+            Way::ErrorQueue | Way::Plain => ("error queue", &told.refused_by_queue),
+        };
+        if !told.replace(true) {
+            let (op, errno) = (part.kind(), error.raw_os_error());
+            debug!(?op, rung, errno, "a zero-copy send was refused, and goes another way");
+        }
+    }
+
+    fn refused(&self, way: Way, part: &Part, error: &io::Error) {
         self.core.zero_copy.count(|tally| &mut tally.refused);
+        self.tell_refusal(way, part, error);
         // Said of the kind of socket, and not of this send.
         if way == Way::Ring && error.raw_os_error() == Some(libc::EOPNOTSUPP) {
             self.socket.zero_copy().account.off_ring.set(true);
