@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringway::buf::{FixedPool, IoBufExt};
 use ringway::cancel::CancelToken;
-use ringway::net::{TcpStream, ZcNotify, ZcUsage};
+use ringway::net::{TcpStream, UdpSocket, ZcNotify, ZcUsage};
 use ringway::time::{sleep, timeout};
 use ringway::{
     Backend, Builder, Feature, Mask, OpKind, Policy, Rung, Runtime, ZeroCopyMetrics,
@@ -43,6 +43,7 @@ on_each_way!(
     a_buffer_may_be_changed_as_soon_as_its_notification_came,
     a_whole_buffer_goes_out_as_one_to_a_slow_reader,
     several_buffers_go_out_in_order,
+    datagrams_go_out_whole_and_their_buffers_come_back,
     a_thousand_sends_are_in_flight_at_a_time,
     a_buffer_comes_back_from_a_connection_that_was_reset,
     a_buffer_comes_back_from_a_connection_that_was_shut_down,
@@ -274,6 +275,40 @@ fn several_buffers_go_out_in_order(rt: Runtime, way: Way) {
     if way == Way::Ring {
         assert!(metrics.of(OpKind::SendMsgZc, Rung::Ring).unwrap().count >= 3);
     }
+}
+
+fn datagrams_go_out_whole_and_their_buffers_come_back(rt: Runtime, way: Way) {
+    rt.block_on(async {
+        let (client, server) = datagrams().await;
+        for len in [0, 1, 4095, 4096, 40_000, 65_507] {
+            let sent = client.send_zc(pattern(len)).await;
+            assert_eq!(sent.result.unwrap(), len);
+            let receiving = server.recv_from(Vec::with_capacity(1 << 16));
+            let (meta, bytes) = timeout(LONG, receiving).await.expect("it did not arrive");
+            assert!(!meta.unwrap().truncated && bytes == pattern(len), "{len} bytes came changed");
+            // The socket still receives, whatever its error queue has.
+            server.send_to(vec![7; 9], client.local_addr().unwrap()).await.0.unwrap();
+            let (received, _) = timeout(LONG, client.recv(vec![0; 10])).await.unwrap();
+            assert_eq!(received.unwrap(), 9);
+            let (buf, usage) = notified(sent.notify).await;
+            assert!(buf == pattern(len));
+            assert_ne!(usage, ZcUsage::ZeroCopy, "loopback always copies");
+        }
+        let sent = client.send_zc(pattern(65_508)).await;
+        assert_eq!(sent.result.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
+        assert!(notified(sent.notify).await.0 == pattern(65_508));
+    });
+    let metrics = rt.metrics();
+    assert!(way.count(metrics.zero_copy) > 0, "{way:?}: {:?}", metrics.zero_copy);
+    assert_eq!(metrics.zero_copy_bytes, 0);
+    assert_eq!(rt.shutdown(LONG).leaked, 0);
+}
+
+/// Two datagram sockets of this host, the first of which speaks to the second.
+async fn datagrams() -> (UdpSocket, UdpSocket) {
+    let [client, server] = [(); 2].map(|()| UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap());
+    client.connect(server.local_addr().unwrap()).await.unwrap();
+    (client, server)
 }
 
 fn a_thousand_sends_are_in_flight_at_a_time(rt: Runtime, _: Way) {
@@ -652,6 +687,25 @@ fn what_the_kernel_holds_stays_within_the_budgets() {
         assert!(metrics.zero_copy.plain > 0, "the rest was copied: {metrics}");
         rt.block_on(async { drop(connections) });
         assert_eq!(rt.shutdown(LONG).leaked, 0, "{backend}");
+    }
+}
+
+#[test]
+fn a_datagram_beyond_the_budget_is_copied_and_not_cut() {
+    for (backend, way) in [(Backend::Uring, Way::Ring), (Backend::Epoll, Way::ErrorQueue)] {
+        let policy = ZeroCopyPolicy { per_connection: 20_000, ..STEADFAST };
+        let Some(rt) = runtime(backend, way, policy) else { continue };
+        rt.block_on(async {
+            let (client, server) = datagrams().await;
+            for len in [20_001, 20_000] {
+                let sent = client.send_zc(pattern(len)).await;
+                assert_eq!(sent.result.unwrap(), len);
+                assert!(server.recv(Vec::with_capacity(1 << 16)).await.1 == pattern(len));
+                notified(sent.notify).await;
+            }
+        });
+        let metrics = rt.metrics().zero_copy;
+        assert_eq!((metrics.plain, way.count(metrics)), (1, 1), "{backend}");
     }
 }
 

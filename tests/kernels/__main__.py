@@ -32,7 +32,7 @@ def main() -> int:
     built = programs.build(ROOT, chosen.only, chosen.without)
     if not built:
         sys.exit(f"kernels: no program has '{chosen.only}' in its name")
-    verdicts, features = set(), {}
+    verdicts, printed = set(), {}
     # qemu keeps one processor busy for a guest.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, GUESTS_MAX)) as threads:
         runs = threads.map(lambda release: run(release, built, chosen), chosen.releases)
@@ -40,11 +40,11 @@ def main() -> int:
             if kernel is None:
                 verdicts.add(NOT_RUN)
                 continue
-            features[kernel] = next((o.text() for o in outcomes if o.program == programs.FEATURES), "")
+            printed[kernel] = "\n".join(o.text() for o in outcomes if o.program in programs.PRINTERS)
             if len(outcomes) < len(built) or not all(outcome.ok() for outcome in outcomes):
                 verdicts.add(FAILED)
     if chosen.write_docs and not verdicts:
-        DOCS.write_text(report.document(features))
+        DOCS.write_text(report.document(printed))
     return FAILED if FAILED in verdicts else max(verdicts, default=0)
 
 

@@ -1,4 +1,4 @@
-"""What runs in a guest: the test binaries that cargo has built of the runtime's packages, and their libraries."""
+"""What runs in a guest: the runtime's test binaries and some examples, as cargo has built them, and their libraries."""
 
 import json
 import re
@@ -8,7 +8,8 @@ from pathlib import Path
 
 # Packages below these folders are the runtime; the rest of the house is not tested here.
 FOLDERS = ("runtime", "hybrid-epoll")
-FEATURES = "runtime examples/features"
+# What only prints: lines for the page about kernels.
+PRINTERS = ("runtime examples/features", "runtime examples/zerocopy")
 
 
 def build(root: Path, only: str, without: str | None = None) -> dict[str, Path]:
@@ -33,7 +34,7 @@ def wanted(message: dict, root: Path) -> str | None:
         return None
     source = Path(message["target"]["src_path"]).relative_to(root / package).with_suffix("")
     name = f"{package} {source}"
-    return name if message["profile"]["test"] or name == FEATURES else None
+    return name if message["profile"]["test"] or name in PRINTERS else None
 
 
 def libraries(programs: list[Path]) -> set[Path]:

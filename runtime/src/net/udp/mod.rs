@@ -18,6 +18,7 @@ use socket2::{SockAddr, SockRef};
 use super::ancillary::Control;
 use super::socket::{Socket, ip_address};
 use super::sockopt;
+use super::zerocopy::{self, ZcSent};
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut};
 use crate::runtime;
 
@@ -134,6 +135,21 @@ impl UdpSocket {
     /// then this datagram was not sent.
     pub async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
         self.socket.send(buf, 0).await
+    }
+
+    /// Sends `buf`'s initialised bytes to the connected peer as one datagram, without copying them if that
+    /// is worth it and can be ([`ZeroCopyPolicy`](crate::ZeroCopyPolicy)), and by copying otherwise, whole
+    /// either way. The buffer comes back through [`ZcSent::notify`].
+    ///
+    /// The kernel copies what is longer than one packet of the device (its MTU), and on loopback
+    /// everything. On a ring it needs Linux 6.0; without one it is `MSG_ZEROCOPY`, of Linux 5.0.
+    ///
+    /// Dropping the call is sound; the datagram is then sent or not.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send`], in [`ZcSent::result`]. The buffer comes back all the same.
+    pub async fn send_zc<B: IoBuf>(&self, buf: B) -> ZcSent<B> {
+        zerocopy::send_datagram(&self.socket, buf).await
     }
 
     /// Sends `buf`'s initialised bytes to `addr` as one datagram. It waits while the socket's buffer is

@@ -18,7 +18,7 @@ mod send;
 
 pub(crate) use budget::Book;
 pub use notify::{ZcDone, ZcNotify, ZcSent, ZcUsage};
-pub(crate) use send::{send, send_all, send_msg, send_msg_all};
+pub(crate) use send::{send, send_all, send_datagram, send_msg, send_msg_all};
 
 use error_queue::ErrorQueue;
 use std::rc::Rc;

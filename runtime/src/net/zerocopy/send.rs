@@ -33,6 +33,15 @@ pub(crate) async fn send<B: IoBuf>(socket: &Socket, buf: B) -> ZcSent<B> {
     some(socket, buf, payload).await
 }
 
+/// Sends all of `buf`'s initialised bytes as one datagram.
+pub(crate) async fn send_datagram<B: IoBuf>(socket: &Socket, buf: B) -> ZcSent<B> {
+    let buf = Rc::new(buf);
+    let mut sending = Sending::new(socket, Payload::one(&buf));
+    sending.whole = true;
+    let result = sending.send(0, 0).await;
+    sending.end(buf, result)
+}
+
 /// Sends some of the initialised bytes of `bufs`, in order.
 pub(crate) async fn send_msg<V: IoBufs>(socket: &Socket, bufs: V) -> ZcSent<V> {
     let bufs = Rc::new(bufs);
@@ -92,12 +101,14 @@ struct Sending<'a> {
     core: Rc<Core>,
     socket: &'a Socket,
     payload: Payload,
+    /// What does not fit into the budgets is copied, and not cut.
+    whole: bool,
     log: Log,
 }
 
 impl<'a> Sending<'a> {
     fn new(socket: &'a Socket, payload: Payload) -> Self {
-        Self { core: runtime::current(), socket, payload, log: Log::default() }
+        Self { core: runtime::current(), socket, payload, whole: false, log: Log::default() }
     }
 
     fn end<T>(self, buf: Rc<T>, result: io::Result<usize>) -> ZcSent<T> {
@@ -113,6 +124,7 @@ impl<'a> Sending<'a> {
         }
         let left = self.payload.total() - skip;
         let room = self.core.zero_copy.room(&self.socket.zero_copy().account, left);
+        let room = room.filter(|&room| room == left || !self.whole);
         if room.is_none() {
             self.tell_why_not(left);
         }
