@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,12 +89,19 @@ fn operations_that_no_thread_has_begun_can_be_cancelled() {
     assert_eq!(bench.driver.in_flight(), 0);
 }
 
+/// A thread takes its time to begin where there are many.
+fn until_running(bench: &Bench) {
+    while bench.driver.stats().running == 0 {
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_running_operation_ends_with_its_own_result_in_spite_of_a_cancel() {
     let mut bench = Bench::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let token = bench.submit_blocking(poll(&reader, POLLIN));
-    assert!(bench.waits(token));
+    until_running(&bench);
     bench.driver.cancel(token);
     assert!(bench.waits(token));
     writer.write_all(b"x").unwrap();
@@ -144,13 +151,18 @@ fn a_closure_that_finds_the_queue_full_comes_back() {
 #[test]
 fn threads_are_as_many_as_the_work_needs_and_the_limit_allows() {
     let bench = Bench::with(&Options { pool_threads_max: 3, pool_queue_max: 100 });
+    // The first three jobs end together, which takes three threads; there is no fourth.
+    let (met, together) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(3)));
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (done, all_done) = mpsc::channel();
     for _ in 0..12 {
         let (now, most, done) = (Arc::clone(&now), Arc::clone(&most), done.clone());
+        let (met, together) = (Arc::clone(&met), Arc::clone(&together));
         let job = move || {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(20));
+            if met.fetch_add(1, Ordering::SeqCst) < 3 {
+                together.wait();
+            }
             now.fetch_sub(1, Ordering::SeqCst);
             done.send(()).unwrap();
         };
@@ -166,10 +178,7 @@ fn dropping_the_driver_waits_for_operations_that_threads_are_at() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut buf = [0_u8; 4];
     let token = bench.submit_blocking(read(&reader, &mut buf, u64::MAX));
-    assert!(bench.waits(token));
-    while bench.driver.stats().running == 0 {
-        thread::yield_now();
-    }
+    until_running(&bench);
     let start = Instant::now();
     let releaser = thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
