@@ -177,7 +177,7 @@ fn dropping_the_driver_waits_for_operations_that_threads_are_at() {
     let mut bench = Bench::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut buf = [0_u8; 4];
-    let token = bench.submit_blocking(read(&reader, &mut buf, u64::MAX));
+    bench.submit_blocking(read(&reader, &mut buf, u64::MAX));
     until_running(&bench);
     let start = Instant::now();
     let releaser = thread::spawn(move || {
