@@ -8,13 +8,14 @@ use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ringway::buf::FixedPool;
 use ringway::fs::{Dir, FallocateFlags, File, FileType, Mode, OFlags, OpenHow};
 use ringway::net::{RecvPool, TcpStream};
 use ringway::pipe::PipeWriter;
+use ringway::task::yield_now;
 use ringway::time::{sleep, timeout};
 use ringway::{Backend, Builder, Feature, Mask, Policy, Runtime, ZeroCopyPolicy, spawn};
 use rustix::fs::{CWD, mknodat};
@@ -281,10 +282,23 @@ fn a_pool_at_its_limits_is_told_once() {
     let told = told(|| {
         pool.block_on(async {
             for _ in 0..2 {
-                let work =
-                    || ringway::spawn_blocking(|| std::thread::sleep(Duration::from_millis(5)));
-                for task in [(); 4].map(|()| spawn(work())) {
-                    task.await.unwrap().unwrap();
+                let (begin, begun) = mpsc::channel();
+                let (release, released) = mpsc::channel::<()>();
+                let held = move || {
+                    begin.send(()).unwrap();
+                    let _ = released.recv();
+                };
+                let first = spawn(ringway::spawn_blocking(held));
+                while begun.try_recv().is_err() {
+                    yield_now().await;
+                }
+                // One in the queue, and one that does not fit into it.
+                let others = [(); 2].map(|()| spawn(ringway::spawn_blocking(|| ())));
+                yield_now().await;
+                drop(release);
+                first.await.unwrap().unwrap();
+                for other in others {
+                    other.await.unwrap().unwrap();
                 }
             }
         });

@@ -135,6 +135,7 @@ fn is_memory(file: impl AsFd) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -184,8 +185,12 @@ mod tests {
         }
         file.sync_all().unwrap();
         let middle = std::num::NonZeroU64::new(4 * MIB);
-        rustix::fs::fadvise(&file, 2 * MIB, middle, rustix::fs::Advice::DontNeed).unwrap();
-        assert_eq!(pages_cached(&file, 0, 8 * MIB), Some(false));
+        let start = Instant::now();
+        while pages_cached(&file, 0, 8 * MIB) == Some(true) {
+            // Advice is all it is: pages that somebody else is at stay (seen on Linux 7.2).
+            assert!(start.elapsed() < Duration::from_secs(10), "the pages stay");
+            rustix::fs::fadvise(&file, 2 * MIB, middle, rustix::fs::Advice::DontNeed).unwrap();
+        }
         assert!(!samples_cached(&file, 0, 8 * MIB - 1));
         assert_eq!(resident(&file, 0, 2 * MIB), Residence::All);
     }
