@@ -108,8 +108,11 @@ impl Dir {
         mask: StatxFlags,
     ) -> io::Result<Statx> {
         let (at, flags) = (self.at(path)?, flags.bits().cast_signed());
-        // SAFETY: directory and path belong to the parts.
-        unsafe { file::statx(self.file.identity.clone(), at, flags, mask, At::path) }.await
+        // SAFETY: directory and path belong to the parts. These keep the path where it was.
+        unsafe {
+            let (identity, path) = (self.file.identity.as_ref(), at.path());
+            file::statx(identity, path, flags, mask, move || at, At::path).await
+        }
     }
 
     /// Makes a directory, with `mode` less the process's umask.

@@ -56,22 +56,26 @@ impl File {
     /// # Errors
     /// Those of `pread`: `ESPIPE` for what has no positions, as a FIFO, whose place is in a
     /// [`PipeReader`](crate::pipe::PipeReader).
-    pub async fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
+    pub async fn read_at<B: IoBufMut>(&self, mut buf: B, offset: u64) -> BufResult<usize, B> {
         if let Err(error) = self.fd.check_positions() {
             return (Err(error), buf);
         }
+        coop::proceed().await;
+        // Mostly the bytes are cached, and then nothing need be shared with an operation.
+        // SAFETY: file and buffer are ours during the call.
+        let rung = match unsafe { op::begin(&read(self.fd.as_raw_fd(), &mut buf, offset), None) } {
+            // SAFETY: a read's result is how many bytes it wrote from the buffer's start.
+            Begun::Done(answer) => return unsafe { filled(op::result(answer), buf) },
+            Begun::GoTo(rung) => rung,
+        };
         // SAFETY: file and buffer belong to the parts; a read's result is how many bytes it wrote from
         // the buffer's start.
         let read = unsafe {
-            op::submit(
+            op::submit_to(
+                rung,
                 None,
                 (self.fd.clone(), buf),
-                move |(fd, buf)| Op::Read {
-                    fd: fd.as_raw_fd(),
-                    buf: buf.stable_mut_ptr(),
-                    len: op_len(buf.bytes_total()),
-                    offset: file_offset(offset),
-                },
+                move |(fd, buf)| read(fd.as_raw_fd(), buf, offset),
                 |(_, buf), result| filled(result, buf),
             )
         };
@@ -236,12 +240,9 @@ impl File {
     pub async fn statx(&self, mask: StatxFlags) -> io::Result<Statx> {
         // An open file tells everybody. SAFETY: the file belongs to the parts, the name is static.
         unsafe {
-            statx(None, self.fd.clone(), libc::AT_EMPTY_PATH, mask, |fd| Path {
-                dir: fd.as_raw_fd(),
-                name: c"".as_ptr(),
-            })
+            let parts = || self.fd.clone();
+            statx(None, itself(&self.fd), libc::AT_EMPTY_PATH, mask, parts, itself).await
         }
-        .await
     }
 
     /// Whether this handle's identity may do `mode` to the file by its permissions as they are now,
@@ -432,44 +433,54 @@ impl SetTime {
     }
 }
 
-/// `statx`, of a descriptor or of a path.
+/// A read into the start of `buf`.
+fn read(fd: RawFd, buf: &mut impl IoBufMut, offset: u64) -> Op {
+    let len = op_len(buf.bytes_total());
+    Op::Read { fd, buf: buf.stable_mut_ptr(), len, offset: file_offset(offset) }
+}
+
+fn itself(fd: &Arc<Opened>) -> Path {
+    Path { dir: fd.as_raw_fd(), name: c"".as_ptr() }
+}
+
+/// `statx`, of a descriptor or of a path: `at` for now, and what `path` gives out of `parts` later.
 ///
 /// # Safety
-/// What `path` gives out belongs to `parts`, or to nobody.
+/// `at` belongs to somebody for as long as the future lives. What `path` gives out belongs to its
+/// argument, or to nobody.
 pub(super) async unsafe fn statx<D: 'static>(
-    identity: Option<Identity>,
-    parts: D,
+    identity: Option<&Identity>,
+    at: Path,
     flags: i32,
     mask: StatxFlags,
+    parts: impl FnOnce() -> D,
     path: impl Fn(&D) -> Path + 'static,
 ) -> io::Result<Statx> {
     const { assert!(size_of::<Statx>() == size_of::<libc::statx>()) };
-    let describe = move |parts: &D, out: *mut Statx| Op::Statx {
-        path: path(parts),
-        flags,
-        mask: mask.bits(),
-        out: out.cast(),
+    let describe = move |path, out: *mut Statx| {
+        let (mask, out) = (mask.bits(), out.cast());
+        Op::Statx { path, flags, mask, out }
     };
     coop::proceed().await;
     let rung = {
-        // Nearly always the answer comes at once: then it is not moved about with the parts.
+        // Nearly always the answer comes at once: then nothing need be shared, and it is not moved about.
         let mut out = MaybeUninit::<Statx>::zeroed();
         // SAFETY: the caller's promise, and the result is ours during the call.
-        match unsafe { op::begin(&describe(&parts, out.as_mut_ptr()), identity.as_ref()) } {
+        match unsafe { op::begin(&describe(at, out.as_mut_ptr()), identity) } {
             // SAFETY: both types are the kernel's `statx`, integers only, and zero where the kernel does
             // not write.
-            Begun::Done(result) => return op::result(result).map(|_| unsafe { out.assume_init() }),
+            Begun::Done(answer) => return op::result(answer).map(|_| unsafe { out.assume_init() }),
             Begun::GoTo(rung) => rung,
         }
     };
-    let parts = (parts, Box::new(MaybeUninit::<Statx>::zeroed()));
+    let parts = (parts(), Box::new(MaybeUninit::<Statx>::zeroed()));
     // SAFETY: the caller's promise, and the result belongs to the parts; see above for what is in it.
     let statx = unsafe {
         op::submit_to(
             rung,
-            identity,
+            identity.cloned(),
             parts,
-            move |(parts, out)| describe(parts, out.as_mut_ptr()),
+            move |(parts, out)| describe(path(parts), out.as_mut_ptr()),
             |(_, out), result| result.map(|_| *out.assume_init()),
         )
     };
