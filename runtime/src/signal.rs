@@ -108,7 +108,7 @@ impl fmt::Debug for Signals {
     }
 }
 
-/// Waits for `SIGINT`, as the interrupt key sends it.
+/// Waits for `SIGINT`, as the interrupt key sends it. Cancel safe.
 ///
 /// # Errors
 /// Those of [`Signals::new`] and [`Signals::next`].

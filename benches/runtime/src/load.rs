@@ -175,7 +175,11 @@ fn add(poll: &OwnedFd, socket: &TcpStream, index: usize) -> io::Result<()> {
 }
 
 fn wait(poll: &OwnedFd, events: &mut Vec<epoll::Event>) -> io::Result<()> {
-    epoll::wait(poll, rustix::buffer::spare_capacity(events), Some(&PATIENCE))?;
+    match epoll::wait(poll, rustix::buffer::spare_capacity(events), Some(&PATIENCE)) {
+        // A stopped and continued process, or a machine that was: the caller looks and waits again.
+        Err(rustix::io::Errno::INTR) => return Ok(()),
+        waited => waited?,
+    };
     if events.is_empty() {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is silent"));
     }

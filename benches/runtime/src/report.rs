@@ -174,6 +174,9 @@ fn both_ratios(result: &RowResult, ours: Option<&Line>, theirs: Option<&Line>) -
         .map_or_else(String::new, |(ratio, cpu)| format!("{:.2} ({:.2})", ratio.median, cpu.median))
 }
 
+/// What no figure says: to be read again whenever the figures are.
+const NOTES: &str = include_str!("notes.md");
+
 /// Everything, to be kept in the docs.
 pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
     let rows: Vec<_> = results.iter().map(row).collect();
@@ -183,7 +186,7 @@ pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
         _ => String::new(),
     };
     format!(
-        "{GUIDE}\n## Summary\n\n{missing}{summary}\n## What it was measured on, and how to do it again\n\n\
+        "{GUIDE}\n## Summary\n\n{missing}{summary}\n{NOTES}\n## What it was measured on, and how to do it again\n\n\
          {machine}\n## Rows\n\n{rows}"
     )
 }

@@ -5,8 +5,15 @@
 //! to another. Methods take `&self`, so that one task may receive while another sends.
 //!
 //! Addresses are addresses: names are for [`spawn_blocking`](crate::spawn_blocking) and
-//! `ToSocketAddrs`. A receive that is dropped may have taken bytes, or a datagram, with it.
-//! [`TcpStream::recv_stream`] and [`TcpListener::incoming`] lose nothing.
+//! `ToSocketAddrs`.
+//!
+//! # Dropping a call
+//!
+//! A receive that is dropped may have taken bytes, a datagram or descriptors with it. A send may have
+//! sent all, some or nothing, or may do so yet, and nobody learns which; a datagram goes whole or not at
+//! all. A connection that a dropped call has made or accepted is closed. Waiting for readiness, peeking and
+//! closing are cancel safe, and [`TcpStream::recv_stream`] and [`TcpListener::incoming`] lose nothing. A
+//! [`CancelToken`](crate::cancel::CancelToken) ends a call and tells what came of it.
 
 mod ancillary;
 mod incoming;
