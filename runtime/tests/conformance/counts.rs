@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 /// Far more than any trial takes, even on an emulated machine that is busy.
 const HANGS: Duration = Duration::from_secs(400);
 
+/// What others hold of the process's for a while. A peer that was writing when its connection was closed is one:
+/// if the last that it had heard of was a window of zero, it probes until the kernel forgets the closed end, 60 s
+/// after (`tcp_fin_timeout`), and then is reset.
+pub(crate) const GIVEN_BACK: Duration = Duration::from_secs(120);
+
 static COUNTING: RwLock<()> = RwLock::new(());
 
 /// For a trial that does not count.
@@ -26,6 +31,17 @@ pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
+/// What they are, and the TCP sockets of the machine, for whoever finds too many.
+pub(crate) fn name_descriptors() -> String {
+    let named = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        Some(format!("{}: {}", entry.file_name().display(), target.display()))
+    });
+    let named: Vec<_> = named.collect();
+    let sockets = fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
+    format!("{}\n{sockets}", named.join(", "))
+}
+
 pub(crate) fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
@@ -40,7 +56,7 @@ pub(crate) fn resident() -> u64 {
 /// Waits until `count` is down to `expected`: what other threads and the kernel give back comes a little
 /// later, also of what was there before.
 pub(crate) fn settles_at(expected: usize, count: fn() -> usize) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + GIVEN_BACK;
     while count() > expected {
         if Instant::now() > deadline {
             return Err(format!("{} are left, {expected} were there before", count()));

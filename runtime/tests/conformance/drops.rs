@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use ringway::{Builder, OpKind, Policy, Rung, Runtime};
@@ -85,12 +85,14 @@ pub(crate) fn drained(runtime: &Runtime) -> Result<(), Failed> {
 /// that sends without copying stays until the kernel has said that it is done with the bytes.
 fn descriptors_drained(runtime: &Runtime, expected: usize) -> Result<(), String> {
     runtime.block_on(async {
-        for _ in 0..20_000 {
+        let deadline = Instant::now() + counts::GIVEN_BACK;
+        while Instant::now() < deadline {
             if counts::descriptors() <= expected {
                 return Ok(());
             }
             ringway::time::sleep(Duration::from_millis(1)).await;
         }
-        Err(format!("{} descriptors are open, not {expected}", counts::descriptors()))
+        let open = counts::descriptors();
+        Err(format!("{open} descriptors are open, not {expected}: {}", counts::name_descriptors()))
     })
 }
