@@ -278,22 +278,22 @@ unsafe impl<B: IoBuf> IoBuf for Rc<B> {
 
 /// Calls `some` on what is left of `buf`'s initialised bytes, and how many went before, until all have
 /// gone. `WriteZero` if it moves none.
-pub(crate) async fn empty_all<B: IoBuf>(
+pub(crate) fn empty_all<B: IoBuf>(
     buf: B,
     some: impl AsyncFnMut(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
-) -> BufResult<(), B> {
+) -> impl Future<Output = BufResult<(), B>> {
     let total = buf.bytes_init();
-    move_all(buf, total, io::ErrorKind::WriteZero, some).await
+    move_all(buf, total, io::ErrorKind::WriteZero, some)
 }
 
 /// Calls `some` on what is left to fill of `buf`, and how many bytes came before, until it is full.
 /// `UnexpectedEof` if none come.
-pub(crate) async fn fill_all<B: IoBufMut>(
+pub(crate) fn fill_all<B: IoBufMut>(
     buf: B,
     some: impl AsyncFnMut(Slice<B>, usize) -> BufResult<usize, Slice<B>>,
-) -> BufResult<(), B> {
+) -> impl Future<Output = BufResult<(), B>> {
     let total = buf.bytes_total();
-    move_all(buf, total, io::ErrorKind::UnexpectedEof, some).await
+    move_all(buf, total, io::ErrorKind::UnexpectedEof, some)
 }
 
 async fn move_all<B: IoBuf>(

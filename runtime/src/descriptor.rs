@@ -78,12 +78,17 @@ impl Descriptor {
         Rc::strong_count(&self.0) > 1
     }
 
-    /// A clone for an operation's parts, which the driver has been told about.
+    /// A clone for an operation's parts, which the driver has been told about: with the first operation
+    /// that is made inside of a runtime.
     pub(crate) fn for_operation(&self) -> Self {
-        self.0.adopted_by.get_or_init(|| {
-            let core = runtime::current();
-            if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(&core) } else { Weak::new() }
-        });
+        let shared = &self.0;
+        if shared.adopted_by.get().is_none() {
+            runtime::with_current(|core| {
+                shared.adopted_by.get_or_init(|| {
+                    if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(core) } else { Weak::new() }
+                });
+            });
+        }
         self.clone()
     }
 

@@ -96,11 +96,18 @@ impl Socket {
         connect.await
     }
 
+    // What moves bytes is no `async fn`, here and up to the public types: each is a layer of its caller's future,
+    // through which the buffer would be moved in and out.
+
     /// `recv` into the start of `buf`, with `flags`.
-    pub(crate) async fn recv<B: IoBufMut>(&self, buf: B, flags: i32) -> BufResult<usize, B> {
+    pub(crate) fn recv<B: IoBufMut>(
+        &self,
+        buf: B,
+        flags: i32,
+    ) -> impl Future<Output = BufResult<usize, B>> + use<B> {
         // SAFETY: socket and buffer belong to the parts; a receive's result is how many bytes it wrote
         // from the buffer's start (callers leave MSG_TRUNC alone).
-        let recv = unsafe {
+        unsafe {
             op::submit(
                 None,
                 (self.for_operation(), buf),
@@ -112,19 +119,25 @@ impl Socket {
                 },
                 |(_, buf), result| filled(result, buf),
             )
-        };
-        recv.await
+        }
     }
 
     /// Receives until `buf` is full; `UnexpectedEof` if the stream ends before.
-    pub(crate) async fn recv_exact<B: IoBufMut>(&self, buf: B) -> BufResult<(), B> {
-        fill_all(buf, async |part, _| self.recv(part, 0).await).await
+    pub(crate) fn recv_exact<B: IoBufMut>(
+        &self,
+        buf: B,
+    ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
+        fill_all(buf, |part, _| self.recv(part, 0))
     }
 
     /// `send` of `buf`'s initialised bytes, with `flags`.
-    pub(crate) async fn send<B: IoBuf>(&self, buf: B, flags: i32) -> BufResult<usize, B> {
+    pub(crate) fn send<B: IoBuf>(
+        &self,
+        buf: B,
+        flags: i32,
+    ) -> impl Future<Output = BufResult<usize, B>> + use<B> {
         // SAFETY: socket and buffer belong to the parts.
-        let send = unsafe {
+        unsafe {
             op::submit(
                 None,
                 (self.for_operation(), buf),
@@ -136,13 +149,15 @@ impl Socket {
                 },
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
-        };
-        send.await
+        }
     }
 
     /// Sends all of `buf`'s initialised bytes.
-    pub(crate) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
-        empty_all(buf, async |part, _| self.send(part, 0).await).await
+    pub(crate) fn send_all<B: IoBuf>(
+        &self,
+        buf: B,
+    ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
+        empty_all(buf, |part, _| self.send(part, 0))
     }
 
     /// See [`Descriptor::poll`].

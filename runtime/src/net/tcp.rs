@@ -133,8 +133,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// Those of `recv`.
-    pub async fn recv<B: IoBufMut>(&self, buf: B) -> BufResult<usize, B> {
-        self.socket.recv(buf, 0).await
+    pub fn recv<B: IoBufMut>(&self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
+        self.socket.recv(buf, 0)
     }
 
     /// Receives until `buf` is full (all its [`IoBufMut::bytes_total`]).
@@ -143,8 +143,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// Those of `recv`; `UnexpectedEof` if the stream ends before.
-    pub async fn recv_exact<B: IoBufMut>(&self, buf: B) -> BufResult<(), B> {
-        self.socket.recv_exact(buf).await
+    pub fn recv_exact<B: IoBufMut>(&self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+        self.socket.recv_exact(buf)
     }
 
     /// All that comes, as a stream of buffers from `pool`; it ends where the peer's direction ends. Where
@@ -201,8 +201,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// Those of `send`; a closed connection is `BrokenPipe`, never a signal.
-    pub async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
-        self.socket.send(buf, 0).await
+    pub fn send<B: IoBuf>(&self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
+        self.socket.send(buf, 0)
     }
 
     /// Sends all of `buf`'s initialised bytes.
@@ -211,8 +211,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// Those of `send`. How much went out before an error is not told.
-    pub async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
-        self.socket.send_all(buf).await
+    pub fn send_all<B: IoBuf>(&self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+        self.socket.send_all(buf)
     }
 
     /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be
