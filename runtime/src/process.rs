@@ -35,11 +35,17 @@ struct Running {
     pidfd: AsyncFd<OwnedFd>,
 }
 
-/// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it.
+/// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it, or do
+/// so yet; then the child goes on like one whose handle was dropped.
 ///
 /// # Errors
 /// Those of [`Command::spawn`], and of `pidfd_open`, which needs Linux 5.3: then the child is killed.
 pub async fn spawn(command: Command) -> io::Result<Child> {
+    // In a task of its own, which lives on to see to the child if nobody waits any more.
+    task::spawn(started(command)).await?
+}
+
+async fn started(command: Command) -> io::Result<Child> {
     let (child, pidfd) = spawn_blocking(move || start(command)).await??;
     let running = Running { child, pidfd: AsyncFd::new(pidfd) };
     let id = running.child.id();

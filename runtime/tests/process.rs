@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use ringway::signal::Signals;
 use ringway::{Runtime, process, time};
 use rustix::process::{
@@ -20,6 +21,7 @@ on_each_backend!(
     a_killed_child_ends,
     a_wait_that_is_given_up_can_be_begun_again,
     a_dropped_child_leaves_no_zombie,
+    a_dropped_start_leaves_no_zombie,
     what_cannot_be_started_is_an_error,
     every_stream_gets_a_signal,
     signals_of_the_same_number_are_one,
@@ -94,6 +96,26 @@ fn a_dropped_child_leaves_no_zombie(rt: Runtime) {
         let status = format!("/proc/{}/stat", child.id());
         child.kill().unwrap();
         drop(child);
+        while std::fs::exists(&status).unwrap() {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+fn a_dropped_start_leaves_no_zombie(rt: Runtime) {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("pid");
+    let mut command = Command::new("sh");
+    // Under its name only when it is whole.
+    command.arg("-c").arg("echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"").arg(&told);
+    rt.block_on(async {
+        assert!(process::spawn(command).now_or_never().is_none());
+        let mut pid = String::new();
+        while pid.is_empty() {
+            time::sleep(Duration::from_millis(5)).await;
+            pid = std::fs::read_to_string(&told).unwrap_or_default();
+        }
+        let status = format!("/proc/{}/stat", pid.trim());
         while std::fs::exists(&status).unwrap() {
             time::sleep(Duration::from_millis(5)).await;
         }
