@@ -151,10 +151,11 @@ impl Drivers {
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        sigpipe::begin_turn();
         match &mut self.parking {
             Parking::Epoll => self.epoll.turn(timeout, out),
             Parking::Uring(ring) => {
+                // The epoll driver says so itself, where each turn is one of its.
+                sigpipe::begin_turn();
                 let stalled = self.epoll.backlog() > 0;
                 let timeout = if stalled { Some(at_most(timeout, POOL_RETRY)) } else { timeout };
                 ring.watch(self.epoll.as_fd().as_raw_fd());
