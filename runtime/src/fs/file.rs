@@ -71,15 +71,14 @@ impl File {
         // SAFETY: file and buffer belong to the parts; a read's result is how many bytes it wrote from
         // the buffer's start.
         let read = unsafe {
-            op::submit_to(
-                rung,
+            op::submit(
                 None,
                 (self.fd.clone(), buf),
                 move |(fd, buf)| read(fd.as_raw_fd(), buf, offset),
                 |(_, buf), result| filled(result, buf),
             )
         };
-        read.await
+        read.going_to(rung).await
     }
 
     /// Reads from byte `offset` of the file until `buf` is full (all its [`IoBufMut::bytes_total`]).
@@ -464,25 +463,24 @@ pub(super) async unsafe fn statx<D: 'static>(
     coop::proceed().await;
     let rung = {
         // Nearly always the answer comes at once: then nothing need be shared, and it is not moved about.
-        let mut out = MaybeUninit::<Statx>::zeroed();
+        let mut out = MaybeUninit::<Statx>::uninit();
         // SAFETY: the caller's promise, and the result is ours during the call.
         match unsafe { op::begin(&describe(at, out.as_mut_ptr()), identity) } {
-            // SAFETY: both types are the kernel's `statx`, integers only, and zero where the kernel does
-            // not write.
+            // SAFETY: both types are the kernel's `statx`, of the same size. It fills in a copy of its own
+            // and hands that over whole, with zeros in what it does not know, where it has no error.
             Begun::Done(answer) => return op::result(answer).map(|_| unsafe { out.assume_init() }),
             Begun::GoTo(rung) => rung,
         }
     };
-    let parts = (parts(), Box::new(MaybeUninit::<Statx>::zeroed()));
+    let parts = (parts(), Box::new(MaybeUninit::<Statx>::uninit()));
     // SAFETY: the caller's promise, and the result belongs to the parts; see above for what is in it.
     let statx = unsafe {
-        op::submit_to(
-            rung,
+        op::submit(
             identity.cloned(),
             parts,
             move |(parts, out)| describe(path(parts), out.as_mut_ptr()),
             |(_, out), result| result.map(|_| *out.assume_init()),
         )
     };
-    statx.await
+    statx.going_to(rung).await
 }

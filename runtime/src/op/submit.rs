@@ -42,25 +42,6 @@ where
     Submit { state: State::Idle(Parts { parts, describe, finish, credentials }, None) }
 }
 
-/// As [`submit`], of an operation that [`begin`] has sent to `rung`.
-///
-/// # Safety
-/// As there.
-pub(crate) unsafe fn submit_to<D, P, F, T>(
-    rung: Rung,
-    credentials: Option<Identity>,
-    parts: D,
-    describe: P,
-    finish: F,
-) -> Submit<D, P, F>
-where
-    D: 'static,
-    P: FnMut(&mut D) -> Op + 'static,
-    F: FnOnce(D, io::Result<u32>) -> T + 'static,
-{
-    Submit { state: State::Idle(Parts { parts, describe, finish, credentials }, Some(rung)) }
-}
-
 /// Runs the operation at once if that is its first way and does not block: what [`submit`]'s future
 /// begins with. [`coop::proceed`] comes before it.
 ///
@@ -106,6 +87,16 @@ enum State<D, P, F> {
     InFlight(InFlight),
     /// The output has been given out.
     Done,
+}
+
+impl<D, P, F> Submit<D, P, F> {
+    /// Goes to `rung` at its first poll: [`begin`] has made the first attempt, and sent it there.
+    pub(crate) fn going_to(mut self, rung: Rung) -> Self {
+        if let State::Idle(_, to) = &mut self.state {
+            *to = Some(rung);
+        }
+        self
+    }
 }
 
 // Nothing in it is pinned: the parts have no stable address before they are in the table.
