@@ -66,6 +66,15 @@ fn delay(pid: u32) -> Duration {
     sys::run_delay(pid) + sys::run_delay(std::process::id())
 }
 
+/// Why system calls cannot be counted on this machine, if they cannot.
+pub(crate) fn cannot_count() -> Option<String> {
+    let error = syscall_counters(std::process::id()).err()?;
+    Some(format!(
+        "system calls are not counted: {error}; it takes root, and \
+         mount -t tracefs tracefs /sys/kernel/tracing"
+    ))
+}
+
 fn syscall_counters(pid: u32) -> io::Result<Vec<OwnedFd>> {
     let id = fs::read_to_string("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id")?;
     let id = id.trim().parse().map_err(io::Error::other)?;

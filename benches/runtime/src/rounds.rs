@@ -11,7 +11,7 @@ use crate::cli::Options;
 use crate::compare::{Line, RowResult, Taken};
 use crate::json;
 use crate::machine;
-use crate::meter::Count;
+use crate::meter::{self, Count};
 use crate::phase::Distance;
 use crate::report;
 use crate::rows::{self, Entry, Row, Scale, files};
@@ -49,6 +49,9 @@ fn run_all(options: &Options) -> io::Result<()> {
     let machine = machine::describe(options);
     prepare(options)?;
     println!("{machine}");
+    if let Some(reason) = meter::cannot_count() {
+        eprintln!("{reason}");
+    }
     let wanted = |row: &dyn Row| {
         let name = row.name();
         options.rows.is_empty() || options.rows.iter().any(|part| name.contains(part.as_str()))
