@@ -109,7 +109,7 @@ unsafe fn call(op: &Op) -> i32 {
                 libc::syscall(libc::SYS_openat2, path.dir, path.name, how, size)
             }
             Op::Statx { path, flags, mask, out } => {
-                libc::syscall(libc::SYS_statx, path.dir, path.name, flags, mask, out)
+                libc::statx(path.dir, path.name, flags, mask, out).into()
             }
             // The C library's faccessat imitates the flags, out of the wrong ids, where the kernel
             // has none.
@@ -170,9 +170,8 @@ pub unsafe fn try_now(op: &Op) -> Option<i32> {
         // SAFETY: handed down from this function's caller.
         Op::Statx { path, flags, mask, out } if unsafe { is_itself(path, flags) } => {
             // SAFETY: as above.
-            let result =
-                unsafe { libc::syscall(libc::SYS_statx, path.dir, path.name, flags, mask, out) };
-            Some(outcome(result))
+            let result = unsafe { libc::statx(path.dir, path.name, flags, mask, out) };
+            Some(outcome(result.into()))
         }
         Op::Read { fd, buf, len, offset } if offset != STREAM => {
             // SAFETY: as above.

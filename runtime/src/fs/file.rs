@@ -236,12 +236,10 @@ impl File {
     ///
     /// # Errors
     /// Those of `statx`.
-    pub async fn statx(&self, mask: StatxFlags) -> io::Result<Statx> {
+    pub fn statx(&self, mask: StatxFlags) -> impl Future<Output = io::Result<Statx>> {
+        let parts = || self.fd.clone();
         // An open file tells everybody. SAFETY: the file belongs to the parts, the name is static.
-        unsafe {
-            let parts = || self.fd.clone();
-            statx(None, itself(&self.fd), libc::AT_EMPTY_PATH, mask, parts, itself).await
-        }
+        unsafe { statx(None, itself(&self.fd), libc::AT_EMPTY_PATH, mask, parts, itself) }
     }
 
     /// Whether this handle's identity may do `mode` to the file by its permissions as they are now,
@@ -466,8 +464,9 @@ pub(super) async unsafe fn statx<D: 'static>(
         let mut out = MaybeUninit::<Statx>::uninit();
         // SAFETY: the caller's promise, and the result is ours during the call.
         match unsafe { op::begin(&describe(at, out.as_mut_ptr()), identity) } {
-            // SAFETY: both types are the kernel's `statx`, of the same size. It fills in a copy of its own
-            // and hands that over whole, with zeros in what it does not know, where it has no error.
+            // SAFETY: both types are the kernel's `statx`, of the same size. Where it has no error it hands a
+            // copy of its own over whole, with zeros in what it does not know, and so does a C library that
+            // stands in for it.
             Begun::Done(answer) => return op::result(answer).map(|_| unsafe { out.assume_init() }),
             Begun::GoTo(rung) => rung,
         }
