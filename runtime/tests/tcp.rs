@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ringway::Runtime;
 use ringway::buf::IoBufExt;
 use ringway::net::{TcpListener, TcpStream};
 use ringway::time::{sleep, timeout};
-use support::{listener, pair, pattern};
+use support::{listener, pair, pattern, poll_once};
 
 on_each_backend!(
     echoes_one_byte_to_one_mebibyte,
@@ -20,6 +20,7 @@ on_each_backend!(
     connecting_to_a_closed_port_is_refused,
     a_dropped_accept_leaves_the_listener_working,
     a_dropped_receive_leaves_the_stream_working,
+    a_receive_made_before_the_runtime_runs_waits_beside_one_made_in_it,
     the_end_of_the_stream_reads_as_zero_and_as_unexpected_eof,
     the_peer_sees_the_end_when_a_stream_is_dropped_with_a_receive_pending,
     sending_to_a_peer_that_is_gone_is_an_error_and_no_signal,
@@ -146,6 +147,26 @@ fn a_dropped_receive_leaves_the_stream_working(rt: Runtime) {
         received.unwrap();
         assert_eq!(buf, b"after");
     });
+}
+
+fn a_receive_made_before_the_runtime_runs_waits_beside_one_made_in_it(rt: Runtime) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let near = TcpStream::from_std(listener.accept().unwrap().0).unwrap();
+    // No runtime hears of the socket here, but when the second is made.
+    let first = Box::pin(near.recv(Vec::with_capacity(1)));
+    let mut received = rt.block_on(async {
+        let (waits, first) = poll_once(first).await;
+        assert!(waits.is_pending());
+        let (waits, second) = poll_once(Box::pin(near.recv(Vec::with_capacity(1)))).await;
+        assert!(waits.is_pending());
+        far.write_all(b"ab").unwrap();
+        [first.await.1, second.await.1].concat()
+    });
+    received.sort_unstable();
+    assert_eq!(received, b"ab");
+    drop(near);
+    assert_eq!(far.read(&mut [0]).unwrap(), 0, "the end");
 }
 
 fn the_end_of_the_stream_reads_as_zero_and_as_unexpected_eof(rt: Runtime) {
