@@ -251,7 +251,7 @@ fn a_stream_moves_through_std_unless_operations_are_in_flight(rt: Runtime) {
         client.send_all(b"x".as_slice()).await.0.unwrap();
         assert_eq!(server.recv(vec![0; 1]).await.0.unwrap(), 1);
         let mut receiving = Box::pin(server.recv(vec![0; 1]));
-        let (polled, _) = support::poll_once(receiving.as_mut()).await;
+        let (polled, _) = poll_once(receiving.as_mut()).await;
         assert!(polled.is_pending());
         drop(receiving);
         assert_eq!(server.into_std().unwrap_err().kind(), ErrorKind::ResourceBusy);
