@@ -78,18 +78,21 @@ impl Descriptor {
         Rc::strong_count(&self.0) > 1
     }
 
-    /// A clone for an operation's parts, which the driver has been told about: with the first operation
-    /// that is made inside of a runtime.
+    /// A clone for an operation's parts, which the driver has been told about.
     pub(crate) fn for_operation(&self) -> Self {
-        let shared = &self.0;
-        if shared.adopted_by.get().is_none() {
-            runtime::with_current(|core| {
-                shared.adopted_by.get_or_init(|| {
-                    if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(core) } else { Weak::new() }
-                });
-            });
-        }
+        self.adopted();
         self.clone()
+    }
+
+    /// The number, of which the driver has been told. A future that is made before the first poll, maybe
+    /// outside of a runtime, asks for it when it describes its operation; the first time is at the first poll
+    /// and outside of any borrow.
+    pub(crate) fn adopted(&self) -> RawFd {
+        self.0.adopted_by.get_or_init(|| {
+            let core = runtime::current();
+            if core.ops.adopt(self.as_raw_fd()) { Rc::downgrade(&core) } else { Weak::new() }
+        });
+        self.as_raw_fd()
     }
 
     /// Waits for any of the `POLL*` `events`, or an error or hang-up; tells which. Moves nothing.

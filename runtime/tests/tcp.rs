@@ -153,7 +153,7 @@ fn a_receive_made_before_the_runtime_runs_waits_beside_one_made_in_it(rt: Runtim
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let near = TcpStream::from_std(listener.accept().unwrap().0).unwrap();
-    // No runtime hears of the socket here, but when the second is made.
+    // Its runtime hears of the socket with the first poll.
     let first = Box::pin(near.recv(Vec::with_capacity(1)));
     let mut received = rt.block_on(async {
         let (waits, first) = poll_once(first).await;

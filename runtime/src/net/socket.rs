@@ -110,9 +110,9 @@ impl Socket {
         unsafe {
             op::submit(
                 None,
-                (self.for_operation(), buf),
+                (self.clone(), buf),
                 move |(socket, buf)| Op::Recv {
-                    fd: socket.as_raw_fd(),
+                    fd: socket.0.adopted(),
                     buf: buf.stable_mut_ptr(),
                     len: op_len(buf.bytes_total()),
                     flags,
@@ -140,9 +140,9 @@ impl Socket {
         unsafe {
             op::submit(
                 None,
-                (self.for_operation(), buf),
+                (self.clone(), buf),
                 move |(socket, buf)| Op::Send {
-                    fd: socket.as_raw_fd(),
+                    fd: socket.0.adopted(),
                     buf: buf.stable_ptr(),
                     len: op_len(buf.bytes_init()),
                     flags,
