@@ -461,17 +461,16 @@ pub(super) async unsafe fn statx<D: 'static>(
     coop::proceed().await;
     let rung = {
         // Nearly always the answer comes at once: then nothing need be shared, and it is not moved about.
-        let mut out = MaybeUninit::<Statx>::uninit();
+        let mut out = MaybeUninit::<Statx>::zeroed();
         // SAFETY: the caller's promise, and the result is ours during the call.
         match unsafe { op::begin(&describe(at, out.as_mut_ptr()), identity) } {
-            // SAFETY: both types are the kernel's `statx`, of the same size. Where it has no error it hands a
-            // copy of its own over whole, with zeros in what it does not know, and so does a C library that
-            // stands in for it.
+            // SAFETY: both types are the kernel's `statx`, integers only, and zero where neither the kernel nor
+            // a C library that stands in for it writes.
             Begun::Done(answer) => return op::result(answer).map(|_| unsafe { out.assume_init() }),
             Begun::GoTo(rung) => rung,
         }
     };
-    let parts = (parts(), Box::new(MaybeUninit::<Statx>::uninit()));
+    let parts = (parts(), Box::new(MaybeUninit::<Statx>::zeroed()));
     // SAFETY: the caller's promise, and the result belongs to the parts; see above for what is in it.
     let statx = unsafe {
         op::submit(
