@@ -93,13 +93,18 @@ fn a_wait_that_is_given_up_can_be_begun_again(rt: Runtime) {
 fn a_dropped_child_leaves_no_zombie(rt: Runtime) {
     rt.block_on(async {
         let child = process::spawn(sleeper()).await.unwrap();
-        let status = format!("/proc/{}/stat", child.id());
+        let id = child.id();
         child.kill().unwrap();
         drop(child);
-        while std::fs::exists(&status).unwrap() {
-            time::sleep(Duration::from_millis(5)).await;
-        }
+        until_reaped(id).await;
     });
+}
+
+/// Waits until nothing is left of process `id`, no zombie either.
+async fn until_reaped(id: u32) {
+    while std::fs::exists(format!("/proc/{id}/stat")).unwrap() {
+        time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn a_dropped_start_leaves_no_zombie(rt: Runtime) {
@@ -115,10 +120,7 @@ fn a_dropped_start_leaves_no_zombie(rt: Runtime) {
             time::sleep(Duration::from_millis(5)).await;
             pid = std::fs::read_to_string(&told).unwrap_or_default();
         }
-        let status = format!("/proc/{}/stat", pid.trim());
-        while std::fs::exists(&status).unwrap() {
-            time::sleep(Duration::from_millis(5)).await;
-        }
+        until_reaped(pid.trim().parse().unwrap()).await;
     });
 }
 

@@ -167,19 +167,18 @@ mod tests {
             assert!([Residence::Ends, Residence::Unknown].contains(&answer), "{answer:?}");
         }
         // Whoever asks has the kernel begin to read.
-        until_dropped(&file, || resident(&file, 0, MIB) == Residence::Unknown);
-        until_dropped(&file, || !samples_cached(&file, 0, MIB));
+        drop_until(|| drop_cache(&file), || resident(&file, 0, MIB) == Residence::Unknown);
+        drop_until(|| drop_cache(&file), || !samples_cached(&file, 0, MIB));
     }
 
-    /// Drops the cache until the answer shows it: advice is all it is, and pages on their way in stay.
-    fn until_dropped(file: &File, answer: impl Fn() -> bool) {
+    /// Drops pages until `gone`. Advice is all it is: pages that somebody else is at stay (seen on Linux
+    /// 7.2), and so do those on their way in.
+    fn drop_until(drop: impl Fn(), gone: impl Fn() -> bool) {
         let start = Instant::now();
-        loop {
-            drop_cache(file);
-            if answer() {
-                return;
-            }
+        drop();
+        while !gone() {
             assert!(start.elapsed() < Duration::from_secs(10), "the pages stay");
+            drop();
         }
     }
 
@@ -197,12 +196,10 @@ mod tests {
         }
         file.sync_all().unwrap();
         let middle = std::num::NonZeroU64::new(4 * MIB);
-        let start = Instant::now();
-        while pages_cached(&file, 0, 8 * MIB) == Some(true) {
-            // Advice is all it is: pages that somebody else is at stay (seen on Linux 7.2).
-            assert!(start.elapsed() < Duration::from_secs(10), "the pages stay");
+        let drop_middle = || {
             rustix::fs::fadvise(&file, 2 * MIB, middle, rustix::fs::Advice::DontNeed).unwrap();
-        }
+        };
+        drop_until(drop_middle, || pages_cached(&file, 0, 8 * MIB) != Some(true));
         assert!(!samples_cached(&file, 0, 8 * MIB - 1));
         assert_eq!(resident(&file, 0, 2 * MIB), Residence::All);
     }
