@@ -5,10 +5,11 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringway::net::TcpListener;
+use ringway::net::{TcpListener, UnixStream};
 use ringway::{Backend, Builder, Guest};
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
@@ -90,6 +91,73 @@ fn a_plain_epoll_program_hosts_sockets() {
         // Each round that needed the host's 200 ms would show.
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     });
+}
+
+/// More sockets than a turn takes events from.
+const MANY: usize = 150;
+
+#[test]
+fn a_host_that_hears_of_changes_only_is_not_left_with_events_that_nobody_awaits() {
+    on_each_backend(|guest| {
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&set, &guest, epoll::EventData::new_u64(1), edges).unwrap();
+        let (streams, mut peers): (Vec<_>, Vec<_>) = (0..MANY).map(|_| connection()).unzip();
+        let (last, mut last_peer) = connection();
+        let quiet = guest.spawn(async move {
+            for stream in &streams {
+                recv_byte(stream).await;
+            }
+            // From here on nobody awaits any of them, and each is still told of.
+            std::future::pending::<()>().await;
+            drop(streams);
+        });
+        let task = guest.spawn(async move {
+            recv_byte(&last).await;
+            recv_byte(&last).await;
+        });
+        settle(&guest);
+        for peer in peers.iter_mut().chain([&mut last_peer]) {
+            peer.write_all(b"1").unwrap();
+            settle(&guest);
+        }
+        // What the host has heard so far is over.
+        while hears(&set) {
+            settle(&guest);
+        }
+        for peer in peers.iter_mut().chain([&mut last_peer]) {
+            peer.write_all(b"2").unwrap();
+        }
+        while !task.is_finished() {
+            assert!(hears(&set), "the guest sleeps on what has come");
+            settle(&guest);
+        }
+        assert!(!quiet.is_finished());
+    });
+}
+
+/// Whether anything is told within a second.
+fn hears(set: &impl AsFd) -> bool {
+    let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut events = Vec::with_capacity(4);
+    loop {
+        match epoll::wait(set, rustix::buffer::spare_capacity(&mut events), Some(&second)) {
+            Ok(count) => return count > 0,
+            // A ring's work interrupts.
+            Err(error) => assert_eq!(error, rustix::io::Errno::INTR),
+        }
+    }
+}
+
+/// A connection of the guest's, and its other end.
+fn connection() -> (UnixStream, std::os::unix::net::UnixStream) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    (UnixStream::from_std(ours).unwrap(), theirs)
+}
+
+async fn recv_byte(stream: &UnixStream) {
+    let (received, _) = stream.recv(Vec::with_capacity(1)).await;
+    assert_eq!(received.unwrap(), 1);
 }
 
 /// A turn, until there is nothing to do without an event.

@@ -57,8 +57,8 @@ pub const THREAD_PATIENCE: Duration = Duration::from_secs(1);
 /// enough to make its price small, few enough that others' readiness does not wait long.
 const SKIPS_MAX: u32 = 3;
 
-/// How many operations are answered at once between two turns: a few for each task of a batch, and
-/// about a millisecond of system calls. More go by way of a submission.
+/// How many operations are answered at once between two turns: two for each turn that the runtime's tasks
+/// get in between, and about a millisecond of system calls. More go by way of a submission.
 const AT_ONCE_MAX: u32 = 256;
 
 /// Limits of the blocking pool.
@@ -157,7 +157,8 @@ impl EpollDriver {
     }
 
     /// The epoll descriptor, for a ring or a foreign loop to watch: readable whenever a turn with a
-    /// zero timeout would make progress, and sometimes when it would not.
+    /// zero timeout would make progress, and sometimes when it would not. Who hears only of changes of
+    /// that takes turns until there is no [`more`](Self::has_more).
     ///
     /// From the first call on, operations that end inside `submit` make it readable too, at the
     /// price of a system call per turn.
@@ -166,6 +167,13 @@ impl EpollDriver {
         let fd = self.readiness.watched();
         self.tell_watcher();
         fd
+    }
+
+    /// Whether the last turn took as many events as it takes at a time; if there are more, the next finds
+    /// them.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.readiness.has_more()
     }
 
     /// As [`Driver::submit`], but straight to the pool, whatever the operation.
@@ -313,10 +321,14 @@ impl EpollDriver {
         }
     }
 
-    /// Whether a turn has enough to deliver without a look at the set. Never for one who sleeps on the
-    /// set's descriptor, which only that look makes quiet again.
+    /// Whether a turn has enough to deliver without a look at the set. Not if the last look has left
+    /// something there, and never for one who sleeps on the set's descriptor, which only that look makes
+    /// quiet again.
     fn may_skip(&self) -> bool {
-        !self.ready.is_empty() && self.skipped < SKIPS_MAX && !self.readiness.is_watched()
+        !self.ready.is_empty()
+            && self.skipped < SKIPS_MAX
+            && !self.readiness.has_more()
+            && !self.readiness.is_watched()
     }
 
     /// How long a turn may sleep.

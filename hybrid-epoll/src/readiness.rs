@@ -16,9 +16,15 @@ use ringway_driver::{Completion, Op, Token};
 
 use crate::notifier::Notifier;
 use crate::request::{Request, Side};
-use crate::set::{self, Flags, Set};
+use crate::set::{self, EVENTS_MAX, Flags, Set};
 use crate::slot::Slot;
 use crate::waiting::Waiting;
+
+/// How many events a wait takes that has nothing else to do: so few that what sockets have brought is still
+/// in the processor's cache when it is answered. With 16 KiB from each, 16 at a time are a quarter quicker
+/// than 64 (512 connections, 2 MiB of cache); with 64 bytes there is no difference. Beside other work that
+/// is at hand there are as many as that gets turns, or sockets would wait for it.
+const FEW: usize = 16;
 
 /// What a descriptor that is in the set for good has events for.
 const EDGES: i16 = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
@@ -31,6 +37,8 @@ pub(crate) struct Readiness {
     slots: Vec<Slot>,
     waiting: Waiting,
     ring_ready: bool,
+    /// The last wait took as many events as it wanted.
+    was_full: bool,
     /// Somebody sleeps on the set's descriptor instead of in [`Self::wait`].
     watched: Cell<bool>,
 }
@@ -44,6 +52,7 @@ impl Readiness {
             slots: Vec::new(),
             waiting: Waiting::default(),
             ring_ready: false,
+            was_full: false,
             watched: Cell::new(false),
         })
     }
@@ -67,6 +76,11 @@ impl Readiness {
 
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.get()
+    }
+
+    /// Whether the last wait may have left events behind.
+    pub(crate) fn has_more(&self) -> bool {
+        self.was_full
     }
 
     pub(crate) fn watch_ring(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -151,9 +165,12 @@ impl Readiness {
         done: &mut Vec<Completion>,
     ) -> io::Result<bool> {
         let sleeps = timeout != Some(Duration::ZERO) && self.notifier.fall_asleep();
-        let events = self.set.wait(if sleeps { timeout } else { Some(Duration::ZERO) });
+        let most = if sleeps { FEW } else { EVENTS_MAX };
+        let events = self.set.wait(if sleeps { timeout } else { Some(Duration::ZERO) }, most);
         let notified = self.notifier.wake_up(self.watched.get());
-        for index in 0..events? {
+        let events = events?;
+        self.was_full = events == most;
+        for index in 0..events {
             match self.set.event(index) {
                 Some((set::RING, _)) => self.ring_ready = true,
                 Some((key, flags)) => self.serve(key, flags, done),

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use libc::{POLLIN, POLLOUT};
 use polling::{Event, PollMode, Poller};
-use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -24,14 +23,13 @@ pub(crate) const RING: u64 = RING_KEY as u64;
 const RING_KEY: usize = usize::MAX - 1;
 const NOTIFIER_KEY: usize = usize::MAX - 2;
 
-/// How many events a wait brings: so few that what sockets have brought is still in the processor's cache when it
-/// is answered. With 16 KiB from each, 16 at a time are a quarter quicker than 64 (512 connections, 2 MiB of cache);
-/// with 64 bytes there is no difference. Those that stay behind come first the next time.
-const EVENTS_MAX: usize = 16;
+/// How many events a wait can bring: as many as the runtime's tasks get turns between two waits.
+pub(crate) const EVENTS_MAX: usize = 128;
 
 pub(crate) struct Set {
     poller: Poller,
-    events: Vec<epoll::Event>,
+    /// What the last wait has brought is in front.
+    events: Box<[epoll::Event; EVENTS_MAX]>,
     /// Not yet known to be missing: it sleeps to the nanosecond (Linux 5.11).
     has_pwait2: bool,
 }
@@ -44,7 +42,8 @@ impl Set {
         // SAFETY: the notifier is in use as long as anybody can wait, and epoll itself forgets a
         // descriptor whose last copy is closed.
         unsafe { poller.add_with_mode(notifier.as_raw_fd(), event, PollMode::Edge)? };
-        Ok(Self { poller, events: Vec::with_capacity(EVENTS_MAX), has_pwait2: true })
+        let none = epoll::Event { flags: Flags::empty(), data: epoll::EventData::new_u64(0) };
+        Ok(Self { poller, events: Box::new([none; EVENTS_MAX]), has_pwait2: true })
     }
 
     /// Readable when there are events.
@@ -113,60 +112,64 @@ impl Set {
         let _ = self.poller.delete(borrow(fd));
     }
 
-    /// Sleeps until there are events or `timeout` has passed, and tells how many there are.
-    /// An interrupted sleep ends without events.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        self.events.clear();
+    /// Sleeps until there are events or `timeout` has passed, and tells how many it has brought: up to
+    /// `most`, which is 1 to [`EVENTS_MAX`]. Those that stay behind come first the next time. An
+    /// interrupted sleep ends without events.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>, most: usize) -> io::Result<usize> {
+        let most = most.clamp(1, EVENTS_MAX);
         let waited = match timeout {
-            Some(timeout) if self.has_pwait2 && !timeout.is_zero() => self.wait_exactly(timeout),
-            timeout => self.wait_milliseconds(timeout),
+            Some(timeout) if self.has_pwait2 && !timeout.is_zero() => {
+                self.wait_exactly(timeout, most)
+            }
+            timeout => self.wait_milliseconds(timeout, most),
         };
         match waited {
-            Ok(()) => Ok(self.events.len()),
+            Ok(count) => Ok(count),
             Err(Errno::INTR) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The key and the flags of event `index` of the last wait.
+    /// The key and the flags of event `index` of those that the last wait has brought.
     pub(crate) fn event(&self, index: usize) -> Option<(u64, Flags)> {
         let event = *self.events.get(index)?;
         Some((event.data.u64(), event.flags))
     }
 
     /// Rounds up. A sleep that is longer than epoll can count (24 days) ends early.
-    fn wait_milliseconds(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {
+    fn wait_milliseconds(
+        &mut self,
+        timeout: Option<Duration>,
+        most: usize,
+    ) -> Result<usize, Errno> {
         let longest = Duration::from_millis(i32::MAX as u64);
         let timeout = timeout.map(|timeout| timespec(timeout.min(longest)));
-        epoll::wait(self.poller.as_fd(), spare_capacity(&mut self.events), timeout.as_ref())?;
-        Ok(())
+        epoll::wait(self.poller.as_fd(), &mut self.events[..most], timeout.as_ref())
     }
 
-    fn wait_exactly(&mut self, timeout: Duration) -> Result<(), Errno> {
-        let (capacity, timespec) = (self.events.capacity(), timespec(timeout));
+    fn wait_exactly(&mut self, timeout: Duration, most: usize) -> Result<usize, Errno> {
+        let (events, timespec) = (&mut self.events[..most], timespec(timeout));
         // SAFETY: the list has room for as many events as are asked for, in the kernel's layout, and
         // the time is on the stack. There is no signal mask.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.poller.as_raw_fd(),
-                self.events.as_mut_ptr(),
-                capacity.min(EVENTS_MAX),
+                events.as_mut_ptr(),
+                events.len(),
                 &raw const timespec,
                 ptr::null::<libc::sigset_t>(),
                 size_of::<u64>(),
             )
         };
         if let Ok(count) = usize::try_from(count) {
-            // SAFETY: the kernel has filled in so many from the start.
-            unsafe { self.events.set_len(count) };
-            return Ok(());
+            return Ok(count);
         }
         match Errno::from_io_error(&io::Error::last_os_error()) {
             // EPERM: a filter that does not know the call. epoll itself has no such error.
             Some(Errno::NOSYS | Errno::PERM) => {
                 self.has_pwait2 = false;
-                self.wait_milliseconds(Some(timeout))
+                self.wait_milliseconds(Some(timeout), most)
             }
             error => Err(error.unwrap_or(Errno::IO)),
         }
@@ -199,7 +202,7 @@ mod tests {
         let mut shortest = Duration::MAX;
         for _ in 0..50 {
             let start = Instant::now();
-            assert_eq!(set.wait(Some(sleep)).unwrap(), 0);
+            assert_eq!(set.wait(Some(sleep), 1).unwrap(), 0);
             shortest = shortest.min(start.elapsed());
         }
         assert!(shortest >= sleep);
@@ -212,7 +215,7 @@ mod tests {
         let mut set = Set::new(notifier.event()).unwrap();
         set.has_pwait2 = false;
         let start = Instant::now();
-        assert_eq!(set.wait(Some(Duration::from_nanos(1_000_001))).unwrap(), 0);
+        assert_eq!(set.wait(Some(Duration::from_nanos(1_000_001)), 1).unwrap(), 0);
         assert!(start.elapsed() >= Duration::from_millis(2));
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
@@ -154,6 +154,57 @@ fn an_outsider_sees_when_a_turn_would_make_progress() {
         thread::yield_now();
     }
     assert_eq!(bench.turn(Duration::ZERO).len(), 1);
+}
+
+/// Receives on `count` sockets, for each of which a byte has come since.
+struct Ready {
+    bench: Bench,
+    _sockets: Vec<(UnixStream, UnixStream)>,
+    _bufs: Vec<[u8; 1]>,
+}
+
+impl Ready {
+    fn new(count: usize) -> Self {
+        let mut bench = Bench::new();
+        let mut sockets: Vec<_> = (0..count).map(|_| UnixStream::pair().unwrap()).collect();
+        let mut bufs = vec![[0; 1]; count];
+        for ((socket, _), buf) in sockets.iter().zip(&mut bufs) {
+            bench.driver.adopt(socket.as_raw_fd());
+            bench.submit(recv(socket, buf, 0));
+        }
+        assert!(bench.turn(Duration::ZERO).is_empty());
+        for (_, peer) in &mut sockets {
+            peer.write_all(b"1").unwrap();
+        }
+        Self { bench, _sockets: sockets, _bufs: bufs }
+    }
+}
+
+#[test]
+fn who_does_not_sleep_hears_of_many_at_once_and_who_does_hears_of_all_in_the_end() {
+    let mut ready = Ready::new(100);
+    assert_eq!(ready.bench.turn(Duration::ZERO).len(), 100);
+    assert!(!ready.bench.driver.has_more());
+
+    let mut ready = Ready::new(100);
+    let mut heard = 0;
+    while heard < 100 {
+        let news = ready.bench.turn(LONG).len();
+        assert!(news > 0, "it slept on {} that were ready", 100 - heard);
+        heard += news;
+        assert!(heard == 100 || ready.bench.driver.has_more());
+    }
+}
+
+#[test]
+fn what_a_turn_has_left_behind_is_not_put_off_by_what_is_there_to_deliver() {
+    const COUNT: usize = 200;
+    let mut ready = Ready::new(COUNT);
+    let first = ready.bench.turn(Duration::ZERO).len();
+    assert!(first < COUNT, "take more sockets");
+    assert!(ready.bench.driver.has_more());
+    ready.bench.submit(Op::Nop);
+    assert_eq!(ready.bench.turn(Duration::ZERO).len(), 1 + COUNT - first);
 }
 
 /// Many threads hand work over and wake; every piece is picked up although the driver sleeps without

@@ -207,6 +207,12 @@ impl Drivers {
         }
     }
 
+    /// Whether the last turn may have left events in the epoll set, of which its descriptor does not tell
+    /// again.
+    pub(crate) fn has_more(&self) -> bool {
+        self.epoll.has_more()
+    }
+
     /// The descriptor of the epoll set, readable when a turn would find something.
     pub(crate) fn epoll_fd(&self) -> RawFd {
         self.epoll.as_fd().as_raw_fd()

@@ -17,7 +17,7 @@ use crate::runtime::{self, Core, Runtime, ShutdownReport};
 use crate::task::JoinHandle;
 
 /// How many batches of tasks one turn runs at most, so that the host gets its thread back.
-const ROUNDS_MAX: usize = 16;
+const ROUNDS_MAX: usize = 8;
 
 /// A runtime that never takes the thread: it works when it is told to. Made by
 /// [`Builder::build_guest`](crate::Builder::build_guest).
@@ -106,7 +106,9 @@ fn run(core: &Core) -> io::Result<Option<Duration>> {
         // Also sends off what the tasks have submitted.
         let delivered = core.turn_within(Some(Duration::ZERO))?;
         core.timers.fire();
-        if delivered == 0 && !core.tasks.has_work() && core.tasks.remote().fall_asleep() {
+        // A host may hear of changes only, as tokio does: what is left in the set would never be told.
+        let is_idle = delivered == 0 && !core.ops.has_more() && !core.tasks.has_work();
+        if is_idle && core.tasks.remote().fall_asleep() {
             return Ok(core.timers.until_next());
         }
         core.tasks.remote().wake_up();

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -11,11 +12,12 @@ use ringway::Runtime;
 use ringway::buf::IoBufExt;
 use ringway::net::{TcpListener, TcpStream};
 use ringway::time::{sleep, timeout};
-use support::{listener, pair, pattern, poll_once};
+use support::{listener, pair, pattern, poll_once, yield_now};
 
 on_each_backend!(
     echoes_one_byte_to_one_mebibyte,
     serves_many_connections,
+    a_task_that_is_always_ready_does_not_keep_sockets_waiting,
     receives_and_sends_at_the_same_time_on_one_stream,
     connecting_to_a_closed_port_is_refused,
     a_dropped_accept_leaves_the_listener_working,
@@ -87,6 +89,35 @@ fn serves_many_connections(rt: Runtime) {
         });
         for client in clients.collect::<Vec<_>>() {
             client.await.unwrap();
+        }
+    });
+}
+
+fn a_task_that_is_always_ready_does_not_keep_sockets_waiting(rt: Runtime) {
+    const CONNECTIONS: usize = 128;
+    rt.block_on(async {
+        let heard = Rc::new(Cell::new(0));
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (client, server) = pair().await;
+            let heard = heard.clone();
+            ringway::spawn(async move {
+                for _ in 0..2 {
+                    server.recv_exact(vec![0; 1]).await.0.unwrap();
+                    heard.set(heard.get() + 1);
+                }
+            });
+            clients.push(client.into_std().unwrap());
+        }
+        for round in 1..=2 {
+            clients.iter_mut().for_each(|client| client.write_all(b"1").unwrap());
+            let mut yields = 0;
+            while heard.get() < round * CONNECTIONS {
+                yields += 1;
+                // Some times what it takes if a socket gets as many turns as this task.
+                assert!(yields < 5 * CONNECTIONS, "{} sockets were heard of", heard.get());
+                yield_now().await;
+            }
         }
     });
 }

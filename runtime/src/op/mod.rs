@@ -357,6 +357,11 @@ impl Ops {
         turned
     }
 
+    /// Whether the last turn may have left something to be found by another.
+    pub(crate) fn has_more(&self) -> bool {
+        self.state.borrow().drivers.has_more()
+    }
+
     /// Whether [`Ops::deliver`] has anything to do.
     pub(crate) fn has_news(&self) -> bool {
         !self.state.borrow().completions.is_empty()
