@@ -7,16 +7,21 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus};
+use std::rc::{Rc, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
 
 use crate::async_fd::AsyncFd;
 use crate::blocking::spawn_blocking;
 use crate::pipe::{PipeReader, PipeWriter};
-use crate::task;
+use crate::runtime::{self, Core};
 
-/// A child process. Dropping the handle lets the child go on; it is waited for in the background, so
-/// that nothing is left of it when it ends.
+/// A child process. Dropping the handle, wherever that is, lets the child go on; its runtime waits for it
+/// in the background, so that nothing is left of it when it ends. What is left of one that outlives its
+/// runtime goes when the next child is started.
 pub struct Child {
     /// Where its standard input comes from, if it was asked to be piped.
     pub stdin: Option<PipeWriter>,
@@ -31,9 +36,17 @@ pub struct Child {
 }
 
 struct Running {
-    child: std::process::Child,
+    process: Process,
     pidfd: AsyncFd<OwnedFd>,
+    runtime: Weak<Core>,
 }
+
+/// A process that is waited for in the end, whoever drops this: by then, or as one of the [`ORPHANS`].
+struct Process(std::process::Child);
+
+/// Children that have gone on without anybody to wait for them, and may have ended by now. There are never
+/// more than run and have ended since the last start.
+static ORPHANS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it, or do
 /// so yet; then the child goes on like one whose handle was dropped.
@@ -42,13 +55,15 @@ struct Running {
 /// Those of [`Command::spawn`], and of `pidfd_open`, which needs Linux 5.3: then the child is killed.
 pub async fn spawn(command: Command) -> io::Result<Child> {
     // In a task of its own, which lives on to see to the child if nobody waits any more.
-    task::spawn(started(command)).await?
+    let task =
+        runtime::borrow_current(|core| core.tasks.spawn_own(started(command, Rc::downgrade(core))));
+    task.await?
 }
 
-async fn started(command: Command) -> io::Result<Child> {
-    let (child, pidfd) = spawn_blocking(move || start(command)).await??;
-    let running = Running { child, pidfd: AsyncFd::new(pidfd) };
-    let id = running.child.id();
+async fn started(command: Command, runtime: Weak<Core>) -> io::Result<Child> {
+    let (process, pidfd) = spawn_blocking(move || start(command)).await??;
+    let id = process.0.id();
+    let running = Running { process, pidfd: AsyncFd::new(pidfd), runtime };
     // Complete before the pipes: should one of them fail, its drop sees to the process.
     let mut child =
         Child { stdin: None, stdout: None, stderr: None, id, running: Some(running), status: None };
@@ -57,23 +72,55 @@ async fn started(command: Command) -> io::Result<Child> {
 }
 
 /// Starts a process and opens its descriptor, or leaves nothing of it behind.
-fn start(mut command: Command) -> io::Result<(std::process::Child, OwnedFd)> {
-    let mut child = command.spawn()?;
-    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::InvalidData.into());
+fn start(mut command: Command) -> io::Result<(Process, OwnedFd)> {
+    reap_orphans();
+    let mut process = Process(command.spawn()?);
     // The child has not been waited for, so the number is still its own, ended or not.
-    match pid.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?)) {
-        Ok(pidfd) => Ok((child, pidfd)),
+    match process.pid().and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?)) {
+        Ok(pidfd) => Ok((process, pidfd)),
         Err(error) => {
             // Nobody will ever hear of it. It cannot ignore the signal, so the wait is short.
-            let _ = child.kill().and_then(|()| child.wait());
+            let _ = process.0.kill().and_then(|()| process.0.wait());
             Err(error)
+        }
+    }
+}
+
+/// Waits for those orphans that have ended.
+fn reap_orphans() {
+    orphans().retain(|&pid| matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)));
+}
+
+fn orphans() -> MutexGuard<'static, Vec<Pid>> {
+    ORPHANS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    fn pid(&self) -> io::Result<Pid> {
+        let pid = Pid::from_raw(self.0.id().cast_signed());
+        pid.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Whether nothing is left to wait for.
+    fn has_ended(&mut self) -> bool {
+        // An error is that somebody else has waited for it.
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            orphans().extend(self.pid());
         }
     }
 }
 
 impl Child {
     fn take_pipes(&mut self) -> io::Result<()> {
-        let Some(Running { child, .. }) = &mut self.running else { return Ok(()) };
+        let Some(Running { process: Process(child), .. }) = &mut self.running else {
+            return Ok(());
+        };
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         self.stdin = stdin.map(|pipe| PipeWriter::from_fd(pipe.into())).transpose()?;
@@ -125,7 +172,7 @@ impl Running {
     async fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             self.pidfd.readable().await?;
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.0.try_wait()? {
                 return Ok(status);
             }
         }
@@ -134,8 +181,14 @@ impl Running {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            task::spawn_if_possible(async move { drop(running.wait().await) });
+        let Some(mut running) = self.running.take() else { return };
+        if running.process.has_ended() {
+            return;
+        }
+        if let Some(core) = running.runtime.upgrade() {
+            drop(core.tasks.spawn_own(async move { drop(running.wait().await) }));
+            // It may be asleep in somebody else's loop, or this be somebody else's.
+            core.tasks.remote().nudge();
         }
     }
 }

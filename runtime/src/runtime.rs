@@ -317,9 +317,7 @@ impl Core {
 
     /// Drops tasks, cancels operations, and waits for those up to `limit`.
     fn end(&self, limit: Duration) -> ShutdownReport {
-        // Those that read error queues are nobody's work.
-        let own = self.zero_copy.readers();
-        let cancelled = self.tasks.drop_all().saturating_sub(own);
+        let cancelled = self.tasks.drop_all();
         self.ops.cancel_all();
         let owed = self.owed();
         // Whether anything is owed or not: the book holds sockets until it has been looked at.

@@ -4,6 +4,7 @@ mod support;
 
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use futures_util::FutureExt;
 use ringway::signal::Signals;
 use ringway::{Runtime, process, time};
 use rustix::process::{
-    Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process, setrlimit, waitpid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, getrlimit,
+    kill_process, setrlimit, waitid, waitpid,
 };
 
 on_each_backend!(
@@ -22,6 +24,9 @@ on_each_backend!(
     a_wait_that_is_given_up_can_be_begun_again,
     a_dropped_child_leaves_no_zombie,
     a_dropped_start_leaves_no_zombie,
+    a_child_that_is_dropped_outside_of_its_runtime_leaves_no_zombie,
+    a_child_that_outlives_its_runtime_leaves_no_zombie_beyond_the_next_start,
+    what_waits_for_children_is_no_task_that_the_end_counts,
     what_cannot_be_started_is_an_error,
     every_stream_gets_a_signal,
     signals_of_the_same_number_are_one,
@@ -102,7 +107,7 @@ fn a_dropped_child_leaves_no_zombie(rt: Runtime) {
 
 /// Waits until nothing is left of process `id`, no zombie either.
 async fn until_reaped(id: u32) {
-    while std::fs::exists(format!("/proc/{id}/stat")).unwrap() {
+    while exists(id) {
         time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -110,18 +115,100 @@ async fn until_reaped(id: u32) {
 fn a_dropped_start_leaves_no_zombie(rt: Runtime) {
     let dir = tempfile::tempdir().unwrap();
     let told = dir.path().join("pid");
-    let mut command = Command::new("sh");
-    // Under its name only when it is whole.
-    command.arg("-c").arg("echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"").arg(&told);
     rt.block_on(async {
-        assert!(process::spawn(command).now_or_never().is_none());
-        let mut pid = String::new();
-        while pid.is_empty() {
-            time::sleep(Duration::from_millis(5)).await;
-            pid = std::fs::read_to_string(&told).unwrap_or_default();
-        }
-        until_reaped(pid.trim().parse().unwrap()).await;
+        assert!(process::spawn(telling(&told, "true")).now_or_never().is_none());
+        until_reaped(until_told(&told).await).await;
     });
+}
+
+/// Writes its process id to the file `told`, then runs `command`.
+fn telling(told: &Path, command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    // Under its name only when it is whole.
+    let tell = r#"echo $$ > "$0.new"; mv "$0.new" "$0""#;
+    shell.arg("-c").arg(format!("{tell}; {command}")).arg(told);
+    shell
+}
+
+/// The process id that was written to `told`, once it is.
+async fn until_told(told: &Path) -> u32 {
+    loop {
+        if let Ok(id) = std::fs::read_to_string(told) {
+            return id.trim().parse().unwrap();
+        }
+        time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn a_child_that_is_dropped_outside_of_its_runtime_leaves_no_zombie(rt: Runtime) {
+    // It goes on when it is dropped, and its runtime sees it end.
+    let child = rt.block_on(process::spawn(sleeper())).unwrap();
+    let id = child.id();
+    drop(child);
+    kill(id);
+    rt.block_on(until_reaped(id));
+
+    // It has ended when it is dropped, and nothing else need happen.
+    let child = rt.block_on(process::spawn(sleeper())).unwrap();
+    let id = child.id();
+    kill(id);
+    until_ended(id);
+    drop(child);
+    assert!(!exists(id));
+
+    // Its start has been answered, and nobody has looked.
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("pid");
+    let mut starting = Box::pin(process::spawn(telling(&told, "exec sleep 1000")));
+    let id = rt.block_on(async {
+        assert!(support::poll_now(starting.as_mut()).is_pending());
+        let id = until_told(&told).await;
+        time::sleep(Duration::from_millis(50)).await;
+        id
+    });
+    drop(starting);
+    kill(id);
+    rt.block_on(until_reaped(id));
+}
+
+fn a_child_that_outlives_its_runtime_leaves_no_zombie_beyond_the_next_start(rt: Runtime) {
+    let (kept, dropped) = rt.block_on(async {
+        let kept = process::spawn(sleeper()).await.unwrap();
+        let dropped = process::spawn(sleeper()).await.unwrap();
+        (kept, dropped.id())
+    });
+    drop(rt);
+    let ids = [kept.id(), dropped];
+    drop(kept);
+    for id in ids {
+        assert!(exists(id));
+        kill(id);
+        until_ended(id);
+    }
+    let rt = ringway::Builder::new().build().unwrap();
+    rt.block_on(async { process::spawn(Command::new("true")).await?.wait().await }).unwrap();
+    assert_eq!(ids.map(exists), [false; 2]);
+}
+
+fn what_waits_for_children_is_no_task_that_the_end_counts(rt: Runtime) {
+    let id = rt.block_on(async { process::spawn(sleeper()).await.unwrap().id() });
+    assert_eq!(rt.shutdown(Duration::from_secs(5)).cancelled, 0);
+    kill(id);
+}
+
+fn kill(id: u32) {
+    kill_process(Pid::from_raw(id.cast_signed()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Whether anything is left of process `id`, a zombie or more.
+fn exists(id: u32) -> bool {
+    std::fs::exists(format!("/proc/{id}/stat")).unwrap()
+}
+
+/// Waits until process `id`, a child, has ended; it is still to be waited for.
+fn until_ended(id: u32) {
+    let pid = Pid::from_raw(id.cast_signed()).unwrap();
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
 }
 
 fn what_cannot_be_started_is_an_error(rt: Runtime) {

@@ -42,15 +42,6 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     })
 }
 
-/// Runs `future` as a task if there is a runtime; for what is to be done when something is dropped.
-pub(crate) fn spawn_if_possible<F: Future + 'static>(future: F) {
-    current::with(|tasks| {
-        if let Some(tasks) = tasks {
-            drop(tasks.spawn(future));
-        }
-    });
-}
-
 /// Lets the other tasks that are ready have their turns first. Cancel safe.
 pub async fn yield_now() {
     let mut yielded = false;
@@ -108,11 +99,23 @@ impl Tasks {
 
     #[inline]
     fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        JoinHandle::new(self.start(future))
+    }
+
+    /// Starts a task that is the runtime's own: nobody misses it at the end.
+    pub(crate) fn spawn_own<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        let task = self.start(future);
+        task.local().make_own();
+        JoinHandle::new(task)
+    }
+
+    #[inline]
+    fn start<F: Future + 'static>(&self, future: F) -> Typed<F::Output> {
         let task = Typed::new(future, &self.remote);
         let key = self.alive.borrow_mut().insert(task.local().clone());
         task.local().set_key(key);
         task.local().schedule(self);
-        JoinHandle::new(task)
+        task
     }
 
     /// To the end of the run queue.
@@ -177,7 +180,8 @@ impl Tasks {
         !self.queue.borrow().is_empty()
     }
 
-    /// Drops every task, and tells how many there were. Only from outside of tasks, at the end.
+    /// Drops every task, and tells how many there were that were not the runtime's own. Only from
+    /// outside of tasks, at the end.
     pub(crate) fn drop_all(&self) -> usize {
         let mut dropped = 0;
         loop {
@@ -188,7 +192,7 @@ impl Tasks {
             }
             for task in alive {
                 let ended = task.end();
-                dropped += usize::from(ended);
+                dropped += usize::from(ended && !task.is_own());
                 self.forget(&task);
                 if ended {
                     // The others have to go, whatever a waker does.

@@ -42,6 +42,8 @@ const ABORTED: u8 = 4;
 const OVER: u8 = 8;
 /// In `state`: nobody will ask for the output.
 const DETACHED: u8 = 16;
+/// In `state`: the runtime started it, not its user.
+const OWN: u8 = 32;
 
 struct Header {
     table: &'static Table,
@@ -116,6 +118,14 @@ impl Local {
     #[inline]
     pub(super) fn set_key(&self, key: usize) {
         self.header().key.set(key);
+    }
+
+    pub(super) fn make_own(&self) {
+        self.set(OWN);
+    }
+
+    pub(super) fn is_own(&self) -> bool {
+        self.has(OWN)
     }
 
     pub(super) fn is_over(&self) -> bool {

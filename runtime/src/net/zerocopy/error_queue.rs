@@ -26,7 +26,7 @@ use super::ranges::Ranges;
 use crate::net::socket::Socket;
 use crate::net::sockopt;
 use crate::runtime::Core;
-use crate::{task, time, wake};
+use crate::{time, wake};
 
 /// `SO_EE_ORIGIN_ZEROCOPY`.
 const ORIGIN_ZEROCOPY: u8 = 5;
@@ -125,7 +125,7 @@ impl ErrorQueue {
         let key = core.zero_copy.sockets.borrow_mut().insert(socket.clone());
         let (book, reading) = (core.zero_copy.clone(), Reading(socket.clone()));
         // If the runtime ends first, the socket stays in the book, which looks after it.
-        drop(task::spawn(async move {
+        drop(core.tasks.spawn_own(async move {
             reading.0.zero_copy().queue.read(&reading.0).await;
             drop(reading);
             let kept = book.sockets.borrow_mut().try_remove(key);
