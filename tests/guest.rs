@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use ringway::net::{TcpListener, UnixStream};
 use ringway::{Backend, Builder, Guest};
 use rustix::event::epoll;
@@ -93,7 +94,7 @@ fn a_plain_epoll_program_hosts_sockets() {
     });
 }
 
-/// More sockets than a turn takes events from.
+/// Far more sockets than a guest takes events from at a time.
 const MANY: usize = 150;
 
 #[test]
@@ -188,6 +189,26 @@ fn a_task_that_the_host_starts_between_turns_makes_the_guest_readable() {
             let task = guest.spawn(async {});
             assert!(follow(&guest, || task.is_finished()), "settled: {settled}");
         }
+    });
+}
+
+#[test]
+fn a_child_that_the_host_drops_between_turns_makes_the_guest_readable() {
+    on_each_backend(|guest| {
+        let starting = guest.spawn(async {
+            let mut sleeper = std::process::Command::new("sleep");
+            sleeper.arg("1000");
+            ringway::process::spawn(sleeper).await.unwrap()
+        });
+        assert!(follow(&guest, || starting.is_finished()));
+        let child = starting.now_or_never().unwrap().unwrap();
+        let id = child.id();
+        // Of what has been told before nothing is left.
+        follow(&guest, || false);
+        drop(child);
+        let pid = rustix::process::Pid::from_raw(id.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert!(follow(&guest, || !std::fs::exists(format!("/proc/{id}/stat")).unwrap()));
     });
 }
 

@@ -19,9 +19,9 @@ use crate::blocking::spawn_blocking;
 use crate::pipe::{PipeReader, PipeWriter};
 use crate::runtime::{self, Core};
 
-/// A child process. Dropping the handle, wherever that is, lets the child go on; its runtime waits for it
-/// in the background, so that nothing is left of it when it ends. What is left of one that outlives its
-/// runtime goes when the next child is started.
+/// A child process. Dropping the handle, wherever that is, lets the child go on; whenever its runtime runs,
+/// that waits for it in the background, so that nothing is left of it when it has ended. If it outlives its
+/// runtime, what is left of it goes with the next call of [`spawn`] in any runtime of this process.
 pub struct Child {
     /// Where its standard input comes from, if it was asked to be piped.
     pub stdin: Option<PipeWriter>,
@@ -41,11 +41,11 @@ struct Running {
     runtime: Weak<Core>,
 }
 
-/// A process that is waited for in the end, whoever drops this: by then, or as one of the [`ORPHANS`].
+/// Dropping it waits for the process if that has ended, and else makes it one of the [`ORPHANS`].
 struct Process(std::process::Child);
 
-/// Children that have gone on without anybody to wait for them, and may have ended by now. There are never
-/// more than run and have ended since the last start.
+/// Children that nobody waits for, and which may have ended by now. At each start, those that have are waited
+/// for. Nobody else is to wait for children that are not its own: then a number could be another's by now.
 static ORPHANS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Starts the process that `command` describes. Not cancel safe: a dropped call may have started it, or do
@@ -185,9 +185,10 @@ impl Drop for Child {
         if running.process.has_ended() {
             return;
         }
-        if let Some(core) = running.runtime.upgrade() {
+        let core = running.runtime.upgrade();
+        if let Some(core) = core.filter(|core| !core.tasks.have_ended()) {
             drop(core.tasks.spawn_own(async move { drop(running.wait().await) }));
-            // It may be asleep in somebody else's loop, or this be somebody else's.
+            // It may be a guest that sleeps in its host's loop.
             core.tasks.remote().nudge();
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use ringway::signal::Signals;
@@ -74,7 +74,8 @@ fn the_exit_status_is_told_as_often_as_it_is_asked_for(rt: Runtime) {
 
 fn sleeper() -> Command {
     let mut command = Command::new("sleep");
-    command.arg("1000");
+    // Should a test fail and leave it, nobody waits for the end of this one's output.
+    command.arg("1000").stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -105,9 +106,14 @@ fn a_dropped_child_leaves_no_zombie(rt: Runtime) {
     });
 }
 
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until nothing is left of process `id`, no zombie either.
 async fn until_reaped(id: u32) {
+    let start = Instant::now();
     while exists(id) {
+        assert!(start.elapsed() < PATIENCE, "nobody has waited for process {id}");
         time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -132,7 +138,9 @@ fn telling(told: &Path, command: &str) -> Command {
 
 /// The process id that was written to `told`, once it is.
 async fn until_told(told: &Path) -> u32 {
+    let start = Instant::now();
     loop {
+        assert!(start.elapsed() < PATIENCE, "nothing was started");
         if let Ok(id) = std::fs::read_to_string(told) {
             return id.trim().parse().unwrap();
         }
@@ -156,7 +164,7 @@ fn a_child_that_is_dropped_outside_of_its_runtime_leaves_no_zombie(rt: Runtime) 
     drop(child);
     assert!(!exists(id));
 
-    // Its start has been answered, and nobody has looked.
+    // Its start has been made, in all likelihood answered too, and nobody has looked.
     let dir = tempfile::tempdir().unwrap();
     let told = dir.path().join("pid");
     let mut starting = Box::pin(process::spawn(telling(&told, "exec sleep 1000")));
@@ -174,10 +182,13 @@ fn a_child_that_is_dropped_outside_of_its_runtime_leaves_no_zombie(rt: Runtime) 
 fn a_child_that_outlives_its_runtime_leaves_no_zombie_beyond_the_next_start(rt: Runtime) {
     let (kept, dropped) = rt.block_on(async {
         let kept = process::spawn(sleeper()).await.unwrap();
-        let dropped = process::spawn(sleeper()).await.unwrap();
-        (kept, dropped.id())
+        let dropped = process::spawn(sleeper()).await.unwrap().id();
+        // Until it is waited for.
+        time::sleep(Duration::from_millis(5)).await;
+        (kept, dropped)
     });
-    drop(rt);
+    // Which does not end in no time, so that the memory of the runtime stays.
+    assert_eq!(rt.shutdown(Duration::ZERO).leaked, 1);
     let ids = [kept.id(), dropped];
     drop(kept);
     for id in ids {
@@ -208,7 +219,11 @@ fn exists(id: u32) -> bool {
 /// Waits until process `id`, a child, has ended; it is still to be waited for.
 fn until_ended(id: u32) {
     let pid = Pid::from_raw(id.cast_signed()).unwrap();
-    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
+    match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+        // Another test's start may have waited for it.
+        Ok(_) | Err(rustix::io::Errno::CHILD) => {}
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn what_cannot_be_started_is_an_error(rt: Runtime) {

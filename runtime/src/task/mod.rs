@@ -72,6 +72,8 @@ pub(crate) struct Tasks {
     alive: RefCell<Slab<Local>>,
     /// [`Turn::Main`] is in the queue.
     main: Cell<bool>,
+    /// Nothing runs any more.
+    ended: Cell<bool>,
     remote: Arc<Remote>,
     /// Empty; kept for its memory.
     arriving: Cell<Vec<Woken>>,
@@ -83,6 +85,7 @@ impl Tasks {
             queue: RefCell::default(),
             alive: RefCell::default(),
             main: Cell::new(false),
+            ended: Cell::new(false),
             remote,
             arriving: Cell::default(),
         }
@@ -180,6 +183,11 @@ impl Tasks {
         !self.queue.borrow().is_empty()
     }
 
+    /// Whether tasks are started in vain.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.ended.get()
+    }
+
     /// Drops every task, and tells how many there were that were not the runtime's own. Only from
     /// outside of tasks, at the end.
     pub(crate) fn drop_all(&self) -> usize {
@@ -204,6 +212,7 @@ impl Tasks {
         self.main.set(false);
         drop(queue);
         self.remote.close();
+        self.ended.set(true);
         dropped
     }
 }
