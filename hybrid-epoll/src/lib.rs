@@ -57,8 +57,8 @@ pub const THREAD_PATIENCE: Duration = Duration::from_secs(1);
 /// enough to make its price small, few enough that others' readiness does not wait long.
 const SKIPS_MAX: u32 = 3;
 
-/// How many operations are answered at once between two turns: two for each turn that the runtime's tasks
-/// get in between, and about a millisecond of system calls. More go by way of a submission.
+/// How many operations are answered at once between two turns: two for each poll that the runtime makes in
+/// between, and about a millisecond of system calls. More go by way of a submission.
 const AT_ONCE_MAX: u32 = 256;
 
 /// Limits of the blocking pool.
@@ -143,6 +143,35 @@ impl EpollDriver {
         })
     }
 
+    /// As [`Driver::turn`]. `busy`: whoever takes the turns has other work at hand, beside which sockets
+    /// are not to wait long; such a turn takes more of what is ready at once.
+    ///
+    /// # Errors
+    /// As [`Driver::turn`].
+    pub fn turn_beside(
+        &mut self,
+        busy: bool,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        (self.tried, self.at_once) = (None, 0);
+        sigpipe::begin_turn();
+        self.feed();
+        if self.may_skip() {
+            self.skipped += 1;
+        } else {
+            self.skipped = 0;
+            // Whatever the pool has finished, it has notified of.
+            if self.readiness.wait(self.patience(timeout), busy, &mut self.ready)? {
+                self.pool.collect(&mut self.ready);
+                self.feed();
+            }
+        }
+        self.in_flight -= self.ready.len();
+        out.append(&mut self.ready);
+        Ok(())
+    }
+
     /// Puts a ring's descriptor into the set: [`Driver::turn`] returns early while it is readable.
     ///
     /// # Errors
@@ -157,8 +186,8 @@ impl EpollDriver {
     }
 
     /// The epoll descriptor, for a ring or a foreign loop to watch: readable whenever a turn with a
-    /// zero timeout would make progress, and sometimes when it would not. Who hears only of changes of
-    /// that takes turns until there is no [`more`](Self::has_more).
+    /// zero timeout would make progress, and sometimes when it would not. Whoever watches it for edges
+    /// takes turns until [`has_more`](Self::has_more) is false, and only then sleeps.
     ///
     /// From the first call on, operations that end inside `submit` make it readable too, at the
     /// price of a system call per turn.
@@ -377,22 +406,7 @@ impl Driver for EpollDriver {
     }
 
     fn turn(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
-        (self.tried, self.at_once) = (None, 0);
-        sigpipe::begin_turn();
-        self.feed();
-        if self.may_skip() {
-            self.skipped += 1;
-        } else {
-            self.skipped = 0;
-            // Whatever the pool has finished, it has notified of.
-            if self.readiness.wait(self.patience(timeout), &mut self.ready)? {
-                self.pool.collect(&mut self.ready);
-                self.feed();
-            }
-        }
-        self.in_flight -= self.ready.len();
-        out.append(&mut self.ready);
-        Ok(())
+        self.turn_beside(false, timeout, out)
     }
 
     fn waker(&self) -> Waker {

@@ -20,10 +20,10 @@ use crate::set::{self, EVENTS_MAX, Flags, Set};
 use crate::slot::Slot;
 use crate::waiting::Waiting;
 
-/// How many events a wait takes that has nothing else to do: so few that what sockets have brought is still
-/// in the processor's cache when it is answered. With 16 KiB from each, 16 at a time are a quarter quicker
-/// than 64 (512 connections, 2 MiB of cache); with 64 bytes there is no difference. Beside other work that
-/// is at hand there are as many as that gets turns, or sockets would wait for it.
+/// How many events a wait takes beside nothing else: so few that what sockets have brought is still in the
+/// processor's cache when it is answered. With 16 KiB from each, 16 at a time are a quarter quicker than 64
+/// (512 connections, 2 MiB of cache); with 64 bytes there is no difference. Beside other work it takes
+/// [`EVENTS_MAX`], or sockets would get fewer turns than that.
 const FEW: usize = 16;
 
 /// What a descriptor that is in the set for good has events for.
@@ -158,14 +158,16 @@ impl Readiness {
     }
 
     /// Sleeps until something is ready, a notification comes or `timeout` has passed, and gives
-    /// everybody whose descriptor is ready another try. Tells whether there was a notification.
+    /// everybody whose descriptor is ready another try. `busy`: there is other work beside it. Tells
+    /// whether there was a notification.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
+        busy: bool,
         done: &mut Vec<Completion>,
     ) -> io::Result<bool> {
         let sleeps = timeout != Some(Duration::ZERO) && self.notifier.fall_asleep();
-        let most = if sleeps { FEW } else { EVENTS_MAX };
+        let most = if busy { EVENTS_MAX } else { FEW };
         let events = self.set.wait(if sleeps { timeout } else { Some(Duration::ZERO) }, most);
         let notified = self.notifier.wake_up(self.watched.get());
         let events = events?;

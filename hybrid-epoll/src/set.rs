@@ -23,7 +23,7 @@ pub(crate) const RING: u64 = RING_KEY as u64;
 const RING_KEY: usize = usize::MAX - 1;
 const NOTIFIER_KEY: usize = usize::MAX - 2;
 
-/// How many events a wait can bring: as many as the runtime's tasks get turns between two waits.
+/// How many events a wait can bring: as many as the runtime polls tasks between two turns (its `BATCH`).
 pub(crate) const EVENTS_MAX: usize = 128;
 
 pub(crate) struct Set {

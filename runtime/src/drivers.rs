@@ -145,32 +145,33 @@ impl Drivers {
         }
     }
 
-    /// [`Driver::turn`] of them all.
+    /// [`Driver::turn`] of them all; `busy` as in [`EpollDriver::turn_beside`].
     pub(crate) fn turn(
         &mut self,
+        busy: bool,
         timeout: Option<Duration>,
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
         match &mut self.parking {
-            Parking::Epoll => self.epoll.turn(timeout, out),
+            Parking::Epoll => self.epoll.turn_beside(busy, timeout, out),
             Parking::Uring(ring) => {
                 // The epoll driver says so itself, where each turn is one of its.
                 sigpipe::begin_turn();
                 let stalled = self.epoll.backlog() > 0;
                 let timeout = if stalled { Some(at_most(timeout, POOL_RETRY)) } else { timeout };
                 ring.watch(self.epoll.as_fd().as_raw_fd());
-                ring.turn(timeout, out)?;
+                ring.turn(busy, timeout, out)?;
                 if ring.take_watched_ready() || stalled {
-                    self.epoll.turn(Some(Duration::ZERO), out)?;
+                    self.epoll.turn_beside(busy, Some(Duration::ZERO), out)?;
                 }
                 Ok(())
             }
             Parking::Hybrid(ring) => {
-                ring.turn(Some(Duration::ZERO), out)?;
+                ring.turn(busy, Some(Duration::ZERO), out)?;
                 let timeout = if out.is_empty() { timeout } else { Some(Duration::ZERO) };
-                self.epoll.turn(timeout, out)?;
+                self.epoll.turn_beside(busy, timeout, out)?;
                 if self.epoll.take_ring_ready() {
-                    ring.turn(Some(Duration::ZERO), out)?;
+                    ring.turn(busy, Some(Duration::ZERO), out)?;
                 }
                 Ok(())
             }

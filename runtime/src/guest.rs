@@ -16,7 +16,8 @@ use crate::metrics::Metrics;
 use crate::runtime::{self, Core, Runtime, ShutdownReport};
 use crate::task::JoinHandle;
 
-/// How many batches of tasks one turn runs at most, so that the host gets its thread back.
+/// How many batches of tasks one turn runs at most, so that the host gets its thread back: some thousand polls,
+/// a few milliseconds of small work.
 const ROUNDS_MAX: usize = 8;
 
 /// A runtime that never takes the thread: it works when it is told to. Made by

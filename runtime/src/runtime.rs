@@ -33,7 +33,8 @@ use crate::wake;
 /// How long a dropped runtime waits for the kernel and the pool to let go of buffers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many polls there are between two looks at timers and drivers: enough to make a batch of their
+/// How many polls there are between two looks at timers and drivers, as many as events of sockets that one look
+/// takes in beside ready tasks: enough to make a batch of their
 /// operations (with 64, 512 busy connections on the ring take some 3 % longer), few enough that a completion
 /// does not wait long.
 const BATCH: usize = 128;
@@ -305,7 +306,7 @@ impl Core {
 
     /// One turn of the drivers, sleeping up to `timeout`; tells how many completions there were.
     pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> io::Result<usize> {
-        let turned = self.ops.turn(timeout);
+        let turned = self.ops.turn(self.tasks.has_work(), timeout);
         self.timers.forget_now();
         // First, for a waker may panic: then the delivery goes on in the next turn, this would not.
         if self.ops.has_news() {
@@ -327,7 +328,7 @@ impl Core {
         while self.owed() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             let nap = self.zero_copy.next_look().map_or(left, |look| look.min(left));
-            if left.is_zero() || self.ops.turn(Some(nap)).is_err() {
+            if left.is_zero() || self.ops.turn(false, Some(nap)).is_err() {
                 break;
             }
             // Whoever waits beyond the runtime's end may panic when woken, which stops nothing here.

@@ -46,7 +46,7 @@ pub trait Driver {
     ///
     /// A driver may then keep what it knows about the descriptor from one operation to the next.
     /// Nobody has to promise this; operations on other descriptors work as well, and may cost more.
-    /// It sends nothing and waits for nothing. `fd` is open; adopting it twice is forgetting it in between.
+    /// It does not block, and starts nothing. `fd` is open; adopting it twice is forgetting it in between.
     fn adopt(&mut self, fd: RawFd) {
         let _ = fd;
     }

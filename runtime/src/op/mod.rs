@@ -340,14 +340,15 @@ impl Ops {
         }
     }
 
-    /// One turn of the drivers: sends, and sleeps up to `timeout`. [`Ops::deliver`] is to follow.
-    pub(crate) fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// One turn of the drivers: sends, and sleeps up to `timeout`. `busy`: there is other work to go on
+    /// with. [`Ops::deliver`] is to follow.
+    pub(crate) fn turn(&self, busy: bool, timeout: Option<Duration>) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         let OpsState { drivers, completions, table } = &mut *state;
         // Some are left of a delivery that somebody's panic has ended.
         let left = !completions.is_empty() || table.has_to_wake();
         let timeout = if left { Some(Duration::ZERO) } else { timeout };
-        let turned = drivers.turn(timeout, completions);
+        let turned = drivers.turn(busy, timeout, completions);
         self.now.set(Instant::now());
         let strains = drivers.strains();
         drop(state);
