@@ -94,11 +94,11 @@ async fn basic(open: &Open, file: &FileOpen, info: FileBasicInfo) -> Result<(), 
     // MS-FSCC 2.4.7: no attributes at all means to leave them; NORMAL alone, to have none.
     let change = Change {
         attributes: (!info.file_attributes.is_empty()).then(|| attributes(info.file_attributes)),
+        created: time(info.creation_time)?,
         accessed: time(info.last_access_time)?,
         modified: time(info.last_write_time)?,
     };
-    // These two belong to the file system; they are checked and not kept.
-    time(info.creation_time)?;
+    // This one is the file system's; it is checked and not kept.
     time(info.change_time)?;
     Ok(file.handle.change(&change).await?)
 }

@@ -1,11 +1,17 @@
 //! An open file or directory.
 
+use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway::fs::{
     Access, AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec,
 };
 
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use super::dos_info::DosInfo;
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
@@ -29,6 +35,8 @@ pub struct Handle {
 pub struct Change {
     /// All of the attributes.
     pub attributes: Option<Attributes>,
+    /// When it was made.
+    pub created: Option<Time>,
     /// Last read.
     pub accessed: Option<Time>,
     /// Last written.
@@ -84,6 +92,18 @@ impl Handle {
         inside && self.is_in_tree_of(directory)
     }
 
+    /// What `path`, a name in the tree of `of`, is called from this directory on, with backslashes; `None`
+    /// if it does not lie below it.
+    #[must_use]
+    pub fn name_below(&self, of: &Self, path: &SharePath) -> Option<String> {
+        if !self.is_in_tree_of(of) {
+            return None;
+        }
+        let own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        let below = path.components().strip_prefix(own.components())?;
+        (!below.is_empty()).then(|| below.join("\\"))
+    }
+
     /// Takes over the path of a handle of the same file that was renamed, if this had the same name.
     pub fn follow_rename(&self, from: &SharePath, renamed: &Self) {
         if !std::ptr::eq(self, renamed) && self.is_in_tree_of(renamed) && self.share_path() == *from
@@ -109,24 +129,84 @@ impl Handle {
     /// Those of `statx`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
         let stat = self.file.statx(MASK).await?;
-        let path = self.share_path();
-        let name = path.split_last().map_or("", |(_, last)| last);
-        Ok(Metadata::new(&stat, Attributes::read(&self.file, &stat, name).await))
+        Ok(Metadata::new(&stat, self.dos_info(&stat).await))
     }
 
-    /// Changes attributes and times. The time of creation belongs to the file system.
+    async fn dos_info(&self, stat: &Statx) -> DosInfo {
+        let path = self.share_path();
+        let name = path.split_last().map_or("", |(_, last)| last);
+        DosInfo::read(&self.file, stat, name).await
+    }
+
+    /// Changes attributes and times.
     ///
     /// # Errors
     /// [`Error::AccessDenied`] to who is not the owner.
     pub async fn change(&self, change: &Change) -> Result<(), Error> {
-        if let Some(attributes) = change.attributes {
+        if change.attributes.is_some() || change.created.is_some() {
             let stat = self.file.statx(MASK).await?;
-            attributes.write(&self.file, &stat).await?;
+            let mut info = self.dos_info(&stat).await;
+            if let Some(attributes) = change.attributes {
+                info.attributes = attributes | (info.attributes & Attributes::SPARSE);
+            }
+            info.created = change.created.or(info.created);
+            info.write(&self.file, &stat).await?;
         }
         if change.accessed.is_some() || change.modified.is_some() {
             self.file.set_times(set_time(change.accessed), set_time(change.modified)).await?;
         }
         Ok(())
+    }
+
+    /// Says whether what is never written, or zeroed, is to take no room.
+    ///
+    /// # Errors
+    /// Those of setting an extended attribute.
+    pub async fn set_sparse(&self, sparse: bool) -> Result<(), Error> {
+        let stat = self.file.statx(MASK).await?;
+        let mut info = self.dos_info(&stat).await;
+        if info.attributes.contains(Attributes::SPARSE) != sparse {
+            info.attributes.set(Attributes::SPARSE, sparse);
+            info.write(&self.file, &stat).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes zeros of what there is of a range; the file does not become longer.
+    ///
+    /// # Errors
+    /// Those of `fallocate`.
+    pub async fn zero(&self, offset: u64, length: u64) -> Result<(), Error> {
+        let metadata = self.metadata().await?;
+        let end = offset.saturating_add(length).min(metadata.size);
+        let Some(length) = end.checked_sub(offset).filter(|length| *length != 0) else {
+            return Ok(());
+        };
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if metadata.attributes.contains(Attributes::SPARSE) {
+            return Ok(self.file.allocate(hole, offset, length).await?);
+        }
+        let zeros = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+        match self.file.allocate(zeros, offset, length).await.map_err(Error::from) {
+            // Zeros without room for them are zeros too.
+            Err(Error::NotSupported) => Ok(self.file.allocate(hole, offset, length).await?),
+            result => result,
+        }
+    }
+
+    /// The parts of a range that take room, in order, `most` of them at most.
+    ///
+    /// # Errors
+    /// Those of `lseek`; [`Error::Busy`] when no thread can be had for it.
+    pub async fn allocated(
+        self: &Arc<Self>,
+        range: Range<u64>,
+        most: usize,
+    ) -> Result<Vec<Range<u64>>, Error> {
+        let handle = Arc::clone(self);
+        // It may have to read what the file system knows of the file.
+        let found = ringway::spawn_blocking(move || allocated(&handle.file, range, most)).await;
+        Ok(found.map_err(|_| Error::Busy)??)
     }
 
     /// Cuts the file off or extends it with zeros.
@@ -318,6 +398,27 @@ impl Handle {
         let same = place.exists && key_of(&place).await? == self.key;
         if same { Ok(place) } else { Err(Error::NotFound) }
     }
+}
+
+/// The position of the descriptor is nobody's: reads and writes say where.
+fn allocated(file: &File, range: Range<u64>, most: usize) -> io::Result<Vec<Range<u64>>> {
+    let mut found = Vec::new();
+    let mut at = range.start;
+    while at < range.end && found.len() < most {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // Nothing but a hole is left, or the file has become shorter.
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        if start >= range.end {
+            break;
+        }
+        let end = seek(file, SeekFrom::Hole(start))?.min(range.end);
+        found.push(start..end);
+        at = end;
+    }
+    Ok(found)
 }
 
 /// Which file a place's name leads to. Only compared, so a link that leads out does no harm.

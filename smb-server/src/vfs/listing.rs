@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
 
+use super::dos_info::DosInfo;
 use super::metadata::{FileKind, MASK, Metadata, kind};
 use super::resolve::{Scan, beneath};
-use super::{Attributes, Error, SharePath};
+use super::{Error, SharePath};
 
 /// How many entries are looked at in one portion: about what fits in a reply of 8 KiB.
 const PORTION: usize = 64;
@@ -170,12 +171,12 @@ fn is_absence(error: &Error) -> bool {
 async fn with_attributes(dir: File, found: Vec<(String, Statx)>) -> Vec<DirEntry> {
     let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
     let stored = ringway::spawn_blocking(move || {
-        names.iter().map(|name| Attributes::stored_at(&dir, name)).collect::<Vec<_>>()
+        names.iter().map(|name| DosInfo::stored_at(&dir, name)).collect::<Vec<_>>()
     });
     let stored = stored.await.unwrap_or_default().into_iter().chain(std::iter::repeat(None));
-    let entry = |((name, stat), stored): ((String, Statx), Option<Attributes>)| {
-        let attributes = stored.unwrap_or_else(|| Attributes::default_for(&stat, &name));
-        let metadata = Metadata::new(&stat, attributes.with_mode(&stat));
+    let entry = |((name, stat), stored): ((String, Statx), Option<DosInfo>)| {
+        let info = stored.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
+        let metadata = Metadata::new(&stat, info.with_mode(&stat));
         DirEntry { name, metadata }
     };
     found.into_iter().zip(stored).map(entry).collect()

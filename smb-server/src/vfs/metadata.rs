@@ -3,6 +3,7 @@
 use ringway::fs::{Statx, StatxFlags, StatxTimestamp};
 
 use super::Attributes;
+use super::dos_info::DosInfo;
 
 /// A point in time: seconds since 1970 and nanoseconds.
 pub type Time = (i64, u32);
@@ -29,7 +30,7 @@ pub struct Metadata {
     pub allocation_size: u64,
     /// How many names it has.
     pub links: u32,
-    /// When it was made; its last change of content where the file system does not tell.
+    /// When it was made, as it was set or the file system tells; else its last change of content.
     pub created: Time,
     /// Last read.
     pub accessed: Time,
@@ -72,10 +73,11 @@ impl FileKey {
 }
 
 impl Metadata {
-    pub(super) fn new(stat: &Statx, attributes: Attributes) -> Self {
+    pub(super) fn new(stat: &Statx, info: DosInfo) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
         let has_btime = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let modified = time(&stat.stx_mtime);
+        let born = if has_btime { time(&stat.stx_btime) } else { modified };
         Self {
             key: FileKey::of(stat),
             is_directory,
@@ -83,11 +85,11 @@ impl Metadata {
             // stx_blocks counts 512 bytes whatever the file system's blocks are.
             allocation_size: if is_directory { 0 } else { stat.stx_blocks.saturating_mul(512) },
             links: stat.stx_nlink,
-            created: if has_btime { time(&stat.stx_btime) } else { modified },
+            created: info.created.unwrap_or(born),
             accessed: time(&stat.stx_atime),
             modified,
             changed: time(&stat.stx_ctime),
-            attributes,
+            attributes: info.attributes,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! are given, so the kernel's permission checks are the server's.
 
 mod attributes;
+mod dos_info;
 mod error;
 mod handle;
 mod index;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ringway::Identity;
 use ringway::fs::{Dir, File, OFlags};
 
+use super::dos_info::DosInfo;
 use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
@@ -315,7 +316,7 @@ async fn finish_new(tree: &Tree, place: &Place, file: File, how: &Open) -> Resul
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
-        wanted.write(&file, &stat).await?;
+        DosInfo { attributes: wanted, created: None }.write(&file, &stat).await?;
     }
     let handle = Handle::new(tree.clone(), place_path(place), file, &stat);
     if how.allocation_size != 0 && !handle.is_directory() {

@@ -1,0 +1,206 @@
+//! What SMB knows about a file and unix does not, in the extended attribute `user.DOSATTRIB`, in the forms
+//! that Samba reads and writes too: attributes as a text (`0x22`) while there is no more to say, with the
+//! time of creation as a structure.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use ringway::fs::{File, Statx};
+
+use super::Attributes;
+use super::attributes::OWNER_WRITE;
+use super::metadata::{FileKind, Time, kind};
+
+const XATTR: &CStr = c"user.DOSATTRIB";
+
+/// Longer than any value that is understood.
+const XATTR_LEN_MAX: usize = 64;
+
+/// The permission bits that READONLY takes away.
+const WRITE_BITS: u32 = 0o222;
+
+/// Members of the structure that are valid.
+const ATTRIBUTES_VALID: u32 = 0x01;
+const CREATED_VALID: u32 = 0x10;
+
+/// What is stored for a file, or stands for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct DosInfo {
+    pub(super) attributes: Attributes,
+    /// When it was made, if somebody has set that; otherwise the file system knows.
+    pub(super) created: Option<Time>,
+}
+
+impl DosInfo {
+    /// Of a file called `name` for which nothing is stored.
+    pub(super) fn default_for(stat: &Statx, name: &str) -> Self {
+        Self { attributes: Attributes::default_for(stat, name), created: None }
+    }
+
+    /// That of an open file called `name`. What cannot be read is as if it were not there.
+    pub(super) async fn read(file: &File, stat: &Statx, name: &str) -> Self {
+        let (result, value) = file.get_xattr(XATTR, Vec::with_capacity(XATTR_LEN_MAX)).await;
+        let stored = result.ok().and_then(|_| Self::parse(&value));
+        stored.unwrap_or_else(|| Self::default_for(stat, name)).with_mode(stat)
+    }
+
+    /// What is stored for `name` in `directory`, without opening it and without following a link.
+    ///
+    /// Blocks. It goes by way of `/proc`, as only the newest kernels have `getxattrat`; and it is done
+    /// as the process, which tells no more than that a file is hidden and when it was made.
+    pub(super) fn stored_at(directory: &File, name: &str) -> Option<Self> {
+        if name == ".." {
+            // It may be above the share.
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
+        let mut value = [0; XATTR_LEN_MAX];
+        let len = rustix::fs::lgetxattr(path, XATTR, &mut value).ok()?;
+        Self::parse(value.get(..len)?)
+    }
+
+    pub(super) fn with_mode(self, stat: &Statx) -> Self {
+        Self { attributes: self.attributes.with_mode(stat), ..self }
+    }
+
+    /// Stores it in an open file. A file system without extended attributes keeps READONLY only.
+    ///
+    /// Taking READONLY away gives the permission to write back to the owner alone: who else had it is
+    /// not known any more.
+    pub(super) async fn write(self, file: &File, stat: &Statx) -> io::Result<()> {
+        if kind(stat) == FileKind::Directory {
+            // READONLY means nothing to Windows here, and would close the directory on unix.
+            return self.write_xattr(file).await;
+        }
+        let mode = u32::from(stat.stx_mode) & 0o7777;
+        let read_only = self.attributes.contains(Attributes::READONLY);
+        // The kernel lets nobody but root change extended attributes of what he may not write, not
+        // even the owner: so these come before READONLY, and after the end of an earlier one. Who is to
+        // set READONLY and does not own the file learns that here, before anything has changed.
+        if mode & OWNER_WRITE == 0 || read_only {
+            file.chmod(mode | OWNER_WRITE).await?;
+        }
+        self.write_xattr(file).await?;
+        if read_only { file.chmod(mode & !WRITE_BITS).await } else { Ok(()) }
+    }
+
+    async fn write_xattr(self, file: &File) -> io::Result<()> {
+        match file.set_xattr(XATTR, self.encode()).await {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Samba's later forms begin with the same text, or an empty one, behind it a NUL and a structure;
+    /// where the text is empty, everything is in the structure.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let text = value.split(|byte| *byte == 0).next()?;
+        if text.is_empty() {
+            return Self::parse_structure(value);
+        }
+        let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
+        let bits = u32::from_str_radix(digits, 16).ok()?;
+        Some(Self { attributes: stored(bits), created: None })
+    }
+
+    /// Little-endian, after the empty text and one byte of padding: the version (2 bytes), the same
+    /// again, 2 of padding, which members are valid (4), the attributes (4). So in versions 3, 4 and 5.
+    /// Then the time of creation as a FILETIME in version 5, behind another time in version 4.
+    fn parse_structure(value: &[u8]) -> Option<Self> {
+        let u16_at = |at| Some(u16::from_le_bytes(*value.get(at..)?.first_chunk()?));
+        let u32_at = |at| Some(u32::from_le_bytes(*value.get(at..)?.first_chunk()?));
+        let u64_at = |at| Some(u64::from_le_bytes(*value.get(at..)?.first_chunk()?));
+        let version = u16_at(2)?;
+        let (known, valid) = ((3..=5).contains(&version) && u16_at(4)? == version, u32_at(8)?);
+        if !known || valid & ATTRIBUTES_VALID == 0 {
+            return None;
+        }
+        let created = match version {
+            5 => u64_at(16),
+            4 => u64_at(24),
+            _ => None,
+        };
+        let created = created.filter(|time| valid & CREATED_VALID != 0 && *time != 0);
+        Some(Self { attributes: stored(u32_at(12)?), created: created.map(from_filetime) })
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let bits = self.attributes.difference(Attributes::READONLY).bits();
+        let Some(created) = self.created else { return format!("{bits:#x}").into_bytes() };
+        let mut value = b"\0\0\x05\0\x05\0\0\0".to_vec();
+        value.extend_from_slice(&(ATTRIBUTES_VALID | CREATED_VALID).to_le_bytes());
+        value.extend_from_slice(&bits.to_le_bytes());
+        value.extend_from_slice(&to_filetime(created).to_le_bytes());
+        value
+    }
+}
+
+/// The attributes that a file system keeps.
+fn stored(bits: u32) -> Attributes {
+    Attributes::from_bits_truncate(bits).difference(Attributes::READONLY)
+}
+
+/// Seconds from 1601, where FILETIME begins, to 1970: 369 years with 89 leap days.
+const SECONDS_TO_1970: i128 = (369 * 365 + 89) * 86_400;
+const STEPS_PER_SECOND: i128 = 10_000_000;
+
+fn from_filetime(time: u64) -> Time {
+    let seconds = i128::from(time).div_euclid(STEPS_PER_SECOND) - SECONDS_TO_1970;
+    let nanoseconds = i128::from(time).rem_euclid(STEPS_PER_SECOND) * 100;
+    (i64::try_from(seconds).unwrap_or(i64::MAX), u32::try_from(nanoseconds).unwrap_or_default())
+}
+
+/// What lies before 1601 is 1601.
+fn to_filetime((seconds, nanoseconds): Time) -> u64 {
+    let steps = (i128::from(seconds) + SECONDS_TO_1970) * STEPS_PER_SECOND;
+    u64::try_from(steps + i128::from(nanoseconds / 100)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(value: &[u8]) -> Option<Attributes> {
+        DosInfo::parse(value).map(|info| info.attributes)
+    }
+
+    #[test]
+    fn the_textual_form_is_read_and_anything_else_is_ignored() {
+        assert_eq!(attributes(b"0x22"), Some(Attributes::HIDDEN | Attributes::ARCHIVE));
+        assert_eq!(attributes(b"0x10\0\0\x03"), Some(Attributes::empty()));
+        for other in [&b""[..], b"22", b"0x", b"0xzz", b"\0\0\x04\0", b"\xff\xfe"] {
+            assert_eq!(attributes(other), None, "{other:?}");
+        }
+    }
+
+    /// Values as Samba servers have left them on disk: version 3 with the text, version 4 without.
+    #[test]
+    fn sambas_later_forms_are_read() {
+        let version_3 =
+            b"0x20\0\0\x03\0\x03\0\0\0\x11\0\0\0\x20\0\0\0\x0a\x39\x99\xcd\xb6\xa6\xcc\x01";
+        assert_eq!(attributes(version_3), Some(Attributes::ARCHIVE));
+        let version_4 = b"\0\0\x04\0\x04\0\0\0\x51\0\0\0\x26\0\0\0\x90\xd6\x5e\x1f\x9b\x2b\xd5\x01";
+        let expected = Attributes::HIDDEN | Attributes::SYSTEM | Attributes::ARCHIVE;
+        assert_eq!(attributes(version_4), Some(expected));
+        for cut in 0..16 {
+            assert_eq!(attributes(&version_4[..cut]), None, "{cut}");
+        }
+        let unknown = b"\0\0\x09\0\x09\0\0\0\x01\0\0\0\x02\0\0\0";
+        let invalid = b"\0\0\x05\0\x05\0\0\0\x10\0\0\0\x02\0\0\0";
+        assert_eq!((attributes(unknown), attributes(invalid)), (None, None));
+    }
+
+    /// 2026-01-02 00:00 is 134 117 856 000 000 000 steps after 1601.
+    #[test]
+    fn the_time_of_creation_is_kept_in_version_5() {
+        let info = DosInfo { attributes: Attributes::HIDDEN, created: Some((1_767_312_000, 700)) };
+        let value = info.encode();
+        assert_eq!(value[..16], *b"\0\0\x05\0\x05\0\0\0\x11\0\0\0\x02\0\0\0");
+        assert_eq!(value[16..], 134_117_856_000_000_007_u64.to_le_bytes());
+        assert_eq!(DosInfo::parse(&value), Some(info));
+        let plain = DosInfo { created: None, ..info };
+        assert_eq!(plain.encode(), b"0x2");
+        assert_eq!(DosInfo::parse(b"0x2"), Some(plain));
+    }
+}
