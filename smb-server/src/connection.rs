@@ -5,7 +5,7 @@
 //! time; each chain of requests runs in a task of its own. All are on the connection's core.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::time::{sleep_until, timeout};
 
-use crate::command;
+use crate::command::{self, Ongoing};
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
 use crate::state::Server;
@@ -40,9 +40,8 @@ pub(crate) struct Connection {
     stream: Rc<TcpStream>,
     machine: RefCell<protocol::Connection>,
     sessions: RefCell<Vec<u64>>,
-    cancelled: RefCell<HashSet<ChainId>>,
     /// Chains that are being carried out.
-    running: Cell<usize>,
+    running: RefCell<HashMap<ChainId, Rc<Ongoing>>>,
     /// Bytes that requests and responses hold, see [`HELD_MAX`].
     held: Cell<usize>,
     /// What the timer waits for now.
@@ -81,7 +80,9 @@ pub(crate) async fn serve(connection: Rc<Connection>) {
     let reader = Rc::clone(&connection);
     let _ = ringway::spawn(async move { reader.read().await }).await;
     timer.abort();
-    while connection.running.get() > 0 {
+    // What others would have to bring about is not waited for.
+    connection.running.borrow().values().for_each(|ongoing| ongoing.give_up());
+    while connection.has_running() {
         connection.progress.wait().await;
     }
     connection.draining.set(true);
@@ -107,8 +108,7 @@ impl Connection {
             stream: Rc::new(stream),
             machine: RefCell::new(protocol::Connection::new(config, Instant::now())),
             sessions: RefCell::default(),
-            cancelled: RefCell::default(),
-            running: Cell::new(0),
+            running: RefCell::default(),
             held: Cell::new(0),
             armed: Cell::new(None),
             stopping: Cell::new(false),
@@ -174,7 +174,7 @@ impl Connection {
                     command::end_session(&self.server, session_id).await
                 }
                 Some(Event::Execute(chain)) => self.start(chain),
-                Some(Event::Cancel(chain)) => drop(self.cancelled.borrow_mut().insert(chain)),
+                Some(Event::Cancel(chain)) => self.cancel(chain),
             }
         }
         self.outgoing.notify();
@@ -197,14 +197,30 @@ impl Connection {
 
     /// Carries a chain out in a task of its own.
     fn start(self: &Rc<Self>, chain: Chain) {
-        let running = Running::new(Rc::clone(self), &chain);
+        let (running, ongoing) = Running::new(Rc::clone(self), &chain);
         drop(ringway::spawn(async move {
-            let connection = Rc::clone(&running.connection);
-            let id = chain.id;
-            let cancelled = || connection.cancelled.borrow().contains(&id);
-            let replies = command::run_chain(&connection.server, chain, cancelled).await;
-            running.finish(replies);
+            let server = Arc::clone(&running.connection.server);
+            running.finish(command::run_chain(&server, chain, ongoing).await);
         }));
+    }
+
+    fn cancel(&self, chain: ChainId) {
+        let ongoing = self.running.borrow().get(&chain).cloned();
+        if let Some(ongoing) = ongoing {
+            ongoing.cancel();
+        }
+    }
+
+    fn has_running(&self) -> bool {
+        !self.running.borrow().is_empty()
+    }
+
+    /// A chain is to wait for others, if it may.
+    fn tell_pending(&self, chain: ChainId, finished: &mut Vec<protocol::Reply>) -> bool {
+        let now = Instant::now();
+        let may_wait = self.machine.borrow_mut().handle_pending(now, chain, finished);
+        self.outgoing.notify();
+        may_wait
     }
 
     fn report_read_error(&self, error: &ReadError) {
@@ -235,7 +251,7 @@ impl Connection {
     fn is_used(&self) -> bool {
         let has_opens =
             |id: &u64| self.server.session(*id).is_some_and(|session| session.has_opens());
-        self.running.get() > 0 || self.sessions.borrow().iter().any(has_opens)
+        self.has_running() || self.sessions.borrow().iter().any(has_opens)
     }
 
     // ---- out
@@ -278,11 +294,15 @@ struct Running {
 }
 
 impl Running {
-    fn new(connection: Rc<Connection>, chain: &Chain) -> Self {
-        let bytes = chain.cost();
-        connection.running.set(connection.running.get() + 1);
+    fn new(connection: Rc<Connection>, chain: &Chain) -> (Self, Rc<Ongoing>) {
+        let (id, bytes) = (chain.id, chain.cost());
         connection.hold(bytes);
-        Self { connection, chain: chain.id, bytes, replies: None }
+        let to_tell = Rc::downgrade(&connection);
+        let ongoing = Rc::new(Ongoing::new(move |finished| {
+            to_tell.upgrade().is_some_and(|connection| connection.tell_pending(id, finished))
+        }));
+        connection.running.borrow_mut().insert(id, Rc::clone(&ongoing));
+        (Self { connection, chain: id, bytes, replies: None }, ongoing)
     }
 
     fn finish(mut self, replies: Vec<protocol::Reply>) {
@@ -295,8 +315,7 @@ impl Drop for Running {
         let connection = &self.connection;
         let replies = self.replies.take().unwrap_or_default();
         connection.machine.borrow_mut().handle_replies(Instant::now(), self.chain, replies);
-        connection.cancelled.borrow_mut().remove(&self.chain);
-        connection.running.set(connection.running.get() - 1);
+        connection.running.borrow_mut().remove(&self.chain);
         connection.release(self.bytes);
         connection.outgoing.notify();
         connection.rearm_if_earlier();

@@ -23,10 +23,15 @@ pub(crate) mod access {
 /// MS-ERREF 2.3.
 pub(crate) mod nt {
     pub(crate) const SUCCESS: u32 = 0;
+    pub(crate) const PENDING: u32 = 0x0000_0103;
     pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
     pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+    pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
+    pub(crate) const LOCK_NOT_GRANTED: u32 = 0xc000_0055;
     pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;
+    pub(crate) const RANGE_NOT_LOCKED: u32 = 0xc000_007e;
     pub(crate) const DIRECTORY_NOT_EMPTY: u32 = 0xc000_0101;
+    pub(crate) const CANCELLED: u32 = 0xc000_0120;
     pub(crate) const CANNOT_DELETE: u32 = 0xc000_0121;
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::protocol::Body;
-use crate::state::{FileOpen, Open};
+use crate::state::{FileOpen, Open, Server};
 use crate::vfs::{Attributes, Metadata};
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::change_notify::{tell_delete_pending, tell_removed};
 use super::context::Context;
 use super::query_info::times;
 
@@ -24,7 +25,7 @@ pub(super) async fn close(
         Some(file) if wants_attributes => file.handle.metadata().await.ok(),
         _ => None,
     };
-    close_open(&open).await;
+    close_open(&context.server, &open).await;
     Ok(Body::Close(metadata.as_ref().map(response).unwrap_or_default()).into())
 }
 
@@ -43,25 +44,32 @@ fn response(metadata: &Metadata) -> CloseResponse {
 }
 
 /// Closes what a session or a tree connect leaves behind.
-pub async fn close_all(opens: Vec<Arc<Open>>) {
+pub async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
     for open in opens {
-        close_open(&open).await;
+        close_open(server, &open).await;
     }
 }
 
 /// Takes an open that is no longer in its session's table out of the file's openers, and deletes the
 /// file if this was the last one and that was asked for.
-pub(super) async fn close_open(open: &Open) {
+pub(super) async fn close_open(server: &Server, open: &Open) {
     let Some(file) = open.file() else { return };
     let Some(ticket) = file.take_ticket() else { return };
+    file.locks.release();
+    file.end_watch();
     let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);
     if on_close && check_deletable(file).await.is_ok() {
         // MS-FSA 2.1.5.4: the wish takes effect now; the file goes with its last opener.
         ticket.set_delete_pending(Some(Arc::clone(&file.handle)));
+        tell_delete_pending(server, file);
     }
     let Some(deletion) = ticket.leave() else { return };
-    if let Err(error) = deletion.handle.remove().await {
-        tracing::warn!(path = deletion.handle.path(), %error, "a file was to be deleted and is not");
+    match deletion.handle.remove().await {
+        Ok(()) => tell_removed(server, &deletion.handle),
+        Err(error) => {
+            let path = deletion.handle.path();
+            tracing::warn!(path, %error, "a file was to be deleted and is not");
+        }
     }
 }
 

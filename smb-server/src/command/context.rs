@@ -1,13 +1,19 @@
 //! What a handler sees around its request.
 
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 
 use crate::protocol::{Body, Reply, Request};
 use crate::state::{FileOpen, Open, Server, Session, TreeConnect};
 use crate::wire::file_id::FileId;
 use crate::wire::status::NtStatus;
+
+use super::Ongoing;
 
 /// Where a request stands: server, session, tree connect, and its compound so far.
 pub(super) struct Context {
@@ -16,6 +22,7 @@ pub(super) struct Context {
     pub(super) bytes: Bytes,
     /// The status of a CREATE that the following related requests build on.
     pub(super) create_failed: Option<NtStatus>,
+    ongoing: Rc<Ongoing>,
     session: Option<Arc<Session>>,
     tree: Option<Arc<TreeConnect>>,
     last_file: Option<FileId>,
@@ -23,16 +30,34 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(server: Arc<Server>) -> Self {
+    pub(super) fn new(server: Arc<Server>, ongoing: Rc<Ongoing>) -> Self {
         let bytes = Bytes::new();
         Self {
             server,
             bytes,
             create_failed: None,
+            ongoing,
             session: None,
             tree: None,
             last_file: None,
             last_tree: None,
+        }
+    }
+
+    /// Waits for something that others do, and has the client told so unless it has happened.
+    ///
+    /// # Errors
+    /// `CANCELLED` if the client takes the request back first, or is gone; `INSUFFICIENT_RESOURCES` if
+    /// it has too many that wait; `INTERNAL_ERROR` in a compound that goes on behind it, as Windows has it.
+    pub(super) async fn wait_for<T>(&self, event: impl Future<Output = T>) -> Result<T, NtStatus> {
+        let mut event = pin!(event);
+        if let Some(outcome) = event.as_mut().now_or_never() {
+            return Ok(outcome);
+        }
+        self.ongoing.tell_pending()?;
+        match select(event, pin!(self.ongoing.end())).await {
+            Either::Left((outcome, _)) => Ok(outcome),
+            Either::Right(_) => Err(NtStatus::CANCELLED),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
 };
 use crate::wire::access_mask::AccessMask;
+use crate::wire::change_notify::CompletionFilter;
 use crate::wire::create::{
     CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse,
     ImpersonationLevel, OplockLevel,
@@ -26,6 +27,7 @@ use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::change_notify::{tell_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
@@ -235,11 +237,15 @@ async fn create_file(
             continue;
         }
         let response = finish(&opened, &wanted, metadata).await?;
+        tell(context, &opened, response.create_action);
+        let locks = context.server.locks.owner(opened.handle.id());
         let object = Object::File(Box::new(FileOpen {
             handle: opened.handle,
             share: Arc::clone(share),
             identity: identity.cloned(),
             ticket: Mutex::new(Some(ticket)),
+            locks,
+            watch: Mutex::default(),
             dirty: AtomicBool::new(wanted.truncates()),
             position: AtomicU64::new(0),
             enumeration: AsyncMutex::new(None),
@@ -252,6 +258,20 @@ async fn create_file(
     Err(NtStatus::DELETE_PENDING)
 }
 
+/// Tells those who watch the directory.
+fn tell(context: &Context, opened: &Opened, action: CreateAction) {
+    match action {
+        CreateAction::CREATED => tell_added(&context.server, &opened.handle),
+        CreateAction::OVERWRITTEN | CreateAction::SUPERSEDED => {
+            let what = CompletionFilter::ATTRIBUTES
+                | CompletionFilter::SIZE
+                | CompletionFilter::LAST_WRITE;
+            tell_modified(&context.server, &opened.handle, what);
+        }
+        _ => {}
+    }
+}
+
 /// Puts an open into its session, or closes it again.
 async fn admit(
     context: &Context,
@@ -262,7 +282,7 @@ async fn admit(
     match context.session()?.insert(open) {
         Ok(()) => Ok(Body::Create(Box::new(CreateResponse { file_id, ..response })).into()),
         Err((open, refused)) => {
-            close_open(&open).await;
+            close_open(&context.server, &open).await;
             Err(match refused {
                 Refused::Ended => NtStatus::NETWORK_NAME_DELETED,
                 Refused::TooMany => NtStatus::TOO_MANY_OPENED_FILES,

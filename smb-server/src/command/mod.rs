@@ -4,6 +4,7 @@
 //! [`run_chain`] carries out the requests of one message in order and `Context` is what a handler
 //! sees: the session, the tree connect, and what the request before it in a compound left behind.
 
+mod change_notify;
 mod close;
 mod context;
 mod create;
@@ -11,6 +12,8 @@ mod error;
 mod flush;
 mod fs_info;
 mod ioctl;
+mod lock;
+mod ongoing;
 mod query_directory;
 mod query_info;
 mod read;
@@ -19,6 +22,7 @@ mod set_info;
 mod tree;
 mod write;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::datapath::{self, Sink, Source};
@@ -29,6 +33,7 @@ use crate::wire::status::NtStatus;
 pub use close::close_all;
 use context::Context;
 pub use error::status_of;
+pub use ongoing::Ongoing;
 pub use session::{end_session, establish, sync_session};
 
 /// What a handler comes to.
@@ -47,24 +52,21 @@ impl From<Body> for Answer {
     }
 }
 
-/// Carries out a chain and answers each of its elements, in order. `cancelled` says whether the
-/// client has taken the chain back; what has not begun by then is not begun.
-pub async fn run_chain(
-    server: &Arc<Server>,
-    chain: Chain,
-    cancelled: impl Fn() -> bool,
-) -> Vec<Reply> {
-    let mut context = Context::new(Arc::clone(server));
-    let mut replies = Vec::with_capacity(chain.elements.len());
-    for element in chain.elements {
-        let reply = match cancelled() {
+/// Carries out a chain and answers each of its elements, in order, but for those whose answers `ongoing` has
+/// taken already. By it the client may take the chain back; what has not begun by then is not begun.
+pub async fn run_chain(server: &Arc<Server>, chain: Chain, ongoing: Rc<Ongoing>) -> Vec<Reply> {
+    let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing));
+    let count = chain.elements.len();
+    for (index, element) in chain.elements.into_iter().enumerate() {
+        ongoing.left.set(count - index - 1);
+        let reply = match ongoing.is_cancelled() {
             true => Reply::error(NtStatus::CANCELLED),
             false => run_element(&mut context, element).await,
         };
         context.note(&reply);
-        replies.push(reply);
+        ongoing.replies.borrow_mut().push(reply);
     }
-    replies
+    ongoing.replies.take()
 }
 
 async fn run_element(context: &mut Context, element: Element) -> Reply {
@@ -93,7 +95,12 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
     match answer? {
         Answer::Reply(reply) => Ok(reply),
         Answer::Read(source) => Ok(Reply::ok(Body::Read(datapath::read(source).await?))),
-        Answer::Write(sink) => Ok(Reply::ok(Body::Write(datapath::write(sink).await?))),
+        Answer::Write(sink) => {
+            let open = Arc::clone(&sink.open);
+            let response = datapath::write(sink).await?;
+            write::tell(context, &open);
+            Ok(Reply::ok(Body::Write(response)))
+        }
     }
 }
 
@@ -113,8 +120,8 @@ async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtS
         }
         Request::QueryInfo(request) => query_info::query_info(context, &request).await,
         Request::SetInfo(request) => set_info::set_info(context, &request).await,
-        // Byte-range locks, notifications and oplocks are not offered yet, and said so.
-        Request::Lock(_) | Request::ChangeNotify(_) => Err(NtStatus::NOT_SUPPORTED),
+        Request::Lock(request) => lock::lock(context, &request).await,
+        Request::ChangeNotify(request) => change_notify::change_notify(context, &request).await,
         Request::OplockBreak(_) => Err(NtStatus::INVALID_PARAMETER),
     }
 }

@@ -9,7 +9,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::read::{Channel, ReadRequest};
 use crate::wire::status::NtStatus;
 
-use super::context::Context;
+use super::context::{Context, file_of};
 use super::{Answer, ioctl};
 
 /// The largest offset of a byte: MS-FSA 2.1.5.3 takes offsets as signed.
@@ -33,7 +33,8 @@ pub(super) fn read(context: &mut Context, request: &ReadRequest) -> Result<Answe
 }
 
 fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatus> {
-    if open.file().is_some_and(|file| file.handle.is_directory()) {
+    let file = file_of(open)?;
+    if file.handle.is_directory() {
         return Err(NtStatus::INVALID_DEVICE_REQUEST);
     }
     if !open.may(AccessMask::READ_DATA | AccessMask::EXECUTE) {
@@ -42,6 +43,9 @@ fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatu
     let end = request.offset.checked_add(u64::from(request.length));
     if end.is_none_or(|end| end > OFFSET_MAX) {
         return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if file.locks.is_locked_out(request.offset, request.length.into(), false) {
+        return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
     Ok(Answer::Read(Source {
         open: Arc::clone(open),

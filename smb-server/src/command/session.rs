@@ -27,7 +27,7 @@ pub async fn establish(server: &Server, established: Established) {
 pub async fn end_session(server: &Server, session_id: u64) {
     if let Some(session) = server.remove(session_id) {
         tracing::info!(session = session_id, user = session.user, "session ended");
-        close_all(session.end()).await;
+        close_all(server, session.end()).await;
     }
 }
 

@@ -7,6 +7,7 @@ use crate::protocol::Body;
 use crate::state::{FileOpen, Open, Ticket};
 use crate::vfs::{Change, SharePath};
 use crate::wire::access_mask::AccessMask;
+use crate::wire::change_notify::CompletionFilter;
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::attributes::FileAttributes;
@@ -21,6 +22,7 @@ use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::change_notify::{tell_delete_pending, tell_modified, tell_renamed};
 use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
@@ -40,7 +42,9 @@ pub(super) async fn set_info(
     }
     let buffer = request.buffer.as_slice();
     match FileInfoClass(request.info_class) {
-        FileInfoClass::BASIC => basic(&open, file, parse(buffer, FileBasicInfo::decode)?).await?,
+        FileInfoClass::BASIC => {
+            basic(context, &open, file, parse(buffer, FileBasicInfo::decode)?).await?;
+        }
         FileInfoClass::RENAME => {
             rename(context, &open, file, parse(buffer, FileRenameInfo::decode)?).await?
         }
@@ -49,18 +53,19 @@ pub(super) async fn set_info(
         }
         FileInfoClass::DISPOSITION => {
             let delete = parse(buffer, FileDispositionInfo::decode)?.delete_pending;
-            disposition(&open, file, delete).await?;
+            disposition(context, &open, file, delete).await?;
         }
         FileInfoClass::DISPOSITION_EX => {
             let flags = parse(buffer, FileDispositionInfoEx::decode)?.flags;
-            disposition(&open, file, flags.contains(DispositionFlags::DELETE)).await?;
+            disposition(context, &open, file, flags.contains(DispositionFlags::DELETE)).await?;
         }
         FileInfoClass::END_OF_FILE => {
-            end_of_file(&open, file, parse(buffer, FileEndOfFileInfo::decode)?.end_of_file).await?;
+            let size = parse(buffer, FileEndOfFileInfo::decode)?.end_of_file;
+            end_of_file(context, &open, file, size).await?;
         }
         FileInfoClass::ALLOCATION => {
-            allocation(&open, file, parse(buffer, FileAllocationInfo::decode)?.allocation_size)
-                .await?;
+            let size = parse(buffer, FileAllocationInfo::decode)?.allocation_size;
+            allocation(context, &open, file, size).await?;
         }
         FileInfoClass::POSITION => {
             let position = parse(buffer, FilePositionInfo::decode)?.current_byte_offset;
@@ -85,7 +90,12 @@ fn require(open: &Open, access: AccessMask) -> Result<(), NtStatus> {
     if open.may(access) { Ok(()) } else { Err(NtStatus::ACCESS_DENIED) }
 }
 
-async fn basic(open: &Open, file: &FileOpen, info: FileBasicInfo) -> Result<(), NtStatus> {
+async fn basic(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    info: FileBasicInfo,
+) -> Result<(), NtStatus> {
     require(open, AccessMask::WRITE_ATTRIBUTES)?;
     let directory = file.handle.is_directory();
     if info.file_attributes.contains(FileAttributes::DIRECTORY) && !directory {
@@ -100,7 +110,14 @@ async fn basic(open: &Open, file: &FileOpen, info: FileBasicInfo) -> Result<(), 
     };
     // This one is the file system's; it is checked and not kept.
     time(info.change_time)?;
-    Ok(file.handle.change(&change).await?)
+    file.handle.change(&change).await?;
+    let mut what = CompletionFilter::empty();
+    what.set(CompletionFilter::ATTRIBUTES, change.attributes.is_some());
+    what.set(CompletionFilter::CREATION, change.created.is_some());
+    what.set(CompletionFilter::LAST_ACCESS, change.accessed.is_some());
+    what.set(CompletionFilter::LAST_WRITE, change.modified.is_some());
+    tell_modified(&context.server, &file.handle, what);
+    Ok(())
 }
 
 /// MS-FSCC 2.4.7: 0 leaves a time; -1 and -2 say whether this handle's use changes it, which the
@@ -144,28 +161,51 @@ async fn rename(
     let from = file.handle.share_path();
     file.handle.rename(&to, replace).await?;
     sharing.renamed(file.handle.id(), &from, &file.handle);
+    tell_renamed(&context.server, &file.handle, &from);
     Ok(())
 }
 
-async fn disposition(open: &Open, file: &FileOpen, delete: bool) -> Result<(), NtStatus> {
+async fn disposition(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    delete: bool,
+) -> Result<(), NtStatus> {
     require(open, AccessMask::DELETE)?;
     if delete {
         check_deletable(file).await?;
     }
     let handle = delete.then(|| Arc::clone(&file.handle));
-    file.with_ticket(|ticket| ticket.set_delete_pending(handle)).ok_or(NtStatus::FILE_CLOSED)
+    let set = file.with_ticket(|ticket| ticket.set_delete_pending(handle));
+    set.ok_or(NtStatus::FILE_CLOSED)?;
+    if delete {
+        tell_delete_pending(&context.server, file);
+    }
+    Ok(())
 }
 
-async fn end_of_file(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
+async fn end_of_file(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    size: u64,
+) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
-    Ok(file.handle.set_len(size).await?)
+    file.handle.set_len(size).await?;
+    tell_modified(&context.server, &file.handle, CompletionFilter::SIZE);
+    Ok(())
 }
 
 /// MS-FSA 2.1.5.15.1: less than the file holds cuts it off; more is reserved and holds nothing.
-async fn allocation(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {
+async fn allocation(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    size: u64,
+) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
     if size < file.handle.metadata().await?.size {
-        return Ok(file.handle.set_len(size).await?);
+        return end_of_file(context, open, file, size).await;
     }
     Ok(file.handle.allocate(size).await?)
 }

@@ -32,7 +32,7 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
 pub(super) async fn disconnect(context: &Context) -> Result<Answer, NtStatus> {
     let opens =
         context.session()?.disconnect(context.tree()?.id).ok_or(NtStatus::NETWORK_NAME_DELETED)?;
-    close_all(opens).await;
+    close_all(&context.server, opens).await;
     Ok(Body::TreeDisconnect.into())
 }
 

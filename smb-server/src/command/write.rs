@@ -6,12 +6,14 @@ use crate::datapath::Sink;
 use crate::protocol::Body;
 use crate::state::{Object, Open};
 use crate::wire::access_mask::AccessMask;
+use crate::wire::change_notify::CompletionFilter;
 use crate::wire::create::CreateOptions;
 use crate::wire::read::Channel;
 use crate::wire::status::NtStatus;
 use crate::wire::write::{WriteFlags, WriteRequest, WriteResponse};
 
-use super::context::Context;
+use super::change_notify::tell_modified;
+use super::context::{Context, file_of};
 use super::read::OFFSET_MAX;
 use super::{Answer, ioctl};
 
@@ -37,7 +39,16 @@ pub(super) fn write(context: &mut Context, request: &WriteRequest) -> Result<Ans
     }
 }
 
-fn is_in_range(offset: u64, length: u64) -> bool {
+/// The bytes have been written.
+pub(super) fn tell(context: &Context, open: &Open) {
+    if let Some(file) = open.file() {
+        let what = CompletionFilter::SIZE | CompletionFilter::LAST_WRITE;
+        tell_modified(&context.server, &file.handle, what);
+    }
+}
+
+/// Whether a file may have bytes there.
+pub(super) fn is_in_range(offset: u64, length: u64) -> bool {
     let Some(end) = offset.checked_add(length) else { return false };
     end <= OFFSET_MAX && (length == 0 || end <= FILE_SIZE_MAX)
 }
@@ -47,7 +58,8 @@ fn file_range(
     open: &Arc<Open>,
     request: &WriteRequest,
 ) -> Result<Answer, NtStatus> {
-    if open.file().is_some_and(|file| file.handle.is_directory()) {
+    let file = file_of(open)?;
+    if file.handle.is_directory() {
         return Err(NtStatus::INVALID_DEVICE_REQUEST);
     }
     let may_write = open.may(AccessMask::WRITE_DATA);
@@ -58,6 +70,10 @@ fn file_range(
     let append = !may_write && request.offset == APPEND;
     if !append && !is_in_range(request.offset, request.data.len() as u64) {
         return Err(NtStatus::INVALID_PARAMETER);
+    }
+    // Where an append goes is not known yet: to bytes that nobody can have locked but in advance.
+    if !append && file.locks.is_locked_out(request.offset, request.data.len() as u64, true) {
+        return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
     let through = open.options.contains(CreateOptions::WRITE_THROUGH)
         || request.flags.contains(WriteFlags::WRITE_THROUGH);

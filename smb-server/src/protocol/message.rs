@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::change_notify::ChangeNotifyRequest;
+use crate::wire::change_notify::{ChangeNotifyRequest, ChangeNotifyResponse};
 use crate::wire::close::{CloseRequest, CloseResponse};
 use crate::wire::create::{CreateRequest, CreateResponse};
 use crate::wire::flush::FlushRequest;
@@ -41,6 +41,8 @@ impl Chain {
     pub fn cost(&self) -> usize {
         let cost = |element: &Element| {
             let wanted = match &element.work {
+                // Its answer has no memory before there is one, and may be long in coming.
+                Work::Execute(Request::ChangeNotify(_)) => 0,
                 Work::Execute(request) => intake::transfer_size(request) as usize,
                 Work::Answered(_) => 0,
             };
@@ -121,9 +123,11 @@ pub enum Body {
     Flush,
     Read(Payload),
     Write(WriteResponse),
+    Lock,
     Ioctl(IoctlResponse),
     Echo,
     QueryDirectory(QueryDirectoryResponse),
+    ChangeNotify(ChangeNotifyResponse),
     QueryInfo(QueryInfoResponse),
     SetInfo,
 }

@@ -1,6 +1,7 @@
 //! Requests that were handed out and not answered yet: interim responses and CANCEL find them here.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::message::ChainId;
@@ -52,6 +53,22 @@ impl PendingTable {
         self.chains.is_empty()
     }
 
+    /// How many requests' clients have been told that they are pending.
+    #[must_use]
+    pub(super) fn asynchronous(&self) -> usize {
+        let slots = self.chains.values().flat_map(|pending| &pending.slots);
+        slots.filter(|slot| slot.async_id.is_some()).count()
+    }
+
+    /// Whether any request of a session is pending.
+    #[must_use]
+    pub(super) fn has_session(&self, session_id: u64) -> bool {
+        self.chains
+            .values()
+            .flat_map(|pending| &pending.slots)
+            .any(|slot| slot.session_id == session_id)
+    }
+
     /// When the next interim response is due. Chains are in the order of their arrival, so the
     /// first that still has one is the earliest.
     #[must_use]
@@ -63,6 +80,20 @@ impl PendingTable {
     pub(super) fn due(&mut self, now: Instant) -> Vec<ChainId> {
         let due = |pending: &mut Pending| pending.interim_at.take_if(|at| *at <= now).is_some();
         self.chains.iter_mut().filter_map(|(id, pending)| due(pending).then_some(*id)).collect()
+    }
+
+    /// Takes the requests before the last out of a chain: they are answered on their own, and so is that.
+    pub(super) fn split(&mut self, id: ChainId) -> Vec<Slot> {
+        let Some(Pending { slots, .. }) = self.chains.get_mut(&id) else { return Vec::new() };
+        let Some(last) = slots.pop() else { return Vec::new() };
+        mem::replace(slots, vec![Slot { related: false, ..last }])
+    }
+
+    /// Takes the interim response that a chain of one request may still have; tells whether it may.
+    pub(super) fn take_interim(&mut self, id: ChainId) -> bool {
+        let Some(pending) = self.chains.get_mut(&id) else { return false };
+        pending.interim_at = None;
+        pending.slots.first().is_some_and(|slot| slot.may_go_async() && slot.async_id.is_none())
     }
 
     /// The only request of a chain that may go asynchronous.

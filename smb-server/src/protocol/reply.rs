@@ -7,7 +7,7 @@ use crate::wire::header::{Command, Header, HeaderFlags, HeaderId};
 use crate::wire::read::ReadResponse;
 use crate::wire::status::NtStatus;
 use crate::wire::transform::TransformHeader;
-use crate::wire::{echo, flush, logoff, set_info, tree_disconnect};
+use crate::wire::{echo, flush, lock, logoff, set_info, tree_disconnect};
 
 use super::channel::Channel;
 use super::message::{Body, Payload, Reply, Transmit};
@@ -213,9 +213,11 @@ fn encode_body(body: Body, w: &mut Writer<'_>) {
         Body::Flush => flush::FlushResponse.encode(w),
         Body::Read(payload) => w.put_bytes(payload.bytes()),
         Body::Write(response) => response.encode(w),
+        Body::Lock => lock::LockResponse.encode(w),
         Body::Ioctl(response) => response.encode(w),
         Body::Echo => echo::EchoResponse.encode(w),
         Body::QueryDirectory(response) => response.encode(w),
+        Body::ChangeNotify(response) => response.encode(w),
         Body::QueryInfo(response) => response.encode(w),
         Body::SetInfo => set_info::SetInfoResponse.encode(w),
     }

@@ -7,18 +7,22 @@
 //! time anyway, has a lock that may be awaited).
 
 mod account;
+mod locks;
 mod open;
 mod server;
 mod session;
 mod share;
 mod sharing;
+mod watches;
 
 pub use account::{Account, Accounts};
-pub use open::{Enumeration, FileOpen, Object, Open};
+pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
+pub use open::{Enumeration, FileOpen, Object, Open, Watching};
 pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{FULL_ACCESS, READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
+pub use watches::{Change, DirectoryWatch, News, Watches};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

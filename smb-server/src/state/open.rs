@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 
@@ -14,7 +15,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
 use crate::wire::file_id::FileId;
 
-use super::{Share, Ticket, lock};
+use super::{DirectoryWatch, LockOwner, News, Share, Ticket, lock};
 
 /// What a client holds by a FileId.
 #[derive(Debug)]
@@ -51,6 +52,11 @@ pub struct FileOpen {
     pub identity: Option<Identity>,
     /// Its place among the file's openers, until it is closed.
     pub ticket: Mutex<Option<Ticket>>,
+    /// Its part in the file's byte-range locks.
+    pub locks: LockOwner,
+    /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY
+    /// until it is closed.
+    pub watch: Mutex<Watching>,
     /// Something was written that may not have reached the disk.
     pub dirty: AtomicBool,
     /// FilePositionInformation: kept for the client, used by nobody.
@@ -72,7 +78,43 @@ pub struct Enumeration {
     pub found: bool,
 }
 
+/// Whether an open watches its directory.
+#[derive(Debug, Default)]
+pub enum Watching {
+    /// Nobody has asked.
+    #[default]
+    Never,
+    /// With room for so many bytes of changes.
+    Since(DirectoryWatch, usize),
+    /// The open is being closed.
+    Ended,
+}
+
 impl FileOpen {
+    /// The next changes in the directory, which is watched from now on if it was not before, and the room
+    /// that the watch has for them.
+    pub fn watch(
+        &self,
+        begin: impl FnOnce() -> (DirectoryWatch, usize),
+    ) -> (oneshot::Receiver<News>, usize) {
+        let mut watching = lock(&self.watch);
+        if let Watching::Never = *watching {
+            let (watch, room) = begin();
+            *watching = Watching::Since(watch, room);
+        }
+        match &*watching {
+            Watching::Since(watch, room) => (watch.next(), *room),
+            // Without a sender, it has ended already.
+            Watching::Never | Watching::Ended => (oneshot::channel().1, 0),
+        }
+    }
+
+    /// Watches no longer; who waits for changes hears so.
+    pub fn end_watch(&self) {
+        let ended = std::mem::replace(&mut *lock(&self.watch), Watching::Ended);
+        drop(ended);
+    }
+
     /// The place among the openers, to give it up; `None` if that has been done.
     pub fn take_ticket(&self) -> Option<Ticket> {
         lock(&self.ticket).take()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::rpc;
 
-use super::{Accounts, Session, SessionLimits, Share, Sharing, Target, lock};
+use super::{Accounts, Locks, Session, SessionLimits, Share, Sharing, Target, Watches, lock};
 
 /// The server's tables.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct Server {
     sessions: Mutex<HashMap<u64, Arc<Session>>>,
     /// Share modes, over all sessions.
     pub sharing: Arc<Sharing>,
+    /// Byte-range locks, over all sessions.
+    pub locks: Arc<Locks>,
+    /// Watched directories, over all sessions.
+    pub watches: Arc<Watches>,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
     /// What each session may hold.
@@ -35,6 +39,8 @@ impl Server {
             accounts,
             sessions: Mutex::default(),
             sharing: Arc::default(),
+            locks: Arc::default(),
+            watches: Arc::default(),
             rpc,
             session_limits,
         }

@@ -112,7 +112,8 @@ impl Session {
     pub fn disconnect(&self, id: u32) -> Option<Vec<Arc<Open>>> {
         let mut tables = lock(&self.tables);
         tables.trees.remove(&id)?;
-        Some(tables.opens.extract_if(|_, open| open.tree_id == id).map(|(_, open)| open).collect())
+        let opens = tables.opens.extract_if(|_, open| open.tree_id == id).map(|(_, open)| open);
+        Some(in_order(opens.collect()))
     }
 
     /// A FileId that nothing in this session has.
@@ -168,6 +169,12 @@ impl Session {
         let mut tables = lock(&self.tables);
         tables.ended = true;
         tables.trees.clear();
-        tables.opens.drain().map(|(_, open)| open).collect()
+        in_order(tables.opens.drain().map(|(_, open)| open).collect())
     }
+}
+
+/// Oldest first: so they are closed, and a lock that one waits for and an older one holds is granted.
+fn in_order(mut opens: Vec<Arc<Open>>) -> Vec<Arc<Open>> {
+    opens.sort_unstable_by_key(|open| open.file_id.volatile);
+    opens
 }

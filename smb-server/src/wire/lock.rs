@@ -11,7 +11,7 @@ pub struct LockRequest {
     /// The low 4 bits are a number, the others an index: see [`Self::sequence_number`].
     pub lock_sequence: u32,
     pub file_id: FileId,
-    /// At least one, or the request is malformed.
+    /// At least one, or there is nothing to do.
     pub locks: Vec<LockElement>,
 }
 
@@ -43,10 +43,6 @@ impl LockRequest {
         let lock_count = r.u16()?;
         let lock_sequence = r.u32()?;
         let file_id = FileId::decode(&mut r)?;
-        // The structure's size counts the first element.
-        if lock_count == 0 {
-            return Err(Malformed::new("LockCount"));
-        }
         let locks =
             (0..lock_count).map(|_| LockElement::decode(&mut r)).collect::<Result<_, _>>()?;
         Ok(Self { lock_sequence, file_id, locks })

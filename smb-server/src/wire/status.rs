@@ -98,6 +98,7 @@ statuses! {
     0xc000_0016 MORE_PROCESSING_REQUIRED "authentication continues";
     0xc000_0017 NO_MEMORY "out of memory";
     0xc000_001e INVALID_LOCK_SEQUENCE "the lock sequence is wrong";
+    0xc000_001f INVALID_VIEW_SIZE "the range goes beyond the end of the source";
     0xc000_0022 ACCESS_DENIED "access denied";
     0xc000_0023 BUFFER_TOO_SMALL "the buffer is too small for anything to be returned";
     0xc000_0024 OBJECT_TYPE_MISMATCH "not an object of that type";
@@ -185,6 +186,7 @@ statuses! {
     0xc000_0185 IO_DEVICE_ERROR "a device error";
     0xc000_0193 ACCOUNT_EXPIRED "the account has expired";
     0xc000_019c FS_DRIVER_REQUIRED "there is no DFS here";
+    0xc000_01a1 INVALID_LOCK_RANGE "the range goes beyond the last byte";
     0xc000_0203 USER_SESSION_DELETED "the session is gone";
     0xc000_0205 INSUFF_SERVER_RESOURCES "the server lacks a resource";
     0xc000_020c CONNECTION_DISCONNECTED "the connection is gone";

@@ -1,6 +1,7 @@
 //! One SMB2 connection, from its first NEGOTIATE to its end.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,12 +23,16 @@ use super::error::Disconnect;
 use super::intake::{self, Kind, Part};
 use super::message::{Body, ChainId, Event, Reply, Transmit};
 use super::negotiate::{self, Negotiated};
-use super::pending::PendingTable;
+use super::pending::{Pending, PendingTable};
 use super::reply::Slot;
 use super::session_setup::{Change, Sessions};
 
 mod dispatch;
 mod respond;
+
+/// How many requests may wait for what others do, MS-SMB2 3.3.1.7, Connection.AsyncCommandList: as many as
+/// Windows lets wait of the 512 that it has room for, by its answers to `smb2.credits`.
+const ASYNC_MAX: usize = 511;
 
 /// The machine. See the [module](super) for how to drive it.
 pub struct Connection {
@@ -36,6 +41,8 @@ pub struct Connection {
     window: Window,
     sessions: Sessions,
     pending: PendingTable,
+    /// Answers that end sessions whose other requests are still to be answered.
+    leaving: Vec<Leaving>,
     next_async_id: u64,
     /// Since when there has been no session.
     sessionless_since: Option<Instant>,
@@ -43,6 +50,13 @@ pub struct Connection {
     transmits: VecDeque<Transmit>,
     /// The bytes in `transmits`.
     queued_bytes: usize,
+}
+
+/// A chain with a LOGOFF that has succeeded.
+struct Leaving {
+    session_id: u64,
+    slots: Vec<Slot>,
+    replies: Vec<Reply>,
 }
 
 /// How far NEGOTIATE has come.
@@ -75,6 +89,7 @@ impl Connection {
             window,
             sessions: Sessions::default(),
             pending: PendingTable::default(),
+            leaving: Vec::new(),
             next_async_id: 1,
             sessionless_since: Some(now),
             events: VecDeque::new(),
@@ -121,7 +136,7 @@ impl Connection {
     /// Whether every request that was handed out has been answered.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.leaving.is_empty()
     }
 
     // ---- out
@@ -171,9 +186,41 @@ impl Connection {
 
     /// Takes the commands' answers to a chain, one for each of its elements, in order.
     pub fn handle_replies(&mut self, now: Instant, chain: ChainId, replies: Vec<Reply>) {
-        if let Some(pending) = self.pending.remove(chain) {
-            self.respond(now, pending.slots, replies);
+        let Some(Pending { slots, .. }) = self.pending.remove(chain) else { return };
+        let ended = respond::logoffs(&slots, &replies).next();
+        match ended {
+            Some(session_id) => self.leaving.push(Leaving { session_id, slots, replies }),
+            None => self.respond(now, slots, replies),
         }
+        // What the session's end has ended is answered before, while there is a key to sign it with.
+        let is_last = |it: &mut Leaving| !self.pending.has_session(it.session_id);
+        let leaving: Vec<_> = self.leaving.extract_if(.., is_last).collect();
+        for Leaving { slots, replies, .. } in leaving {
+            self.respond(now, slots, replies);
+        }
+    }
+
+    /// The last request of a chain is to wait for what others do: `finished`, the answers to those before
+    /// it, are sent, and the client is told that this one takes longer. `false`: as many wait as may, and
+    /// it is to fail (`INSUFFICIENT_RESOURCES`).
+    #[must_use]
+    pub fn handle_pending(
+        &mut self,
+        now: Instant,
+        chain: ChainId,
+        finished: &mut Vec<Reply>,
+    ) -> bool {
+        if self.pending.asynchronous() >= ASYNC_MAX {
+            return false;
+        }
+        let before = self.pending.split(chain);
+        if !before.is_empty() {
+            self.respond(now, before, mem::take(finished));
+        }
+        if self.pending.take_interim(chain) {
+            self.send_interim(chain);
+        }
+        true
     }
 
     /// To be called when [`Self::poll_timeout`]'s time has come.

@@ -143,7 +143,7 @@ impl Connection {
 }
 
 /// The SessionIds that a chain of replies brings to their end.
-fn logoffs(slots: &[Slot], replies: &[Reply]) -> impl Iterator<Item = u64> {
+pub(super) fn logoffs(slots: &[Slot], replies: &[Reply]) -> impl Iterator<Item = u64> {
     slots
         .iter()
         .zip(replies)

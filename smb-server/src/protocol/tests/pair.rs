@@ -1,5 +1,6 @@
 //! A scripted client and a [`Connection`] with a clock between them that only the script moves.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -181,6 +182,12 @@ impl Pair {
     }
 
     /// The server has nothing to send and nothing to be done.
+    /// All messages that are there, in order.
+    pub(crate) fn answers(&mut self) -> Vec<Answer> {
+        let transmits: Vec<_> = iter::from_fn(|| self.server.poll_transmit()).collect();
+        transmits.iter().map(|transmit| self.client.decode(transmit.bytes())).collect()
+    }
+
     pub(crate) fn assert_silent(&mut self) {
         assert!(self.server.poll_transmit().is_none());
         assert!(self.server.poll_event().is_none());

@@ -1,12 +1,11 @@
 //! Encryption: MS-SMB2 3.3.5.2.1.1 and 3.3.4.1.4.
 
-use std::time::Duration;
-
 use super::ask::Ask;
 use super::client::Guard;
 use super::pair::{LogOn, Pair, config, content, offer, perform};
 use crate::protocol::{Config, Disconnect};
 use crate::wire::dialect::Dialect;
+use crate::wire::header::Command;
 use crate::wire::negotiate_context::{Cipher, NegotiateContext};
 use crate::wire::status::NtStatus;
 use crate::wire::transform::TransformHeader;
@@ -140,17 +139,19 @@ fn nonces_never_repeat() {
 }
 
 #[test]
-fn what_was_asked_for_under_seal_is_never_sent_without_it() {
-    // The session ends while a request is still being carried out: its key is gone, so the answer
-    // cannot be sealed, and what is not sealed is not sent.
+fn a_logoff_is_answered_last_so_that_what_it_ends_is_still_sealed() {
     let mut pair = Pair::logged_on(config(), LATEST);
     let slow = pair.hand_out(Guard::Sealed, &[Ask::read(100)]);
-    let logoff = pair.carry_out(Guard::Sealed, &[Ask::logoff()]);
-    assert!(logoff.sealed);
-    pair.advance(Duration::from_millis(500)).unwrap();
-    pair.server.handle_replies(pair.now.instant, slow.id, perform(slow));
+    let logoff = pair.hand_out(Guard::Sealed, &[Ask::logoff()]);
+    pair.server.handle_replies(pair.now.instant, logoff.id, perform(logoff));
     pair.assert_silent();
-    assert!(pair.server.is_idle());
+    assert!(!pair.server.is_idle());
+    pair.server.handle_replies(pair.now.instant, slow.id, perform(slow));
+    let answers = pair.answers();
+    assert!(answers.iter().all(|answer| answer.sealed));
+    let commands: Vec<_> = answers.into_iter().map(|answer| answer.one().header.command).collect();
+    assert_eq!(commands, [Command::READ, Command::LOGOFF]);
+    assert!(pair.server.is_idle() && !pair.server.has_session());
 }
 
 #[test]

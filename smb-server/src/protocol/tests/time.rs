@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::ask::Ask;
-use super::client::Guard;
+use super::client::{Answer, Guard};
 use super::pair::{LogOn, MIB, Pair, config, offer, perform};
-use crate::protocol::{Chain, Disconnect, Event, Reply};
+use crate::protocol::{Chain, Config, Disconnect, Event, Reply};
 use crate::wire::dialect::Dialect;
 use crate::wire::header::{Command, HeaderFlags};
 use crate::wire::status::NtStatus;
@@ -125,6 +125,64 @@ fn a_request_is_cancelled_by_message_id_before_the_interim_response_and_by_async
         assert_eq!(cancelled(&mut pair), None, "it is answered");
         pair.reply(other.id, perform(other));
     }
+}
+
+#[test]
+fn a_request_that_waits_for_others_is_answered_in_the_interim_at_once() {
+    let mut pair = Pair::logged_on(config(), LATEST);
+    let chain = pair.hand_out(Guard::Signed, &[Ask::read(100)]);
+    assert!(pair.server.handle_pending(pair.now.instant, chain.id, &mut Vec::new()));
+    assert_eq!(pair.answer().one().status(), NtStatus::PENDING);
+    // Only one, whatever else would have it sent.
+    assert!(pair.server.handle_pending(pair.now.instant, chain.id, &mut Vec::new()));
+    pair.advance(2 * INTERIM_AFTER).unwrap();
+    pair.assert_silent();
+    let last = pair.reply(chain.id, perform(chain)).one();
+    assert!(last.header.async_id().is_some());
+}
+
+#[test]
+fn what_comes_before_a_request_that_waits_is_answered_without_it() {
+    for guard in [Guard::Plain, Guard::Signed, Guard::Sealed] {
+        let mut pair = Pair::logged_on(config(), LATEST);
+        let asks = [Ask::read(1), Ask::read(2).related(), Ask::read(3).related()];
+        let chain = pair.hand_out(guard, &asks);
+        let id = chain.id;
+        let mut replies = perform(chain);
+        let last = replies.pop().unwrap();
+        assert!(pair.server.handle_pending(pair.now.instant, id, &mut replies));
+        assert!(replies.is_empty());
+        let [before, interim] = <[Answer; 2]>::try_from(pair.answers()).expect("two messages");
+        assert_eq!(before.statuses(), [NtStatus::SUCCESS; 2]);
+        let interim = interim.one();
+        assert_eq!(interim.status(), NtStatus::PENDING);
+        let last = pair.reply(id, vec![last]).one();
+        assert_eq!(last.payload().len(), 3);
+        assert_eq!(last.header.message_id, interim.header.message_id);
+        assert_eq!(last.header.async_id(), interim.header.async_id());
+        assert!(!last.header.flags.contains(HeaderFlags::RELATED_OPERATIONS));
+    }
+}
+
+#[test]
+fn no_more_than_511_requests_wait_for_others() {
+    let mut pair = Pair::logged_on(Config { credits_max: 1024, ..config() }, LATEST);
+    let wait = |pair: &mut Pair| {
+        let chain = pair.hand_out(Guard::Plain, &[Ask::read(1)]);
+        let waits = pair.server.handle_pending(pair.now.instant, chain.id, &mut Vec::new());
+        if waits {
+            assert_eq!(pair.answer().one().status(), NtStatus::PENDING);
+        }
+        (chain, waits)
+    };
+    let mut waiting: Vec<_> = (0..511).map(|_| wait(&mut pair)).collect();
+    assert!(waiting.iter().all(|(_, waits)| *waits));
+    let (refused, waits) = wait(&mut pair);
+    assert!(!waits);
+    pair.reply(refused.id, vec![Reply::error(NtStatus::INSUFFICIENT_RESOURCES)]);
+    let (chain, _) = waiting.pop().unwrap();
+    pair.reply(chain.id, perform(chain));
+    assert!(wait(&mut pair).1);
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! CHANGE_NOTIFY: tells when a directory changes; and what other commands tell it. MS-SMB2 3.3.5.19,
+//! MS-FSA 2.1.5.11.
+
+use crate::protocol::{Body, Reply};
+use crate::state::{Change, FileOpen, News, Server};
+use crate::vfs::{Handle, SharePath};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::change_notify::{
+    ChangeNotifyFlags, ChangeNotifyRequest, ChangeNotifyResponse, CompletionFilter,
+};
+use crate::wire::fscc::notify_info::{FileNotifyInfo, NotifyAction};
+use crate::wire::status::NtStatus;
+
+use super::Answer;
+use super::context::{Context, file_of};
+
+pub(super) async fn change_notify(
+    context: &mut Context,
+    request: &ChangeNotifyRequest,
+) -> Result<Answer, NtStatus> {
+    let open = context.open(request.file_id)?;
+    let file = file_of(&open)?;
+    if !file.handle.is_directory() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    // The right to list it.
+    if !open.may(AccessMask::READ_DATA) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let (news, room) = file.watch(|| {
+        let tree = request.flags.contains(ChangeNotifyFlags::WATCH_TREE);
+        let room = request.output_buffer_length as usize;
+        let filter = request.completion_filter;
+        (context.server.watches.watch(&file.handle, filter, tree, room), room)
+    });
+    // Asked only now: who marks it from here on tells this wait.
+    if context.server.sharing.is_delete_pending(file.handle.id()) {
+        return Err(NtStatus::DELETE_PENDING);
+    }
+    // MS-FSA 2.1.5.11.1: what the first request had room for is what is kept.
+    let limit = room.min(request.output_buffer_length as usize);
+    let reply = match context.wait_for(news).await? {
+        Ok(News::Changes(changes)) => match FileNotifyInfo::encode_all(&changes, limit) {
+            Ok(output) => notify(NtStatus::SUCCESS, output),
+            Err(_) => notify(NtStatus::NOTIFY_ENUM_DIR, Vec::new()),
+        },
+        Ok(News::Overflow) => notify(NtStatus::NOTIFY_ENUM_DIR, Vec::new()),
+        Ok(News::DeletePending) => return Err(NtStatus::DELETE_PENDING),
+        // MS-SMB2 3.3.5.10: the open was closed.
+        Err(_) => notify(NtStatus::NOTIFY_CLEANUP, Vec::new()),
+    };
+    Ok(Answer::Reply(reply))
+}
+
+fn notify(status: NtStatus, output: Vec<u8>) -> Reply {
+    Reply { status, body: Body::ChangeNotify(ChangeNotifyResponse { output }) }
+}
+
+// ---- what the other commands tell
+
+fn name_filter(handle: &Handle) -> CompletionFilter {
+    match handle.is_directory() {
+        true => CompletionFilter::DIR_NAME,
+        false => CompletionFilter::FILE_NAME,
+    }
+}
+
+/// A file or directory has come, or has gone.
+fn tell_name(server: &Server, handle: &Handle, action: NotifyAction) {
+    let filter = name_filter(handle);
+    if server.watches.wants(filter) {
+        server.watches.report(handle, &[Change::new(action, handle.share_path(), filter)]);
+    }
+}
+
+/// It has been created.
+pub(super) fn tell_added(server: &Server, handle: &Handle) {
+    tell_name(server, handle, NotifyAction::ADDED);
+}
+
+/// It has been deleted.
+pub(super) fn tell_removed(server: &Server, handle: &Handle) {
+    tell_name(server, handle, NotifyAction::REMOVED);
+}
+
+/// Something about it has changed.
+pub(super) fn tell_modified(server: &Server, handle: &Handle, what: CompletionFilter) {
+    if server.watches.wants(what) {
+        let change = Change::new(NotifyAction::MODIFIED, handle.share_path(), what);
+        server.watches.report(handle, &[change]);
+    }
+}
+
+/// It was called `from`, and is not any more. MS-FSA 2.1.5.15.11.
+pub(super) fn tell_renamed(server: &Server, handle: &Handle, from: &SharePath) {
+    let everything =
+        name_filter(handle) | CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION;
+    if !server.watches.wants(everything) {
+        return;
+    }
+    let (to, filter) = (handle.share_path(), name_filter(handle));
+    let stays =
+        from.split_last().map(|(folder, _)| folder) == to.split_last().map(|(folder, _)| folder);
+    let [gone, come] = match stays {
+        true => [NotifyAction::RENAMED_OLD_NAME, NotifyAction::RENAMED_NEW_NAME],
+        false => [NotifyAction::REMOVED, NotifyAction::ADDED],
+    };
+    let mut changes =
+        vec![Change::new(gone, from.clone(), filter), Change::new(come, to.clone(), filter)];
+    if !handle.is_directory() {
+        // Windows tells those who do not look at names of something new under the new one.
+        let what = CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION;
+        let modified = Change::new(NotifyAction::MODIFIED, to, what);
+        changes.push(Change { told_by: filter, ..modified });
+    }
+    server.watches.report(handle, &changes);
+}
+
+/// A directory is to be deleted: nobody hears of it any more.
+pub(super) fn tell_delete_pending(server: &Server, file: &FileOpen) {
+    if file.handle.is_directory() {
+        server.watches.tell_delete_pending(file.handle.id());
+    }
+}

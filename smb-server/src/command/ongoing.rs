@@ -1,0 +1,83 @@
+//! A chain that is being carried out, as the world outside sees it: what takes it back, and who is told
+//! that it takes longer.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use crate::protocol::Reply;
+use crate::signal::Signal;
+use crate::wire::status::NtStatus;
+
+/// See [`Ongoing::new`].
+type TellPending = dyn Fn(&mut Vec<Reply>) -> bool;
+
+/// Shared by the connection and the commands of one chain.
+pub struct Ongoing {
+    cancelled: Cell<bool>,
+    /// Nothing is waited for any more.
+    given_up: Cell<bool>,
+    news: Signal,
+    tell_pending: Box<TellPending>,
+    /// What has been carried out so far.
+    pub(super) replies: RefCell<Vec<Reply>>,
+    /// How many elements are still to come.
+    pub(super) left: Cell<usize>,
+}
+
+impl Ongoing {
+    /// `tell_pending` takes the replies to what is done already, and tells the client that the rest takes
+    /// longer than it can wait for without a word; or it is `false`, if no more may wait.
+    pub fn new(tell_pending: impl Fn(&mut Vec<Reply>) -> bool + 'static) -> Self {
+        Self {
+            cancelled: Cell::new(false),
+            given_up: Cell::new(false),
+            news: Signal::default(),
+            tell_pending: Box::new(tell_pending),
+            replies: RefCell::default(),
+            left: Cell::new(0),
+        }
+    }
+
+    /// The client has taken it back: what has not begun is not begun, what waits for others does not.
+    pub fn cancel(&self) {
+        self.cancelled.set(true);
+        self.give_up();
+    }
+
+    /// What waits for others waits no longer; what only takes its time is finished.
+    pub fn give_up(&self) {
+        self.given_up.set(true);
+        self.news.notify();
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// Nothing may come behind what waits: it might be what ends the wait.
+    pub(super) fn tell_pending(&self) -> Result<(), NtStatus> {
+        if self.left.get() > 0 {
+            return Err(NtStatus::INTERNAL_ERROR);
+        }
+        match (self.tell_pending)(&mut self.replies.borrow_mut()) {
+            true => Ok(()),
+            false => Err(NtStatus::INSUFFICIENT_RESOURCES),
+        }
+    }
+
+    /// Until it is taken back or given up.
+    pub(super) async fn end(&self) {
+        while !self.given_up.get() {
+            self.news.wait().await;
+        }
+    }
+}
+
+impl fmt::Debug for Ongoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ongoing")
+            .field("cancelled", &self.cancelled)
+            .field("given_up", &self.given_up)
+            .finish_non_exhaustive()
+    }
+}

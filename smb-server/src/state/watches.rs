@@ -1,0 +1,394 @@
+//! Directories that clients watch, and what has changed in them since they asked last. MS-FSA 2.1.5.11.
+//!
+//! A [`DirectoryWatch`] is one open's: it keeps changes from its first CHANGE_NOTIFY on, and hands all that
+//! there are to the request that has waited longest. What does not fit is not kept; the client then lists
+//! the directory again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+
+use crate::vfs::{FileKey, Handle, SharePath};
+use crate::wire::change_notify::CompletionFilter;
+use crate::wire::fscc::notify_info::{FileNotifyInfo, NotifyAction};
+use crate::wire::utf16::Utf16;
+
+use super::lock;
+
+/// The most bytes of changes that are kept for one open, whatever it asks for: hundreds of names. In memory
+/// they take a few times as much.
+const ROOM_MAX: usize = 64 * 1024;
+
+/// An entry of FILE_NOTIFY_INFORMATION without its name, and what entries are aligned to. MS-FSCC 2.7.1.
+const ENTRY_FIXED: usize = 12;
+const ENTRY_ALIGN: usize = 4;
+
+/// All watched directories.
+#[derive(Debug, Default)]
+pub struct Watches {
+    table: Mutex<Table>,
+    /// What any of them is to hear of: of nothing else has anybody to be told.
+    wanted: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// In the order in which they began.
+    watched: BTreeMap<u64, Watched>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    directory: Arc<Handle>,
+    filter: CompletionFilter,
+    /// Whether what lies in its directories counts.
+    tree: bool,
+    /// The most bytes that `changes` may take.
+    room: usize,
+    changes: Vec<FileNotifyInfo>,
+    bytes: usize,
+    overflowed: bool,
+    /// Oldest first.
+    waiting: VecDeque<oneshot::Sender<News>>,
+}
+
+/// What a watch has to tell.
+#[derive(Debug)]
+pub enum News {
+    /// What has changed, in order.
+    Changes(Vec<FileNotifyInfo>),
+    /// More than there was room for.
+    Overflow,
+    /// The directory is to be deleted.
+    DeletePending,
+}
+
+/// Something that has happened to a name.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What.
+    pub action: NotifyAction,
+    /// To which name.
+    pub path: SharePath,
+    /// Whom it concerns.
+    pub filter: CompletionFilter,
+    /// Whom it does not, since another change tells them of the same.
+    pub told_by: CompletionFilter,
+}
+
+/// An open's watch. Dropping it ends it, and whoever waits.
+#[derive(Debug)]
+pub struct DirectoryWatch {
+    watches: Arc<Watches>,
+    id: u64,
+}
+
+impl Change {
+    /// A change that concerns `filter`.
+    #[must_use]
+    pub fn new(action: NotifyAction, path: SharePath, filter: CompletionFilter) -> Self {
+        Self { action, path, filter, told_by: CompletionFilter::empty() }
+    }
+}
+
+impl Watches {
+    /// Begins to watch. `room`: the most bytes of changes that the client takes at a time.
+    #[must_use]
+    pub fn watch(
+        self: &Arc<Self>,
+        directory: &Arc<Handle>,
+        filter: CompletionFilter,
+        tree: bool,
+        room: usize,
+    ) -> DirectoryWatch {
+        let watched = Watched {
+            directory: Arc::clone(directory),
+            filter,
+            tree,
+            room: room.min(ROOM_MAX),
+            changes: Vec::new(),
+            bytes: 0,
+            overflowed: false,
+            waiting: VecDeque::new(),
+        };
+        let mut table = lock(&self.table);
+        let id = table.next_id;
+        table.next_id += 1;
+        table.watched.insert(id, watched);
+        self.note_wanted(&table);
+        DirectoryWatch { watches: Arc::clone(self), id }
+    }
+
+    fn note_wanted(&self, table: &Table) {
+        let filters = table.watched.values().map(|watched| watched.filter);
+        let wanted = filters.fold(CompletionFilter::empty(), CompletionFilter::union);
+        self.wanted.store(wanted.bits(), Ordering::Release);
+    }
+
+    /// Whether anybody is to hear of any of these.
+    #[must_use]
+    pub fn wants(&self, filter: CompletionFilter) -> bool {
+        self.wanted.load(Ordering::Acquire) & filter.bits() != 0
+    }
+
+    /// Tells everybody whom it concerns of changes to names in the tree of `handle`; who waits hears of
+    /// all of them at once.
+    pub fn report(&self, handle: &Handle, changes: &[Change]) {
+        if changes.iter().any(|change| self.wants(change.filter)) {
+            self.deliver(&mut |_, watched| watched.keep_all(handle, changes));
+        }
+    }
+
+    /// Tells those who watch a directory that it is to be deleted.
+    pub fn tell_delete_pending(&self, directory: FileKey) {
+        let mut table = lock(&self.table);
+        let watched = table.watched.values_mut().filter(|it| it.directory.id() == directory);
+        let waiting: Vec<_> = watched.flat_map(|watched| watched.waiting.drain(..)).collect();
+        drop(table);
+        for waiting in waiting {
+            // Who has gone does not need to know.
+            let _ = waiting.send(News::DeletePending);
+        }
+    }
+
+    /// Gives those whom `change` has told something to who waits for it. Nobody is woken under the lock.
+    fn deliver(&self, change: &mut dyn FnMut(u64, &mut Watched) -> bool) {
+        let mut table = lock(&self.table);
+        let mut told = Vec::new();
+        for (id, watched) in &mut table.watched {
+            if change(*id, watched)
+                && let Some((waiting, news)) = watched.next_to_tell()
+            {
+                told.push((*id, waiting, news));
+            }
+        }
+        drop(table);
+        for (id, waiting, news) in told {
+            if let Err(news) = waiting.send(news) {
+                // It was taken back meanwhile, so it is for the next.
+                self.deliver(&mut |other, watched| other == id && watched.put_back(&news));
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Keeps those of `changes` that it is to hear of; tells whether there were any.
+    fn keep_all(&mut self, handle: &Handle, changes: &[Change]) -> bool {
+        let mut any = false;
+        for Change { action, path, filter, told_by } in changes {
+            if !self.filter.intersects(*filter) || self.filter.intersects(*told_by) {
+                continue;
+            }
+            let name = self.directory.name_below(handle, path);
+            if let Some(name) = name.filter(|name| self.tree || !name.contains('\\')) {
+                any = true;
+                self.keep(FileNotifyInfo { action: *action, name: Utf16::from_str(&name) });
+            }
+        }
+        any
+    }
+
+    fn keep(&mut self, change: FileNotifyInfo) {
+        // The same once more says nothing new.
+        if self.overflowed || self.changes.last() == Some(&change) {
+            return;
+        }
+        // The last entry has no padding.
+        let name = change.name.to_bytes().len();
+        self.bytes = self.bytes.next_multiple_of(ENTRY_ALIGN) + ENTRY_FIXED + name;
+        self.overflowed = self.bytes > self.room;
+        match self.overflowed {
+            true => self.changes = Vec::new(),
+            false => self.changes.push(change),
+        }
+    }
+
+    /// What there is, and who has waited longest for it.
+    fn next_to_tell(&mut self) -> Option<(oneshot::Sender<News>, News)> {
+        self.waiting.retain(|waiting| !waiting.is_canceled());
+        let nothing = self.waiting.is_empty() || (self.changes.is_empty() && !self.overflowed);
+        if nothing {
+            return None;
+        }
+        let changes = mem::take(&mut self.changes);
+        self.bytes = 0;
+        let news = match mem::take(&mut self.overflowed) {
+            true => News::Overflow,
+            false => News::Changes(changes),
+        };
+        Some((self.waiting.pop_front()?, news))
+    }
+
+    /// What nobody has taken goes before what has come since.
+    fn put_back(&mut self, news: &News) -> bool {
+        let since = mem::take(&mut self.changes);
+        self.bytes = 0;
+        match news {
+            News::Changes(changes) if !self.overflowed => {
+                changes.iter().cloned().chain(since).for_each(|change| self.keep(change));
+            }
+            News::Changes(_) | News::DeletePending => {}
+            News::Overflow => self.overflowed = true,
+        }
+        true
+    }
+}
+
+impl DirectoryWatch {
+    /// What has changed since the last time, now or when something does. An error: it is not watched any
+    /// more.
+    pub fn next(&self) -> oneshot::Receiver<News> {
+        let (tell, news) = oneshot::channel();
+        let mut tell = Some(tell);
+        self.watches.deliver(&mut |id, watched| {
+            let own = id == self.id;
+            if own {
+                watched.waiting.retain(|waiting| !waiting.is_canceled());
+                watched.waiting.extend(tell.take());
+            }
+            own
+        });
+        news
+    }
+}
+
+impl Drop for DirectoryWatch {
+    fn drop(&mut self) {
+        let mut table = lock(&self.watches.table);
+        let ended = table.watched.remove(&self.id);
+        self.watches.note_wanted(&table);
+        drop(table);
+        // Who waits is woken by this.
+        drop(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::vfs::{Disposition, Kind, Open, Volume};
+
+    const NAMES: CompletionFilter = CompletionFilter::FILE_NAME.union(CompletionFilter::DIR_NAME);
+    const ROOM: usize = 1000;
+
+    /// The handle of a directory `dir` of a share.
+    fn directory() -> (tempfile::TempDir, Arc<Handle>) {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = Volume::open_root(folder.path()).unwrap();
+        let how = Open {
+            read: true,
+            write: false,
+            kind: Kind::Directory,
+            disposition: Disposition::OpenIf,
+            attributes: Default::default(),
+            allocation_size: 0,
+        };
+        let runtime = ringway::Builder::new().build().unwrap();
+        let path = SharePath::parse("dir").unwrap();
+        let handle = runtime.block_on(volume.open(None, &path, &how)).unwrap().handle;
+        (folder, handle)
+    }
+
+    fn added(path: &str) -> Change {
+        let path = SharePath::parse(path).unwrap();
+        Change::new(NotifyAction::ADDED, path, CompletionFilter::FILE_NAME)
+    }
+
+    /// The names of changes that have been told by now.
+    fn told(news: oneshot::Receiver<News>) -> Option<Vec<String>> {
+        match news.now_or_never()? {
+            Ok(News::Changes(changes)) => {
+                Some(changes.iter().map(|change| change.name.to_string_strict().unwrap()).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn changes_are_kept_until_somebody_asks_and_told_at_once_to_who_waits() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let watch = watches.watch(&dir, NAMES, false, ROOM);
+        for name in [r"dir\a", r"dir\b", "elsewhere", r"dir\sub\c", "dir"] {
+            watches.report(&dir, &[added(name)]);
+        }
+        assert_eq!(told(watch.next()).unwrap(), ["a", "b"]);
+        let (mut first, second) = (watch.next(), watch.next());
+        assert!((&mut first).now_or_never().is_none());
+        watches.report(&dir, &[added(r"dir\d"), added(r"dir\e")]);
+        assert_eq!(told(first).unwrap(), ["d", "e"]);
+        assert_eq!(told(second), None);
+    }
+
+    #[test]
+    fn a_watched_tree_tells_of_what_is_below_its_directories() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let watch = watches.watch(&dir, NAMES, true, ROOM);
+        watches.report(&dir, &[added(r"dir\sub\c"), added(r"dirt\c")]);
+        assert_eq!(told(watch.next()).unwrap(), [r"sub\c"]);
+    }
+
+    #[test]
+    fn filters_choose_and_the_same_is_told_once() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let sizes = watches.watch(&dir, CompletionFilter::SIZE, false, ROOM);
+        let both = watches.watch(&dir, NAMES | CompletionFilter::SIZE, false, ROOM);
+        let path = SharePath::parse(r"dir\a").unwrap();
+        let mut change = Change::new(NotifyAction::MODIFIED, path, CompletionFilter::SIZE);
+        watches.report(&dir, &[change.clone(), change.clone()]);
+        watches.report(&dir, &[change.clone()]);
+        assert_eq!(told(sizes.next()).unwrap(), ["a"]);
+        assert_eq!(told(both.next()).unwrap(), ["a"]);
+        change.told_by = CompletionFilter::FILE_NAME;
+        watches.report(&dir, &[change, added(r"dir\b")]);
+        assert_eq!(told(sizes.next()).unwrap(), ["a"]);
+        assert_eq!(told(both.next()).unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn too_many_changes_are_one_overflow() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let watch = watches.watch(&dir, NAMES, false, 32);
+        (0..100).for_each(|number| watches.report(&dir, &[added(&format!(r"dir\{number}"))]));
+        assert!(matches!(watch.next().now_or_never(), Some(Ok(News::Overflow))));
+        watches.report(&dir, &[added(r"dir\a")]);
+        assert_eq!(told(watch.next()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn who_has_given_up_waiting_takes_no_room() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let watch = watches.watch(&dir, NAMES, false, ROOM);
+        (0..100).for_each(|_| drop(watch.next()));
+        assert!(lock(&watches.table).watched[&0].waiting.len() <= 1);
+    }
+
+    #[test]
+    fn what_was_for_somebody_who_has_gone_is_for_the_next() {
+        let (_folder, dir) = directory();
+        let watches = Arc::<Watches>::default();
+        let watch = watches.watch(&dir, NAMES, false, ROOM);
+        drop(watch.next());
+        let second = watch.next();
+        watches.report(&dir, &[added(r"dir\a")]);
+        assert_eq!(told(second).unwrap(), ["a"]);
+        let third = watch.next();
+        watches.tell_delete_pending(dir.id());
+        assert!(matches!(third.now_or_never(), Some(Ok(News::DeletePending))));
+        let fourth = watch.next();
+        drop(watch);
+        assert!(fourth.now_or_never().unwrap().is_err());
+        assert!(!watches.wants(NAMES));
+    }
+}
