@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         trial("files of awkward lengths keep every byte", awkward_lengths),
         trial("overwriting a file with a shorter one leaves nothing of the longer", overwrite),
         trial("a fetched part of a file continues where the local one ends", resume),
+        trial("a copy that the server makes has every byte", server_copy),
         trial("renamed files and folders keep their contents", rename),
         trial("deleted files and folders are gone from the disk", delete),
         trial("a folder that is not empty stays", not_empty),
@@ -47,6 +48,14 @@ fn gibibyte(server: &Server) -> Outcome {
     same_file(&local.join("large"), &server.folder().join("large"))?;
     client.run("get large back")?.success()?;
     same_file(&local.join("large"), &local.join("back"))
+}
+
+/// Of more than a request may copy, and not a multiple of anything.
+fn server_copy(server: &Server) -> Outcome {
+    let length = (40 << 20) + 12_345;
+    write_file(&server.folder().join("source"), length, 11)?;
+    Client::new(server).run("scopy source target")?.success()?;
+    same_file(&server.folder().join("source"), &server.folder().join("target"))
 }
 
 /// In one folder: each new name is looked for, in any case, among all the others.

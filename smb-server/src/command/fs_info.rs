@@ -106,6 +106,7 @@ fn full_size(space: &SpaceInfo) -> FsFullSizeInfo {
 fn attribute(read_only: bool) -> FsAttributeInfo {
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
+        | FsAttributes::SUPPORTS_OBJECT_IDS
         | FsAttributes::SUPPORTS_SPARSE_FILES;
     attributes.set(FsAttributes::READ_ONLY_VOLUME, read_only);
     FsAttributeInfo {

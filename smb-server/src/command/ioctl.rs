@@ -5,20 +5,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::{Body, Reply};
 use crate::rpc::{Pipe, Read, RpcError};
-use crate::state::Object;
+use crate::state::{Object, Open};
+use crate::wire::codec::Writer;
 use crate::wire::file_id::FileId;
 use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
-use super::Answer;
 use super::context::Context;
+use super::{Answer, compression, copychunk, object_id, sparse};
 
-pub(super) fn ioctl(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn ioctl(
+    context: &mut Context,
+    request: &IoctlRequest,
+) -> Result<Answer, NtStatus> {
     if !request.flags.contains(IoctlFlags::IS_FSCTL) {
         return Err(NtStatus::NOT_SUPPORTED);
     }
     match request.ctl_code {
         CtlCode::FSCTL_PIPE_TRANSCEIVE => transceive(context, request),
+        CtlCode::FSCTL_SRV_REQUEST_RESUME_KEY => copychunk::resume_key(context, request),
+        CtlCode::FSCTL_SRV_COPYCHUNK | CtlCode::FSCTL_SRV_COPYCHUNK_WRITE => {
+            copychunk::copychunk(context, request).await
+        }
+        CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request),
+        CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request),
+        CtlCode::FSCTL_CREATE_OR_GET_OBJECT_ID | CtlCode::FSCTL_GET_OBJECT_ID => {
+            object_id::get(context, request)
+        }
+        CtlCode::FSCTL_SET_SPARSE => sparse::set_sparse(context, request).await,
+        CtlCode::FSCTL_SET_ZERO_DATA => sparse::set_zero_data(context, request).await,
+        CtlCode::FSCTL_QUERY_ALLOCATED_RANGES => {
+            sparse::query_allocated_ranges(context, request).await
+        }
         // MS-SMB2 3.3.5.15.2: the answer of a server without DFS.
         CtlCode::FSCTL_DFS_GET_REFERRALS | CtlCode::FSCTL_DFS_GET_REFERRALS_EX => {
             Err(NtStatus::FS_DRIVER_REQUIRED)
@@ -30,6 +48,24 @@ pub(super) fn ioctl(context: &mut Context, request: &IoctlRequest) -> Result<Ans
             Err(NtStatus::INVALID_DEVICE_REQUEST)
         }
     }
+}
+
+/// A success with what `encode` writes as its output.
+pub(super) fn answer(
+    request: &IoctlRequest,
+    open: &Open,
+    encode: impl FnOnce(&mut Writer<'_>),
+) -> Answer {
+    let mut output = Vec::new();
+    encode(&mut Writer::new(&mut output));
+    let IoctlRequest { ctl_code, .. } = *request;
+    Body::Ioctl(IoctlResponse {
+        ctl_code,
+        file_id: open.file_id,
+        output,
+        ..IoctlResponse::default()
+    })
+    .into()
 }
 
 /// MS-SMB2 3.3.5.15.10: writes to the pipe and reads what it answers.

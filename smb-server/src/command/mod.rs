@@ -6,19 +6,23 @@
 
 mod change_notify;
 mod close;
+mod compression;
 mod context;
+mod copychunk;
 mod create;
 mod error;
 mod flush;
 mod fs_info;
 mod ioctl;
 mod lock;
+mod object_id;
 mod ongoing;
 mod query_directory;
 mod query_info;
 mod read;
 mod session;
 mod set_info;
+mod sparse;
 mod tree;
 mod write;
 
@@ -114,7 +118,7 @@ async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtS
         Request::Flush(request) => flush::flush(context, request).await,
         Request::Read(request) => read::read(context, &request),
         Request::Write(request) => write::write(context, &request),
-        Request::Ioctl(request) => ioctl::ioctl(context, &request),
+        Request::Ioctl(request) => ioctl::ioctl(context, &request).await,
         Request::QueryDirectory(request) => {
             query_directory::query_directory(context, request).await
         }

@@ -6,6 +6,7 @@
 //! send; a WRITE goes to the file from the message it arrived in, after that was verified.
 
 mod copy;
+mod server_copy;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::state::Open;
 
 pub use copy::{read, write};
+pub use server_copy::copy_range;
 
 /// The bytes that a READ wants.
 #[derive(Debug)]
