@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 /// A client with a directory open, and another client.
 fn watcher(server: &Server) -> Result<(Session, FileId, Session), Failed> {
     let mut one = Session::in_share(server.address)?;
-    let dir = one.opened(Create::open("dir", access::ALL).or_create().directory())?;
+    let dir = one.opened(Create::open("dir", access::READ).or_create().directory())?;
     Ok((one, dir, Session::in_share(server.address)?))
 }
 

@@ -60,6 +60,20 @@ pub(super) async fn create(
     }
 }
 
+/// Options that there are none of, MS-SMB2 2.2.13.
+const OPTIONS_INVALID: u32 = 0xff00_0000;
+
+/// Options that Windows does not take over SMB2: FILE_CREATE_TREE_CONNECTION, FILE_OPEN_BY_FILE_ID,
+/// FILE_RESERVE_OPFILTER.
+const OPTIONS_UNSUPPORTED: u32 = 0x0010_2080;
+
+/// Attributes that no file is made with: VOLUME, DEVICE, and those above ENCRYPTED, as Windows answers them.
+const ATTRIBUTES_INVALID: u32 = 0xffff_8048;
+
+/// Rights that there are none of, and ACCESS_SYSTEM_SECURITY, a privilege that nobody has yet; MS-SMB2
+/// 2.2.13.1.
+const ACCESS_INVALID: u32 = 0x0de0_fe00;
+
 /// What can be refused without looking at the file.
 fn check(request: &CreateRequest) -> Result<(), NtStatus> {
     if request.impersonation_level > ImpersonationLevel::DELEGATE {
@@ -70,10 +84,23 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
     if request.create_disposition > CreateDisposition::OVERWRITE_IF || options.contains(both) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    if options.contains(CreateOptions::OPEN_BY_FILE_ID) {
+    if options.bits() & OPTIONS_INVALID != 0 {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if options.bits() & OPTIONS_UNSUPPORTED != 0 {
         return Err(NtStatus::NOT_SUPPORTED);
     }
-    if truncates(request.create_disposition) && options.contains(CreateOptions::DIRECTORY_FILE) {
+    if request.desired_access.bits() & ACCESS_INVALID != 0 {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    if request.file_attributes.bits() & ATTRIBUTES_INVALID != 0 {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    // MS-FSA 2.1.5.1: a directory is neither cut off nor temporary.
+    let temporary = request.file_attributes.contains(FileAttributes::TEMPORARY);
+    if options.contains(CreateOptions::DIRECTORY_FILE)
+        && (truncates(request.create_disposition) || temporary)
+    {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     Ok(())
@@ -136,7 +163,7 @@ impl Wanted {
         let path = SharePath::parse(name)?;
         let desired = generic_to_specific(request.desired_access);
         let maximal = share.maximal_access();
-        if desired.is_empty() || desired.intersects(AccessMask::ACCESS_SYSTEM_SECURITY) {
+        if desired.is_empty() {
             return Err(NtStatus::ACCESS_DENIED);
         }
         let mut disposition = request.create_disposition;
@@ -327,8 +354,9 @@ async fn settle(
     let mut access = access;
     if opened.action == Action::Opened {
         check_read_only(metadata, wanted, access)?;
+        check_overwrite(metadata, wanted)?;
         if maximum && is_read_only(metadata) {
-            access = access.difference(WRITES);
+            access = access.difference(WRITES | AccessMask::DELETE_CHILD);
         }
         // The share's own folder is not deleted whoever asks, so it does not matter who might.
         let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
@@ -369,7 +397,7 @@ async fn finish(
     let wants_maximal =
         |context: &CreateContext| matches!(context, CreateContext::QueryMaximalAccess { .. });
     let maximal = match wanted.contexts.iter().any(wants_maximal) {
-        true => maximal_access(opened, wanted, &metadata).await,
+        true => maximal_access(opened, wanted).await,
         false => wanted.maximal,
     };
     Ok(response(&metadata, opened, wanted, action, maximal))
@@ -395,13 +423,21 @@ fn check_read_only(
     if asked || wanted.truncates() { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
 }
 
-/// The most that the user could be granted on this file.
-async fn maximal_access(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> AccessMask {
+/// MS-FSA 2.1.5.1.2: a file that is hidden or the system's is overwritten only by who knows that it is.
+fn check_overwrite(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus> {
+    let special = metadata.attributes & (Attributes::HIDDEN | Attributes::SYSTEM);
+    let known = attributes(wanted.request.file_attributes).contains(special);
+    if wanted.truncates() && !known { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
+}
+
+/// The most that the user could be granted on this file. Being read-only takes nothing from it, since
+/// that can be taken back.
+async fn maximal_access(opened: &Opened, wanted: &Wanted) -> AccessMask {
     let mut maximal = wanted.maximal;
     if !opened.handle.may(Access::READ_OK).await {
         maximal = maximal.difference(READS);
     }
-    if is_read_only(metadata) || !opened.handle.may(Access::WRITE_OK).await {
+    if !opened.handle.may(Access::WRITE_OK).await {
         maximal = maximal.difference(WRITES);
     }
     if !opened.handle.is_root() && !opened.handle.may_remove().await {

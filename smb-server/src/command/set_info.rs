@@ -98,7 +98,9 @@ async fn basic(
 ) -> Result<(), NtStatus> {
     require(open, AccessMask::WRITE_ATTRIBUTES)?;
     let directory = file.handle.is_directory();
-    if info.file_attributes.contains(FileAttributes::DIRECTORY) && !directory {
+    // MS-FSA 2.1.5.15.2.
+    let wrong = if directory { FileAttributes::TEMPORARY } else { FileAttributes::DIRECTORY };
+    if info.file_attributes.contains(wrong) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     // MS-FSCC 2.4.7: no attributes at all means to leave them; NORMAL alone, to have none.
@@ -151,8 +153,14 @@ async fn rename(
     if file.handle.is_directory() && sharing.is_open_below(&file.handle) {
         return Err(NtStatus::ACCESS_DENIED);
     }
+    let look_up = |path| file.share.volume.look_up(file.identity.as_ref(), path);
+    // The rename opens the new name's folder, and that may conflict.
+    let folder = to.parent().unwrap_or_default();
+    if look_up(&folder).await?.is_some_and(|folder| sharing.keeps_names(folder)) {
+        return Err(NtStatus::SHARING_VIOLATION);
+    }
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
-    if let Some(target) = file.share.volume.look_up(file.identity.as_ref(), &to).await? {
+    if let Some(target) = look_up(&to).await? {
         // And an open file is not replaced.
         if replace && target != file.handle.id() && sharing.is_open(target) {
             return Err(NtStatus::ACCESS_DENIED);

@@ -112,6 +112,15 @@ impl Sharing {
         lock(&self.files).values().any(|openers| openers.list.iter().any(below))
     }
 
+    /// Whether somebody has a directory open in a way that keeps files from being renamed into it. A
+    /// rename is an open that adds a file, and that lets nobody delete the directory, MS-FSA 2.1.5.15.11.
+    #[must_use]
+    pub fn keeps_names(&self, directory: FileKey) -> bool {
+        let rename = (AccessMask::WRITE_DATA, ShareAccess::READ | ShareAccess::WRITE);
+        let keeps = |opener: &Opener| conflicts((opener.access, opener.share), rename);
+        lock(&self.files).get(&directory).is_some_and(|openers| openers.list.iter().any(keeps))
+    }
+
     /// Tells all who have a file open by a name that the name has changed.
     pub fn renamed(&self, file: FileKey, from: &SharePath, by: &Handle) {
         if let Some(openers) = lock(&self.files).get(&file) {
@@ -268,6 +277,22 @@ mod tests {
             drop(deletion);
             assert!(!sharing.is_open(a.id()));
             look().unwrap();
+        });
+    }
+
+    #[test]
+    fn names_stay_out_of_a_directory_that_is_open_to_be_deleted_or_denies_writing() {
+        with_file(|sharing, directory, _| {
+            let keeps = |access, share| {
+                let ticket = sharing.enter(directory, access, share).unwrap();
+                let keeps = sharing.keeps_names(directory.id());
+                assert!(ticket.leave().is_none());
+                keeps
+            };
+            assert!(keeps(AccessMask::DELETE, ALL));
+            assert!(keeps(AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::DELETE));
+            assert!(!keeps(AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::WRITE));
+            assert!(!keeps(AccessMask::READ_ATTRIBUTES, NONE), "it only looks");
         });
     }
 

@@ -25,7 +25,7 @@ impl SharePath {
     /// Reads a name as SMB2 has it: components separated by backslashes, relative to the share.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a leading backslash, [`Error::PathSyntax`] for `..`,
+    /// [`Error::Invalid`] for a leading backslash, [`Error::PathSyntax`] for `..` out of the share,
     /// [`Error::NotSupported`] for a named stream, otherwise [`Error::NameInvalid`].
     pub fn parse(name: &str) -> Result<Self, Error> {
         if name.starts_with('\\') {
@@ -39,7 +39,15 @@ impl SharePath {
             // The unnamed stream is the file itself, MS-FSCC 2.1.4.
             None => (strip_unnamed_stream(name), false),
         };
-        let components: Vec<String> = name.split('\\').map(component).collect::<Result<_, _>>()?;
+        let mut components = Vec::new();
+        for part in name.split('\\') {
+            if part == ".." {
+                // Backwards within the name, whatever is on disk; not out of the share.
+                components.pop().ok_or(Error::PathSyntax)?;
+            } else {
+                components.push(component(part)?);
+            }
+        }
         if components.len() > DEPTH_MAX {
             Err(Error::NameInvalid)
         } else {
@@ -51,6 +59,12 @@ impl SharePath {
     #[must_use]
     pub fn components(&self) -> &[String] {
         &self.components
+    }
+
+    /// The folder that this is in; `None` for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        self.split_last().map(|(parents, _)| Self::from_components(parents.to_vec()))
     }
 
     /// The components before the last, and the last; `None` for the root.
@@ -97,13 +111,14 @@ fn strip_unnamed_stream(name: &str) -> &str {
 }
 
 fn component(name: &str) -> Result<String, Error> {
-    if name == ".." {
-        return Err(Error::PathSyntax);
-    }
     if name.contains(':') {
         return Err(Error::NotSupported);
     }
-    if name.is_empty() || name == "." || name.chars().any(|c| c < ' ' || FORBIDDEN.contains(c)) {
+    if name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.chars().any(|c| c < ' ' || FORBIDDEN.contains(c))
+    {
         return Err(Error::NameInvalid);
     }
     if name.len() > COMPONENT_MAX || name.encode_utf16().count() > COMPONENT_MAX {
@@ -137,7 +152,9 @@ mod tests {
     fn names_that_lead_elsewhere_or_nowhere_are_refused() {
         assert!(matches!(SharePath::parse(r"\a"), Err(Error::Invalid)));
         assert!(matches!(SharePath::parse(".."), Err(Error::PathSyntax)));
-        assert!(matches!(SharePath::parse(r"a\..\b"), Err(Error::PathSyntax)));
+        assert!(matches!(SharePath::parse(r"a\..\..\b"), Err(Error::PathSyntax)));
+        assert_eq!(SharePath::parse(r"a\..\b\..").unwrap().components(), [""; 0]);
+        assert_eq!(SharePath::parse(r"a\b\..\c").unwrap().components(), ["a", "c"]);
         assert!(matches!(SharePath::parse("a:stream"), Err(Error::NotSupported)));
         for name in [
             "::$DATA",

@@ -299,7 +299,9 @@ impl Connection {
             self.window.spend(part.header.message_id, charge)?;
             let slot = intake::slot(&part.header, sealed_for.is_some(), slots.last());
             let bytes = message.get_mut(part.range.clone()).unwrap_or_default();
-            refusals.push(self.admit(&slot, slots.is_empty(), bytes, sealed_for)?);
+            let rootless =
+                slot.related && refusals.last().is_none_or(|before| is_rootless(*before));
+            refusals.push(self.admit(&slot, rootless, bytes, sealed_for)?);
             slots.push(slot);
         }
         let message = Bytes::from(message);
@@ -394,7 +396,7 @@ impl Connection {
         let header = &part.header;
         let slot = intake::slot(header, sealed_for.is_some(), None);
         let bytes = message.get_mut(part.range.clone()).unwrap_or_default();
-        if self.admit(&slot, true, bytes, sealed_for)?.is_some() {
+        if self.admit(&slot, slot.related, bytes, sealed_for)?.is_some() {
             return Ok(());
         }
         let session_id = slot.session_id;
@@ -414,14 +416,15 @@ impl Connection {
     fn admit(
         &self,
         slot: &Slot,
-        first: bool,
+        rootless: bool,
         message: &mut [u8],
         sealed_for: Option<u64>,
     ) -> Result<Option<NtStatus>, Disconnect> {
         if sealed_for.is_some_and(|session_id| session_id != slot.session_id) {
             return Err(Disconnect::Seal("it was sealed for another session"));
         }
-        if first && slot.related {
+        // MS-SMB2 3.3.5.2.7.2.
+        if rootless {
             return Ok(Some(NtStatus::INVALID_PARAMETER));
         }
         let Some(channel) = self.sessions.get(slot.session_id) else {
@@ -453,6 +456,11 @@ impl Connection {
         let required = channel.signing_required || (channel.encryption_required && !setup);
         Ok(required.then_some(NtStatus::ACCESS_DENIED))
     }
+}
+
+/// Whether what is related to a request that came to this is related to nothing, MS-SMB2 3.3.5.2.7.2.
+fn is_rootless(refusal: Option<NtStatus>) -> bool {
+    matches!(refusal, Some(NtStatus::INVALID_PARAMETER | NtStatus::USER_SESSION_DELETED))
 }
 
 /// What an SMB1 NEGOTIATE is answered as: the SMB2 request that it stands for.

@@ -75,23 +75,27 @@ fn a_first_request_that_is_related_is_refused() {
     for guard in GUARDS {
         pair.send(guard, &[Ask::read(1).related()]).unwrap();
         assert_eq!(pair.answer().statuses(), [NtStatus::INVALID_PARAMETER]);
-        let chain = pair.hand_out(guard, &[Ask::read(1).related(), Ask::read(2)]);
-        let refused = &chain.elements[0].work;
+        // What is related to it is related to nothing, too.
+        let asks = [Ask::read(1).related(), Ask::close().related(), Ask::read(2)];
+        let chain = pair.hand_out(guard, &asks);
         let status = NtStatus::INVALID_PARAMETER;
-        assert!(matches!(refused, Work::Answered(reply) if reply.status == status));
-        assert!(matches!(chain.elements[1].work, Work::Execute(Request::Read(_))));
+        for refused in &chain.elements[..2] {
+            assert!(matches!(&refused.work, Work::Answered(reply) if reply.status == status));
+        }
+        assert!(matches!(chain.elements[2].work, Work::Execute(Request::Read(_))));
         let answer = pair.reply(chain.id, perform(chain));
-        assert_eq!(answer.statuses(), [NtStatus::INVALID_PARAMETER, NtStatus::SUCCESS]);
+        assert_eq!(answer.statuses(), [status, status, NtStatus::SUCCESS]);
     }
 }
 
 #[test]
-fn related_requests_of_an_unknown_session_share_its_fate() {
+fn requests_related_to_one_of_an_unknown_session_are_related_to_nothing() {
     let mut pair = Pair::logged_on(config(), LATEST);
     let session_id = pair.client.session_id;
     let asks = [Ask::create("a").session(0x9999), Ask::close().related().session(session_id)];
     pair.send(Guard::Plain, &asks).unwrap();
-    assert_eq!(pair.answer().statuses(), [NtStatus::USER_SESSION_DELETED; 2]);
+    let statuses = [NtStatus::USER_SESSION_DELETED, NtStatus::INVALID_PARAMETER];
+    assert_eq!(pair.answer().statuses(), statuses);
 }
 
 #[test]

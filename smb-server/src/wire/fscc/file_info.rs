@@ -236,8 +236,9 @@ impl FileAlignmentInfo {
 }
 
 impl FileAllInfo {
-    /// Bytes before the name: a buffer must have room for them, and the name may be cut off.
-    pub const FIXED: usize = 100;
+    /// What a buffer must have room for: Windows' structure, which ends with a first character and padding.
+    /// The name may be cut off behind it.
+    pub const FIXED: usize = 104;
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -267,8 +268,8 @@ impl FileAllInfo {
 }
 
 impl FileNameInfo {
-    /// Bytes before the name.
-    pub const FIXED: usize = 4;
+    /// What a buffer must have room for: Windows' structure, which ends with a first character and padding.
+    pub const FIXED: usize = 8;
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let length = r.length()?;
@@ -288,8 +289,8 @@ pub(super) fn put_name(name: &Utf16, w: &mut Writer<'_>) {
 }
 
 impl FileStreamInfo {
-    /// Bytes before the name.
-    pub const FIXED: usize = 24;
+    /// What a buffer must have room for: Windows' structure, which ends with a first character and padding.
+    pub const FIXED: usize = 32;
 
     /// The streams of a chain; an empty buffer has none.
     pub fn decode_all(chain: &[u8]) -> Result<Vec<Self>, Malformed> {

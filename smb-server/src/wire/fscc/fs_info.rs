@@ -110,8 +110,8 @@ bitflags! {
 }
 
 impl FsVolumeInfo {
-    /// Bytes before the label.
-    pub const FIXED: usize = 18;
+    /// What a buffer must have room for: Windows' structure, which ends with a first character and padding.
+    pub const FIXED: usize = 24;
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let volume_creation_time = FileTime::decode(r)?;
@@ -164,8 +164,8 @@ impl FsDeviceInfo {
 }
 
 impl FsAttributeInfo {
-    /// Bytes before the name.
-    pub const FIXED: usize = 12;
+    /// What a buffer must have room for: Windows' structure, which ends with a first character and padding.
+    pub const FIXED: usize = 16;
 
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
