@@ -94,14 +94,16 @@ fn an_operations_waker_that_panics_leaves_the_runtime_in_order(rt: Runtime) {
 }
 
 fn a_timers_waker_that_panics_leaves_the_runtime_in_order(rt: Runtime) {
-    let mut bad = Box::pin(sleep(Duration::from_millis(5)));
-    let good = Duration::from_millis(5);
+    // Long enough for a slow machine to get from here to the poll.
+    let soon = Duration::from_millis(200);
+    let mut bad = None;
     panics(&rt, async {
+        let bad = bad.insert(Box::pin(sleep(soon)));
         assert!(poll_badly(bad.as_mut()).is_pending());
-        sleep(good).await;
+        sleep(soon).await;
         pending::<()>().await;
     });
-    rt.block_on(timeout(LONG, bad)).unwrap();
+    rt.block_on(timeout(LONG, bad.unwrap())).unwrap();
     is_in_order(rt);
 }
 
