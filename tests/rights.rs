@@ -14,7 +14,7 @@ use support::requests::{Create, access, attribute, nt};
 use support::restrict::{NOBODY, Restriction};
 use support::server::{PASSWORD, SHARE};
 use support::session::{Session, expect};
-use support::{Need, Outcome, Serve, Server, ensure};
+use support::{Client, Need, Outcome, Serve, Server, ensure};
 
 /// An account of every unix that nothing else here works as.
 const DAEMON: u32 = 1;
@@ -40,6 +40,12 @@ fn main() -> ExitCode {
         trial("DELETE is not granted in another's folder", delete_in_foreign_folder),
         trial("in a sticky folder only the owner gets DELETE", sticky_folder),
         trial("the maximal access is no more than there is", maximal_access),
+        support::served(
+            "the security descriptor says what owner, group and mode say",
+            &[Need::Root, Need::Smbclient],
+            Serve::new(),
+            security_descriptor,
+        ),
     ])
 }
 
@@ -178,7 +184,7 @@ fn maximal_access(server: &Server) -> Outcome {
         fs::set_permissions(folder.join(name), Permissions::from_mode(mode))?;
     }
     let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
-    // Works as the folder's owner, root, for whom only the attribute is in the way.
+    // Works as the folder's owner, root, for whom only the attribute is in the way; and that can be taken back.
     let mut alice = in_share(server)?;
     let forbidden = WRITES | access::DELETE;
     let cases = [
@@ -186,7 +192,7 @@ fn maximal_access(server: &Server) -> Outcome {
         (false, "own", access::DELETE, access::READ | WRITES),
         (false, "secret", forbidden | 1, access::READ_ATTRIBUTES),
         (true, "foreign", 0, access::ALL),
-        (true, "protected", WRITES, access::READ),
+        (true, "protected", 0, access::ALL),
     ];
     for (as_root, name, hidden, shown) in cases {
         let session = if as_root { &mut alice } else { &mut nobody };
@@ -196,4 +202,28 @@ fn maximal_access(server: &Server) -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// As smbclient shows it. The masks are those that Samba gives such files.
+fn security_descriptor(server: &Server) -> Outcome {
+    let path = server.folder().join("file");
+    fs::write(&path, "")?;
+    chown(&path, Some(DAEMON), Some(NOBODY))?;
+    // Others may read what the group may not.
+    fs::set_permissions(&path, Permissions::from_mode(0o604))?;
+    let shown = Client::new(server).run("showacls; ls file")?.success()?;
+    let shown = shown.text();
+    let (user, group) = (format!("S-1-22-1-{DAEMON}"), format!("S-1-22-2-{NOBODY}"));
+    let entries = [
+        ("ACCESS ALLOWED", "0x1f019f", user.as_str()),
+        ("ACCESS DENIED", "0x9", group.as_str()),
+        ("ACCESS ALLOWED", "0x120080", group.as_str()),
+        ("ACCESS ALLOWED", "0x120089", "S-1-1-0"),
+    ];
+    let mut rest = shown;
+    for wanted in entries.iter().flat_map(|(kind, mask, sid)| [*kind, *mask, *sid]) {
+        let after = rest.split_once(wanted).map(|(_, after)| after);
+        rest = after.ok_or_else(|| format!("no {wanted} where it should be in:\n{shown}"))?;
+    }
+    ensure(rest.contains(&user) && rest.contains(&group), || format!("whose it is:\n{shown}"))
 }

@@ -20,6 +20,7 @@ mod ongoing;
 mod query_directory;
 mod query_info;
 mod read;
+mod security;
 mod session;
 mod set_info;
 mod sparse;

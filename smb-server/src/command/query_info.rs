@@ -21,7 +21,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
 use super::context::Context;
-use super::{Answer, fs_info};
+use super::{Answer, fs_info, security};
 
 pub(super) async fn query_info(
     context: &mut Context,
@@ -35,8 +35,9 @@ pub(super) async fn query_info(
             file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?
         }
         InfoType::FILESYSTEM => fs_info::fs_info(file, FsInfoClass(request.info_class)).await?,
-        // Access control lists and quotas are not offered yet.
-        InfoType::SECURITY | InfoType::QUOTA => return Err(NtStatus::NOT_SUPPORTED),
+        InfoType::SECURITY => return security::query(&open, file, request).await,
+        // Quotas are not offered yet.
+        InfoType::QUOTA => return Err(NtStatus::NOT_SUPPORTED),
         _ => return Err(NtStatus::INVALID_PARAMETER),
     };
     info.within(limit)

@@ -88,13 +88,15 @@ pub(super) struct Encoded {
     buffer: Vec<u8>,
     /// Where each element starts; the first at [`HEADROOM`].
     starts: Vec<usize>,
+    error_contexts: bool,
 }
 
 impl Encoded {
-    /// Encodes the responses of one chain.
-    pub(super) fn new(responses: Vec<Response>) -> Self {
+    /// Encodes the responses of one chain. `error_contexts`: error data is in contexts, as of 3.1.1.
+    pub(super) fn new(responses: Vec<Response>, error_contexts: bool) -> Self {
         let alone = responses.len() == 1;
-        let mut encoded = Self { buffer: Vec::new(), starts: Vec::with_capacity(responses.len()) };
+        let starts = Vec::with_capacity(responses.len());
+        let mut encoded = Self { buffer: Vec::new(), starts, error_contexts };
         for response in responses {
             encoded.push(response, alone);
         }
@@ -138,7 +140,7 @@ impl Encoded {
         }
         let mut w = Writer::at(&mut self.buffer, start);
         header.encode(&mut w);
-        encode_body(body, &mut w);
+        encode_body(body, self.error_contexts, &mut w);
     }
 
     /// Pads the element before and links it to the one that begins here.
@@ -200,9 +202,9 @@ fn encode_read_head(header: &Header, length: usize, out: &mut Vec<u8>) {
     ReadResponse::encode_head(u32::try_from(length).unwrap_or(u32::MAX), &mut w);
 }
 
-fn encode_body(body: Body, w: &mut Writer<'_>) {
+fn encode_body(body: Body, error_contexts: bool, w: &mut Writer<'_>) {
     match body {
-        Body::Error(data) => ErrorResponse { data, ..ErrorResponse::default() }.encode(w),
+        Body::Error(data) => ErrorResponse::new(data, error_contexts).encode(w),
         Body::Negotiate(response) => response.encode(w),
         Body::SessionSetup(response) => response.encode(w),
         Body::Logoff => logoff::LogoffResponse.encode(w),

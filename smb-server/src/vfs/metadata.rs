@@ -40,6 +40,12 @@ pub struct Metadata {
     pub changed: Time,
     /// Without DIRECTORY, which `is_directory` says.
     pub attributes: Attributes,
+    /// Its unix owner.
+    pub uid: u32,
+    /// Its unix group.
+    pub gid: u32,
+    /// Its nine permission bits, and the three above them.
+    pub mode: u16,
 }
 
 /// Everything that [`Metadata`] is made of.
@@ -90,6 +96,9 @@ impl Metadata {
             modified,
             changed: time(&stat.stx_ctime),
             attributes: info.attributes,
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mode: stat.stx_mode & 0o7777,
         }
     }
 }

@@ -12,7 +12,24 @@ pub struct ErrorResponse {
     pub data: Vec<u8>,
 }
 
+/// MS-SMB2 2.2.2.1, ErrorId.
+const ERROR_ID_DEFAULT: u32 = 0;
+
 impl ErrorResponse {
+    /// With `data`, unless that is empty; in 3.1.1 as the one error context of the default kind,
+    /// MS-SMB2 2.2.2.1.
+    pub fn new(data: Vec<u8>, contexts: bool) -> Self {
+        if data.is_empty() || !contexts {
+            return Self { error_context_count: 0, data };
+        }
+        let mut context = Vec::new();
+        let mut w = Writer::new(&mut context);
+        w.put_length_u32(data.len());
+        w.put_u32(ERROR_ID_DEFAULT);
+        w.put_bytes(&data);
+        Self { error_context_count: 1, data: context }
+    }
+
     /// Whether a response to `command` with `status` has this body rather than the command's own.
     /// MS-SMB2 3.3.4.4. One case the status does not tell: a server-side copy that fails with
     /// `INVALID_PARAMETER` because it exceeds the limits answers with the limits, in an IOCTL

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::wire::dialect::Dialect;
 use crate::wire::header::Command;
 use crate::wire::status::NtStatus;
 
@@ -72,7 +73,7 @@ impl Connection {
             .collect();
         let first =
             responses.first().map(|response| (response.slot.session_id, response.reply.status));
-        let mut encoded = Encoded::new(responses);
+        let mut encoded = Encoded::new(responses, self.dialect() == Some(Dialect::SMB_3_1_1));
         for (index, signer) in signers.into_iter().enumerate() {
             let channel = signer.and_then(|session_id| self.sessions.get(session_id));
             if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))

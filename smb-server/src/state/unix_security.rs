@@ -1,0 +1,85 @@
+//! What a file's unix owner, group and mode are as a security descriptor.
+
+use crate::vfs::Metadata;
+use crate::wire::access_mask::AccessMask;
+use crate::wire::security::{
+    Ace, AceBody, AceFlags, AceType, Acl, Control, SecurityDescriptor, Sid,
+};
+
+/// The authority under which unix ids have their SIDs, as Samba has them: 1 for users, 2 for groups.
+const UNIX: u8 = 22;
+
+/// "Everyone".
+const WORLD: u8 = 1;
+
+/// What reading takes: FILE_GENERIC_READ, MS-DTYP 2.4.3 as files have it.
+const READ: AccessMask = AccessMask::READ_DATA.union(AccessMask::READ_EA).union(LOOK);
+
+/// FILE_GENERIC_WRITE.
+const WRITE: AccessMask = AccessMask::WRITE_DATA
+    .union(AccessMask::APPEND_DATA)
+    .union(AccessMask::WRITE_EA)
+    .union(AccessMask::WRITE_ATTRIBUTES)
+    .union(AccessMask::READ_CONTROL)
+    .union(AccessMask::SYNCHRONIZE);
+
+/// FILE_GENERIC_EXECUTE.
+const EXECUTE: AccessMask = AccessMask::EXECUTE.union(LOOK);
+
+/// What unix gives everybody who reaches the file.
+const LOOK: AccessMask =
+    AccessMask::READ_ATTRIBUTES.union(AccessMask::READ_CONTROL).union(AccessMask::SYNCHRONIZE);
+
+/// What only an owner may, beside what the mode says.
+const OWNER: AccessMask = AccessMask::WRITE_DAC
+    .union(AccessMask::WRITE_OWNER)
+    .union(AccessMask::DELETE)
+    .union(AccessMask::WRITE_ATTRIBUTES);
+
+/// The SID of a unix user.
+pub fn user_sid(uid: u32) -> Sid {
+    Sid::new(UNIX, [1, uid])
+}
+
+/// The SID of a unix group.
+pub fn group_sid(gid: u32) -> Sid {
+    Sid::new(UNIX, [2, gid])
+}
+
+/// The descriptor that says what the mode says. Unix looks at the first of owner, group and others that
+/// fits, and an ACL adds up all that fit, so what one is not given and a later one is, it is denied first.
+pub fn security_of(file: &Metadata) -> SecurityDescriptor {
+    let [owner, group, others] = [6, 3, 0].map(|shift| rights(file, shift));
+    let (user, members) = (user_sid(file.uid), group_sid(file.gid));
+    let entries = [
+        (AceType::ACCESS_DENIED, (group | others).difference(owner | LOOK | OWNER), user.clone()),
+        (AceType::ACCESS_ALLOWED, owner | LOOK | OWNER, user.clone()),
+        (AceType::ACCESS_DENIED, others.difference(group | LOOK), members.clone()),
+        (AceType::ACCESS_ALLOWED, group | LOOK, members.clone()),
+        (AceType::ACCESS_ALLOWED, others | LOOK, Sid::new(WORLD, [0])),
+    ];
+    let aces = entries.into_iter().filter(|(_, mask, _)| !mask.is_empty());
+    let aces = aces.map(|(kind, mask, sid)| Ace {
+        kind,
+        flags: AceFlags::empty(),
+        body: AceBody::Basic { mask, sid },
+    });
+    SecurityDescriptor {
+        control: Control::SELF_RELATIVE | Control::DACL_PRESENT,
+        owner: Some(user),
+        group: Some(members),
+        sacl: None,
+        dacl: Some(Acl { revision: Acl::REVISION, aces: aces.collect() }),
+    }
+}
+
+fn rights(file: &Metadata, shift: u16) -> AccessMask {
+    let bits = file.mode >> shift;
+    // In a file it means nothing, but what allows everything is to be seen to do so.
+    let whole = file.is_directory || bits & 0o7 == 0o7;
+    let write = if whole { WRITE | AccessMask::DELETE_CHILD } else { WRITE };
+    [(0o4, READ), (0o2, write), (0o1, EXECUTE)]
+        .into_iter()
+        .filter_map(|(bit, rights)| (bits & bit != 0).then_some(rights))
+        .fold(AccessMask::empty(), AccessMask::union)
+}
