@@ -7,6 +7,7 @@ Exit status: 0 everything as expected, 1 not, 2 wrong usage, 3 smbtorture could 
 """
 
 import argparse
+import os
 import re
 import sys
 from collections import Counter
@@ -18,7 +19,8 @@ from server import Server
 from torture import Result, Torture
 
 ROOT = Path(__file__).resolve().parents[2]
-LOGS = ROOT / "target/conformance"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+LOGS = TARGET / "conformance"
 LIMIT_SECONDS = 120
 
 
@@ -82,7 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--below", type=Path, metavar="DIR", help="make the share's folder there")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="for each test")
     parser.add_argument("--refresh", action="store_true", help="get the newest smbtorture")
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/debug/usmbd", help="another usmbd")
+    parser.add_argument("--binary", type=Path, default=TARGET / "debug/usmbd", help="another usmbd")
     chosen = parser.parse_args()
     chosen.backend = chosen.backend or ["uring", "epoll"]
     return chosen
