@@ -40,6 +40,9 @@ fn main() -> ExitCode {
         trial("DELETE is not granted in another's folder", delete_in_foreign_folder),
         trial("in a sticky folder only the owner gets DELETE", sticky_folder),
         trial("the maximal access is no more than there is", maximal_access),
+        trial("only the owner sets a security descriptor", only_the_owner),
+        trial("a security descriptor takes what the mode gives, in all below", descriptor_denies),
+        trial("a security descriptor that is damaged lets nobody in", damaged_descriptor),
         support::served(
             "the security descriptor says what owner, group and mode say",
             &[Need::Root, Need::Smbclient],
@@ -226,4 +229,66 @@ fn security_descriptor(server: &Server) -> Outcome {
         rest = after.ok_or_else(|| format!("no {wanted} where it should be in:\n{shown}"))?;
     }
     ensure(rest.contains(&user) && rest.contains(&group), || format!("whose it is:\n{shown}"))
+}
+
+fn only_the_owner(server: &Server) -> Outcome {
+    foreign_folder(server)?;
+    // Writing its contents is another matter.
+    fs::set_permissions(server.folder().join("theirs/public"), Permissions::from_mode(0o666))?;
+    let name = "theirs\\public";
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    nobody.refused(Create::open(name, access::WRITE_DAC), nt::ACCESS_DENIED)?;
+    let file = nobody.opened(Create::open(name, access::MAXIMUM_ALLOWED))?;
+    ensure(nobody.granted(file)? & access::WRITE_DAC == 0, || "MAXIMUM_ALLOWED gave it".into())?;
+    expect(nobody.set_dacl(file, &[(NOBODY, access::ALL)])?, nt::ACCESS_DENIED, "a DACL")?;
+    let mut owner = Session::of_user("daemon", server.address, SHARE)?;
+    let file = owner.opened(Create::open(name, access::WRITE_DAC))?;
+    expect(owner.set_dacl(file, &[(DAEMON, access::ALL)])?, nt::SUCCESS, "the owner's DACL")?;
+    nobody.refused(Create::open(name, access::READ), nt::ACCESS_DENIED)
+}
+
+/// A folder whose mode lets everybody do everything, and whose descriptor lets `nobody` read.
+fn guarded_folder(server: &Server) -> Result<[Session; 2], Failed> {
+    let folder = server.folder();
+    fs::set_permissions(&folder, Permissions::from_mode(0o777))?;
+    let mut owner = Session::of_user("daemon", server.address, SHARE)?;
+    let guarded = owner.opened(Create::open("guarded", access::ALL).or_create().directory())?;
+    let users = [(DAEMON, access::ALL), (NOBODY, access::READ)];
+    expect(owner.set_dacl(guarded, &users)?, nt::SUCCESS, "the folder's DACL")?;
+    owner.close(guarded)?;
+    fs::set_permissions(folder.join("guarded"), Permissions::from_mode(0o777))?;
+    let file = owner.opened(Create::open("guarded\\file", access::ALL).or_create())?;
+    owner.close(file)?;
+    fs::set_permissions(folder.join("guarded/file"), Permissions::from_mode(0o666))?;
+    Ok([owner, Session::of_user("nobody", server.address, SHARE)?])
+}
+
+fn descriptor_denies(server: &Server) -> Outcome {
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let file = nobody.opened(Create::open("guarded\\file", access::READ))?;
+    nobody.close(file)?;
+    for wanted in [access::WRITE_DATA, access::DELETE, access::WRITE_DAC] {
+        nobody.refused(Create::open("guarded\\file", wanted), nt::ACCESS_DENIED)?;
+    }
+    let file = nobody.opened(Create::open("guarded\\file", access::MAXIMUM_ALLOWED))?;
+    expect(nobody.granted(file)?, access::READ, "the most")?;
+    nobody.close(file)?;
+    let new = Create::open("guarded\\new", access::ALL).or_create();
+    nobody.refused(new, nt::ACCESS_DENIED)?;
+    let new = Create::open("guarded\\new", access::ALL).or_create().directory();
+    nobody.refused(new, nt::ACCESS_DENIED)?;
+    let mine = nobody.opened(Create::open("mine", access::ALL).or_create())?;
+    expect(nobody.rename(mine, "guarded\\mine")?, nt::ACCESS_DENIED, "a file moved in")?;
+    expect_names(&server.folder().join("guarded"), &["file"])?;
+    let file = owner.opened(Create::open("guarded\\file", access::ALL))?;
+    expect(owner.write(file, 0, b"mine")?, nt::SUCCESS, "the owner's WRITE")
+}
+
+fn damaged_descriptor(server: &Server) -> Outcome {
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let path = server.folder().join("guarded/file");
+    let flags = rustix::fs::XattrFlags::REPLACE;
+    rustix::fs::setxattr(path, "security.NTACL", b"\x01\0\x01\0\0\0\x02\0damaged", flags)?;
+    owner.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)?;
+    nobody.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)
 }

@@ -25,6 +25,7 @@ pub mod crypto;
 pub mod datapath;
 pub mod protocol;
 pub mod rpc;
+pub mod security;
 pub mod server;
 mod signal;
 pub mod state;

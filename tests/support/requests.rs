@@ -12,6 +12,7 @@ pub(crate) mod access {
     pub(crate) const WRITE_DATA: u32 = 0x02;
     pub(crate) const APPEND_DATA: u32 = 0x04;
     pub(crate) const DELETE: u32 = 0x0001_0000;
+    pub(crate) const WRITE_DAC: u32 = 0x0004_0000;
     pub(crate) const READ: u32 = 0x0012_0089;
     pub(crate) const READ_AND_WRITE: u32 = 0x0012_019f;
     pub(crate) const ALL: u32 = 0x001f_01ff;
@@ -179,6 +180,30 @@ impl Session {
     /// FileBasicInformation: attributes, and the times left alone.
     pub(crate) fn set_attributes(&mut self, file: FileId, attributes: u32) -> Result<u32, Failed> {
         self.set_info(file, 4, &[&[0; 32][..], &attributes.to_le_bytes(), &[0; 4]].concat())
+    }
+
+    /// A DACL that allows each unix user these rights; everything below a directory inherits it.
+    pub(crate) fn set_dacl(&mut self, file: FileId, users: &[(u32, u32)]) -> Result<u32, Failed> {
+        let mut aces = Vec::new();
+        for (uid, rights) in users {
+            // ACCESS_ALLOWED, handed down to files and directories, 36 bytes, for S-1-22-1-uid.
+            aces.extend_from_slice(&[0, 3, 24, 0]);
+            aces.extend_from_slice(&rights.to_le_bytes());
+            aces.extend_from_slice(&[1, 2, 0, 0, 0, 0, 0, 22, 1, 0, 0, 0]);
+            aces.extend_from_slice(&uid.to_le_bytes());
+        }
+        let mut descriptor = vec![1, 0, 4, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0];
+        descriptor.extend_from_slice(&[2, 0]);
+        descriptor.extend_from_slice(&u16::try_from(aces.len() + 8)?.to_le_bytes());
+        descriptor.extend_from_slice(&u16::try_from(users.len())?.to_le_bytes());
+        descriptor.extend_from_slice(&[0, 0]);
+        descriptor.append(&mut aces);
+        let mut body = vec![33, 0, 3, 0];
+        body.extend_from_slice(&u32::try_from(descriptor.len())?.to_le_bytes());
+        body.extend_from_slice(&[96, 0, 0, 0, 4, 0, 0, 0]);
+        body.extend_from_slice(&file);
+        body.append(&mut descriptor);
+        Ok(status(&self.call(command::SET_INFO, &body)?))
     }
 
     /// The attributes in FileBasicInformation.

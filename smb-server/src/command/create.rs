@@ -9,6 +9,7 @@ use ringway::fs::Access;
 
 use crate::protocol::Body;
 use crate::rpc;
+use crate::security::{Token, generic_to_specific};
 use crate::state::{
     Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, READS, Refused, Share, Target,
     WRITES,
@@ -24,6 +25,7 @@ use crate::wire::create::{
 };
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
 use crate::wire::fscc::attributes::FileAttributes;
+use crate::wire::security::SecurityDescriptor;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
@@ -31,6 +33,7 @@ use super::change_notify::{tell_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
+use super::security::{Creator, decoded, most};
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -70,9 +73,8 @@ const OPTIONS_UNSUPPORTED: u32 = 0x0010_2080;
 /// Attributes that no file is made with: VOLUME, DEVICE, and those above ENCRYPTED, as Windows answers them.
 const ATTRIBUTES_INVALID: u32 = 0xffff_8048;
 
-/// Rights that there are none of, and ACCESS_SYSTEM_SECURITY, a privilege that nobody has yet; MS-SMB2
-/// 2.2.13.1.
-const ACCESS_INVALID: u32 = 0x0de0_fe00;
+/// Rights that there are none of, MS-SMB2 2.2.13.1.
+const ACCESS_INVALID: u32 = 0x0ce0_fe00;
 
 /// What can be refused without looking at the file.
 fn check(request: &CreateRequest) -> Result<(), NtStatus> {
@@ -93,8 +95,22 @@ fn check(request: &CreateRequest) -> Result<(), NtStatus> {
     if request.desired_access.bits() & ACCESS_INVALID != 0 {
         return Err(NtStatus::ACCESS_DENIED);
     }
+    if request.desired_access.contains(AccessMask::ACCESS_SYSTEM_SECURITY) {
+        return Err(NtStatus::PRIVILEGE_NOT_HELD);
+    }
     if request.file_attributes.bits() & ATTRIBUTES_INVALID != 0 {
         return Err(NtStatus::INVALID_PARAMETER);
+    }
+    // MS-FSA 2.1.5.1.1: it could not be deleted.
+    let makes = !matches!(
+        request.create_disposition,
+        CreateDisposition::OPEN | CreateDisposition::OPEN_IF | CreateDisposition::OVERWRITE
+    );
+    if makes
+        && options.contains(CreateOptions::DELETE_ON_CLOSE)
+        && request.file_attributes.contains(FileAttributes::READONLY)
+    {
+        return Err(NtStatus::CANNOT_DELETE);
     }
     // MS-FSA 2.1.5.1: a directory is neither cut off nor temporary.
     let temporary = request.file_attributes.contains(FileAttributes::TEMPORARY);
@@ -189,6 +205,12 @@ impl Wanted {
         Ok(Self { path, desired, maximal, disposition, contexts, request })
     }
 
+    /// What the client must get, apart from what it would like to: an overwrite takes writing, too.
+    fn demanded(&self) -> AccessMask {
+        let desired = self.desired.difference(AccessMask::MAXIMUM_ALLOWED);
+        if self.truncates() { desired | AccessMask::WRITE_DATA } else { desired }
+    }
+
     /// Whether an existing file loses its contents.
     fn truncates(&self) -> bool {
         truncates(self.disposition)
@@ -220,6 +242,15 @@ impl Wanted {
         }
     }
 
+    /// The security descriptor that a new file is to have.
+    fn descriptor(&self) -> Result<Option<SecurityDescriptor>, NtStatus> {
+        let descriptor = |context: &CreateContext| match context {
+            CreateContext::SecurityDescriptor(bytes) => Some(decoded(bytes)),
+            _ => None,
+        };
+        self.contexts.iter().find_map(descriptor).transpose()
+    }
+
     fn allocation_size(&self) -> u64 {
         let size = |context: &CreateContext| match context {
             CreateContext::AllocationSize(size) => Some(*size),
@@ -245,7 +276,7 @@ async fn create_file(
         let deletions = sharing.deletions();
         let (opened, access) = open(share, identity, &wanted).await?;
         let metadata = opened.handle.metadata().await?;
-        let granted_access = match settle(&opened, &wanted, &metadata, access).await {
+        let granted_access = match settle(&opened, &wanted, &metadata, access, identity).await {
             Ok(access) => access,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
             Err(_) if sharing.is_delete_pending(opened.handle.id()) => {
@@ -255,7 +286,8 @@ async fn create_file(
             Err(status) => return Err(status),
         };
         let share_access = wanted.request.share_access;
-        let entered = sharing.enter(&opened.handle, granted_access, share_access);
+        let taken = granted_access | wanted.demanded();
+        let entered = sharing.enter_by(taken, &opened.handle, granted_access, share_access);
         let ticket = entered.map_err(conflict)?;
         // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
         let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
@@ -263,7 +295,7 @@ async fn create_file(
         if unlinked || deleted {
             continue;
         }
-        let response = finish(&opened, &wanted, metadata).await?;
+        let response = finish(&opened, &wanted, metadata, identity).await?;
         tell(context, &opened, response.create_action);
         let locks = context.server.locks.owner(opened.handle.id());
         let object = Object::File(Box::new(FileOpen {
@@ -326,13 +358,17 @@ async fn open(
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), NtStatus> {
     let access = granted(wanted.desired, wanted.maximal);
-    let result = share.volume.open(identity, &wanted.path, &wanted.open(access)).await;
+    let creator = Creator { token: Token::of(identity), given: wanted.descriptor()? };
+    let open = async |access| {
+        share.volume.open(identity, &wanted.path, &wanted.open(access), &creator).await
+    };
+    let result = open(access).await;
     let least = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED) | READ_ACCESS;
     match result {
         Err(vfs::Error::AccessDenied | vfs::Error::ReadOnly)
             if wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED) && least != access =>
         {
-            Ok((share.volume.open(identity, &wanted.path, &wanted.open(least)).await?, least))
+            Ok((open(least).await?, least))
         }
         result => Ok((result?, access)),
     }
@@ -345,6 +381,7 @@ async fn settle(
     wanted: &Wanted,
     metadata: &Metadata,
     access: AccessMask,
+    identity: Option<&Identity>,
 ) -> Result<AccessMask, NtStatus> {
     let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
     if on_close && opened.handle.is_root() {
@@ -353,6 +390,11 @@ async fn settle(
     let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
     let mut access = access;
     if opened.action == Action::Opened {
+        let most = most(&opened.handle, metadata, identity).await?;
+        if !most.contains(wanted.demanded()) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+        access &= most;
         check_read_only(metadata, wanted, access)?;
         check_overwrite(metadata, wanted)?;
         if maximum && is_read_only(metadata) {
@@ -378,6 +420,7 @@ async fn finish(
     opened: &Opened,
     wanted: &Wanted,
     metadata: Metadata,
+    identity: Option<&Identity>,
 ) -> Result<CreateResponse, NtStatus> {
     let action = match (opened.action, wanted.truncates()) {
         (Action::Created, _) => CreateAction::CREATED,
@@ -397,7 +440,7 @@ async fn finish(
     let wants_maximal =
         |context: &CreateContext| matches!(context, CreateContext::QueryMaximalAccess { .. });
     let maximal = match wanted.contexts.iter().any(wants_maximal) {
-        true => maximal_access(opened, wanted).await,
+        true => maximal_access(opened, wanted, &metadata, identity).await,
         false => wanted.maximal,
     };
     Ok(response(&metadata, opened, wanted, action, maximal))
@@ -413,11 +456,12 @@ fn check_read_only(
     wanted: &Wanted,
     access: AccessMask,
 ) -> Result<(), NtStatus> {
+    let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
+    if on_close && metadata.attributes.contains(Attributes::READONLY) {
+        return Err(NtStatus::CANNOT_DELETE);
+    }
     if !is_read_only(metadata) {
         return Ok(());
-    }
-    if wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE) {
-        return Err(NtStatus::CANNOT_DELETE);
     }
     let asked = access.intersects(WRITES) && !wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
     if asked || wanted.truncates() { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
@@ -432,8 +476,17 @@ fn check_overwrite(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus>
 
 /// The most that the user could be granted on this file. Being read-only takes nothing from it, since
 /// that can be taken back.
-async fn maximal_access(opened: &Opened, wanted: &Wanted) -> AccessMask {
+async fn maximal_access(
+    opened: &Opened,
+    wanted: &Wanted,
+    metadata: &Metadata,
+    identity: Option<&Identity>,
+) -> AccessMask {
     let mut maximal = wanted.maximal;
+    match most(&opened.handle, metadata, identity).await {
+        Ok(most) => maximal &= most,
+        Err(_) => return AccessMask::empty(),
+    }
     if !opened.handle.may(Access::READ_OK).await {
         maximal = maximal.difference(READS);
     }
@@ -510,20 +563,6 @@ pub(super) fn attributes(attributes: FileAttributes) -> Attributes {
         | FileAttributes::SYSTEM
         | FileAttributes::ARCHIVE;
     Attributes::from_bits_truncate((attributes & kept).bits())
-}
-
-/// MS-SMB2 2.2.13.1: what the generic rights stand for on a file.
-fn generic_to_specific(access: AccessMask) -> AccessMask {
-    const GENERIC: [(AccessMask, u32); 4] = [
-        (AccessMask::GENERIC_ALL, 0x001f_01ff),
-        (AccessMask::GENERIC_READ, 0x0012_0089),
-        (AccessMask::GENERIC_WRITE, 0x0012_0116),
-        (AccessMask::GENERIC_EXECUTE, 0x0012_00a0),
-    ];
-    GENERIC.into_iter().fold(access, |access, (generic, specific)| match access.contains(generic) {
-        true => access.difference(generic) | AccessMask::from_bits_retain(specific),
-        false => access,
-    })
 }
 
 /// What `desired` comes to where at most `maximal` can be had.

@@ -27,6 +27,7 @@ use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
+use super::security;
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -37,8 +38,14 @@ pub(super) async fn set_info(
     if file.share.read_only {
         return Err(NtStatus::ACCESS_DENIED);
     }
-    if request.info_type != InfoType::FILE {
-        return Err(NtStatus::NOT_SUPPORTED);
+    match request.info_type {
+        InfoType::FILE => {}
+        InfoType::SECURITY => {
+            security::set(&open, file, request).await?;
+            tell_modified(&context.server, &file.handle, CompletionFilter::SECURITY);
+            return Ok(Body::SetInfo.into());
+        }
+        _ => return Err(NtStatus::NOT_SUPPORTED),
     }
     let buffer = request.buffer.as_slice();
     match FileInfoClass(request.info_class) {
@@ -159,6 +166,7 @@ async fn rename(
     if look_up(&folder).await?.is_some_and(|folder| sharing.keeps_names(folder)) {
         return Err(NtStatus::SHARING_VIOLATION);
     }
+    security::check_rename(file, &to).await?;
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
     if let Some(target) = look_up(&to).await? {
         // And an open file is not replaced.

@@ -13,7 +13,6 @@ mod server;
 mod session;
 mod share;
 mod sharing;
-mod unix_security;
 mod watches;
 
 pub use account::{Account, Accounts};
@@ -23,7 +22,6 @@ pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{FULL_ACCESS, READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
-pub use unix_security::{group_sid, security_of, user_sid};
 pub use watches::{Change, DirectoryWatch, News, Watches};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -73,13 +73,28 @@ impl Sharing {
         access: AccessMask,
         share: ShareAccess,
     ) -> Result<Ticket, Conflict> {
+        self.enter_by(access, handle, access, share)
+    }
+
+    /// Registers an opener whose opening takes more than it then has: an overwrite writes, MS-FSA
+    /// 2.1.5.1.2.
+    ///
+    /// # Errors
+    /// It would conflict with those that are there.
+    pub fn enter_by(
+        self: &Arc<Self>,
+        taken: AccessMask,
+        handle: &Arc<Handle>,
+        access: AccessMask,
+        share: ShareAccess,
+    ) -> Result<Ticket, Conflict> {
         let file = handle.id();
         let mut files = lock(&self.files);
         let openers = files.entry(file).or_default();
         if openers.delete.is_some() {
             return Err(Conflict::DeletePending);
         }
-        if openers.list.iter().any(|old| conflicts((old.access, old.share), (access, share))) {
+        if openers.list.iter().any(|old| conflicts((old.access, old.share), (taken, share))) {
             return Err(Conflict::Sharing);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +249,7 @@ mod tests {
             allocation_size: 0,
         };
         let runtime = ringway::Builder::new().build().unwrap();
-        let open = || runtime.block_on(volume.open(None, &path, &how)).unwrap().handle;
+        let open = || runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle;
         test(&Arc::default(), &open(), &open());
     }
 

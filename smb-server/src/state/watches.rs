@@ -292,7 +292,7 @@ mod tests {
         };
         let runtime = ringway::Builder::new().build().unwrap();
         let path = SharePath::parse("dir").unwrap();
-        let handle = runtime.block_on(volume.open(None, &path, &how)).unwrap().handle;
+        let handle = runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle;
         (folder, handle)
     }
 

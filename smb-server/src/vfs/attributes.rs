@@ -1,7 +1,7 @@
 //! DOS attributes on a unix file system.
 //!
-//! READONLY is the absence of the owner's write permission. The others are stored
-//! ([`dos_info`](super::dos_info)). A file of which nothing is stored has ARCHIVE (nobody has backed it up
+//! READONLY of a file is the absence of the owner's write permission; of a directory, where that would mean
+//! something else, it is stored, as the others are ([`dos_info`](super::dos_info)). A file of which nothing is stored has ARCHIVE (nobody has backed it up
 //! yet), and HIDDEN if its name begins with a dot.
 
 use bitflags::bitflags;
@@ -39,9 +39,9 @@ impl Attributes {
     }
 
     pub(super) fn with_mode(mut self, stat: &Statx) -> Self {
-        let read_only =
-            kind(stat) == FileKind::Regular && u32::from(stat.stx_mode) & OWNER_WRITE == 0;
-        self.set(Self::READONLY, read_only);
+        if kind(stat) == FileKind::Regular {
+            self.set(Self::READONLY, u32::from(stat.stx_mode) & OWNER_WRITE == 0);
+        }
         self
     }
 }

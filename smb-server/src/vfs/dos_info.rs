@@ -70,7 +70,7 @@ impl DosInfo {
     /// not known any more.
     pub(super) async fn write(self, file: &File, stat: &Statx) -> io::Result<()> {
         if kind(stat) == FileKind::Directory {
-            // READONLY means nothing to Windows here, and would close the directory on unix.
+            // Windows adds and removes files in a directory that is READONLY; its mode would not let it.
             return self.write_xattr(file).await;
         }
         let mode = u32::from(stat.stx_mode) & 0o7777;
@@ -126,7 +126,7 @@ impl DosInfo {
     }
 
     fn encode(self) -> Vec<u8> {
-        let bits = self.attributes.difference(Attributes::READONLY).bits();
+        let bits = self.attributes.bits();
         let Some(created) = self.created else { return format!("{bits:#x}").into_bytes() };
         let mut value = b"\0\0\x05\0\x05\0\0\0".to_vec();
         value.extend_from_slice(&(ATTRIBUTES_VALID | CREATED_VALID).to_le_bytes());
@@ -138,7 +138,7 @@ impl DosInfo {
 
 /// The attributes that a file system keeps.
 fn stored(bits: u32) -> Attributes {
-    Attributes::from_bits_truncate(bits).difference(Attributes::READONLY)
+    Attributes::from_bits_truncate(bits)
 }
 
 /// Seconds from 1601, where FILETIME begins, to 1970: 369 years with 89 leap days.

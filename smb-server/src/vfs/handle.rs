@@ -16,7 +16,7 @@ use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
 use super::resolve::{Place, Tree, is_empty, place};
-use super::{Attributes, Error, SharePath};
+use super::{Attributes, Error, SharePath, nt_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
@@ -156,6 +156,31 @@ impl Handle {
             self.file.set_times(set_time(change.accessed), set_time(change.modified)).await?;
         }
         Ok(())
+    }
+
+    /// The security descriptor that is kept with it, if there is one.
+    ///
+    /// # Errors
+    /// There is one, and it cannot be read.
+    pub async fn security(&self) -> Result<Option<Vec<u8>>, Error> {
+        nt_acl::load(&self.file).await
+    }
+
+    /// Keeps a security descriptor with it, whatever the user may otherwise do.
+    ///
+    /// # Errors
+    /// Those of setting an extended attribute.
+    pub async fn set_security(&self, descriptor: &[u8]) -> Result<(), Error> {
+        nt_acl::store(&self.file, descriptor).await
+    }
+
+    /// The security descriptor that is kept with the directory that has its name.
+    ///
+    /// # Errors
+    /// It has lost that name; or there is one, and it cannot be read.
+    pub async fn directory_security(&self) -> Result<Option<Vec<u8>>, Error> {
+        let place = self.place().await?;
+        nt_acl::load(place.parent.as_file()).await
     }
 
     /// Says whether what is never written, or zeroed, is to take no room.

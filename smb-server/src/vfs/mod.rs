@@ -14,6 +14,7 @@ mod index;
 mod listing;
 mod metadata;
 pub mod name;
+mod nt_acl;
 mod path;
 mod resolve;
 #[cfg(test)]
@@ -26,4 +27,4 @@ pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use metadata::{FileKey, Metadata, Time};
 pub use path::SharePath;
-pub use volume::{Action, Disposition, Kind, Open, Opened, SpaceInfo, Volume};
+pub use volume::{Action, Disposition, Guard, Kind, Open, Opened, SpaceInfo, Volume};

@@ -50,7 +50,7 @@ impl Bench {
     }
 
     async fn open(&self, name: &str, how: Open) -> Result<Opened, Error> {
-        self.volume.open(None, &path(name), &how).await
+        self.volume.open(None, &path(name), &how, &()).await
     }
 
     /// Opens what exists, with the right to remove it.
@@ -527,7 +527,7 @@ async fn attributes_are_kept_and_listed(bench: Bench) {
         let entry = listed.iter().find(|entry| entry.name == name).unwrap();
         assert_eq!(entry.metadata, handle.metadata().await.unwrap(), "{name} {set:?}");
     }
-    // READONLY is the mode, as local users see it; a folder's is nothing to them.
+    // READONLY is the mode, as local users see it; a folder's is stored, and nothing to them.
     let mode = |name: &str| fs::metadata(bench.on_disk(name)).unwrap().mode() & 0o777;
     let set = Attributes::READONLY | Attributes::HIDDEN;
     let read_only = Change { attributes: Some(set), ..Change::default() };
@@ -537,7 +537,8 @@ async fn attributes_are_kept_and_listed(bench: Bench) {
     // The value is the one that Samba reads.
     let mut value = [0; 16];
     let len = rustix::fs::getxattr(bench.on_disk("dir"), "user.DOSATTRIB", &mut value).unwrap();
-    assert_eq!(&value[..len], b"0x2");
+    assert_eq!(&value[..len], b"0x3");
+    assert_eq!(bench.attributes("dir").await, set);
 }
 
 async fn times_are_kept_to_100_ns(bench: Bench) {
@@ -567,8 +568,9 @@ async fn an_identity_is_held_to_its_permissions(bench: Bench) {
         return;
     }
     let nobody = Identity::new(65534, 65534, &[]).unwrap();
-    let open =
-        async |name: &str, how: Open| bench.volume.open(Some(&nobody), &path(name), &how).await;
+    let open = async |name: &str, how: Open| {
+        bench.volume.open(Some(&nobody), &path(name), &how, &()).await
+    };
     bench.write("private", "root's");
     fs::set_permissions(bench.on_disk("private"), fs::Permissions::from_mode(0o600)).unwrap();
     let read = Open { read: true, ..ATTRIBUTES };
@@ -611,7 +613,7 @@ async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: 
     bench.write("dir/File", "");
     fs::set_permissions(bench.on_disk("dir"), fs::Permissions::from_mode(0o711)).unwrap();
     let nobody = Identity::new(65534, 65534, &[]).unwrap();
-    let open = async |who, name: &str| bench.volume.open(who, &path(name), &ATTRIBUTES).await;
+    let open = async |who, name: &str| bench.volume.open(who, &path(name), &ATTRIBUTES, &()).await;
     open(Some(&nobody), "dir\\File").await.unwrap();
     assert_error!(open(Some(&nobody), "dir\\FILE").await, Error::NotFound);
     assert_eq!(open(None, "dir\\FILE").await.unwrap().handle.path(), "dir\\File");

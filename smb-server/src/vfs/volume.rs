@@ -11,7 +11,7 @@ use super::dos_info::DosInfo;
 use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
-use super::{Attributes, Error, SharePath};
+use super::{Attributes, Error, SharePath, nt_acl};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
 /// likely, a few are possible, this many are an attack.
@@ -38,6 +38,23 @@ pub struct Open {
     pub attributes: Attributes,
     /// Bytes to reserve for a file that this creates; a hint.
     pub allocation_size: u64,
+}
+
+/// Decides about what is to be made, by the security descriptors that are kept with files.
+pub trait Guard {
+    /// The descriptor to keep with a new file or directory, in a directory with this one; each may be none.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] if it is not to be made.
+    fn admit(&self, directory: Option<&[u8]>, is_directory: bool)
+    -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// Everything may be made, and gets none.
+impl Guard for () {
+    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
 }
 
 /// What an open accepts.
@@ -163,6 +180,20 @@ impl Volume {
         Ok(Some(FileKey::of(&file.statx(MASK).await?)))
     }
 
+    /// The security descriptor that is kept with the directory a path is in.
+    ///
+    /// # Errors
+    /// [`Error::PathNotFound`] if there is no such directory; or there is a descriptor, and it cannot be read.
+    pub async fn directory_security(
+        &self,
+        who: Option<&Identity>,
+        path: &SharePath,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some((parents, last)) = path.split_last() else { return Ok(None) };
+        let place = place(&self.tree_for(who), parents, last).await?;
+        nt_acl::load(place.parent.as_file()).await
+    }
+
     /// Opens or creates as `who`.
     ///
     /// # Errors
@@ -173,6 +204,7 @@ impl Volume {
         who: Option<&Identity>,
         path: &SharePath,
         how: &Open,
+        guard: &dyn Guard,
     ) -> Result<Opened, Error> {
         let tree = self.tree_for(who);
         let how = &how.for_name(path)?;
@@ -191,7 +223,7 @@ impl Volume {
                 (true, Disposition::Open) => return open_found(&tree, &place, how).await,
                 (true, Disposition::OpenIf) => open_found(&tree, &place, how).await,
                 (false, Disposition::Open) => return Err(Error::NotFound),
-                (false, _) => create(&tree, &place, how).await,
+                (false, _) => create(&tree, &place, how, guard).await,
             };
             match result {
                 // Somebody else made it, or removed it, since we looked. Or it is a link to nothing:
@@ -292,12 +324,19 @@ async fn opened(tree: Tree, path: SharePath, file: File, how: &Open) -> Result<O
 // ---- what is new
 
 /// Creates what `place` lacks. [`Error::Exists`] if somebody else was faster.
-async fn create(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error> {
+async fn create(
+    tree: &Tree,
+    place: &Place,
+    how: &Open,
+    guard: &dyn Guard,
+) -> Result<Opened, Error> {
+    let directory = nt_acl::load(place.parent.as_file()).await?;
+    let descriptor = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
     let file = match how.kind {
         Kind::Directory => create_directory(place).await?,
         Kind::Any | Kind::File => create_file(place, how).await?,
     };
-    match finish_new(tree, place, file, how).await {
+    match finish_new(tree, place, file, how, descriptor).await {
         Ok(handle) => {
             place.note_created(tree).await;
             Ok(Opened { handle: Arc::new(handle), action: Action::Created })
@@ -311,8 +350,17 @@ async fn create(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error>
     }
 }
 
-/// Gives a new file the attributes and the room that were asked for.
-async fn finish_new(tree: &Tree, place: &Place, file: File, how: &Open) -> Result<Handle, Error> {
+/// Gives a new file the security, the attributes and the room that were asked for.
+async fn finish_new(
+    tree: &Tree,
+    place: &Place,
+    file: File,
+    how: &Open,
+    descriptor: Option<Vec<u8>>,
+) -> Result<Handle, Error> {
+    if let Some(descriptor) = descriptor {
+        nt_acl::store(&file, &descriptor).await?;
+    }
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {

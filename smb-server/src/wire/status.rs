@@ -121,6 +121,8 @@ statuses! {
     0xc000_0054 FILE_LOCK_CONFLICT "the range is locked by another open";
     0xc000_0055 LOCK_NOT_GRANTED "the lock conflicts with another";
     0xc000_0056 DELETE_PENDING "the file is being deleted";
+    0xc000_005a INVALID_OWNER "who is to own it may not";
+    0xc000_005b INVALID_PRIMARY_GROUP "the group is not one of the user's";
     0xc000_005e NO_LOGON_SERVERS "nobody can check this logon";
     0xc000_0061 PRIVILEGE_NOT_HELD "a privilege is missing";
     0xc000_0064 NO_SUCH_USER "no such user";

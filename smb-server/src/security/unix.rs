@@ -1,6 +1,6 @@
 //! What a file's unix owner, group and mode are as a security descriptor.
 
-use crate::vfs::Metadata;
+use crate::vfs::{Attributes, Metadata};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::security::{
     Ace, AceBody, AceFlags, AceType, Acl, Control, SecurityDescriptor, Sid,
@@ -8,9 +8,6 @@ use crate::wire::security::{
 
 /// The authority under which unix ids have their SIDs, as Samba has them: 1 for users, 2 for groups.
 const UNIX: u8 = 22;
-
-/// "Everyone".
-const WORLD: u8 = 1;
 
 /// What reading takes: FILE_GENERIC_READ, MS-DTYP 2.4.3 as files have it.
 const READ: AccessMask = AccessMask::READ_DATA.union(AccessMask::READ_EA).union(LOOK);
@@ -25,6 +22,9 @@ const WRITE: AccessMask = AccessMask::WRITE_DATA
 
 /// FILE_GENERIC_EXECUTE.
 const EXECUTE: AccessMask = AccessMask::EXECUTE.union(LOOK);
+
+/// The bit that READONLY takes away.
+const OWNER_WRITE: u16 = 0o200;
 
 /// What unix gives everybody who reaches the file.
 const LOOK: AccessMask =
@@ -56,7 +56,7 @@ pub fn security_of(file: &Metadata) -> SecurityDescriptor {
         (AceType::ACCESS_ALLOWED, owner | LOOK | OWNER, user.clone()),
         (AceType::ACCESS_DENIED, others.difference(group | LOOK), members.clone()),
         (AceType::ACCESS_ALLOWED, group | LOOK, members.clone()),
-        (AceType::ACCESS_ALLOWED, others | LOOK, Sid::new(WORLD, [0])),
+        (AceType::ACCESS_ALLOWED, others | LOOK, super::world()),
     ];
     let aces = entries.into_iter().filter(|(_, mask, _)| !mask.is_empty());
     let aces = aces.map(|(kind, mask, sid)| Ace {
@@ -74,7 +74,10 @@ pub fn security_of(file: &Metadata) -> SecurityDescriptor {
 }
 
 fn rights(file: &Metadata, shift: u16) -> AccessMask {
-    let bits = file.mode >> shift;
+    // READONLY is an attribute, and takes nothing from what the descriptor grants.
+    let read_only = file.attributes.contains(Attributes::READONLY) && !file.is_directory;
+    let mode = if read_only { file.mode | OWNER_WRITE } else { file.mode };
+    let bits = mode >> shift;
     // In a file it means nothing, but what allows everything is to be seen to do so.
     let whole = file.is_directory || bits & 0o7 == 0o7;
     let write = if whole { WRITE | AccessMask::DELETE_CHILD } else { WRITE };

@@ -1,0 +1,143 @@
+//! What a descriptor grants. MS-DTYP 2.5.3.2.
+
+use crate::wire::access_mask::AccessMask;
+use crate::wire::security::{AceBody, AceFlags, AceType, SecurityDescriptor};
+
+use super::{Token, owner_rights};
+
+/// Everything that can be granted on a file.
+const EVERYTHING: AccessMask = AccessMask::from_bits_retain(0x001f_01ff);
+
+/// The most that `token` may do. Of each right the first entry that names it decides, so that what is
+/// granted one by one is what is granted together.
+#[must_use]
+pub fn maximum(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask {
+    let Some(dacl) = &descriptor.dacl else {
+        // Not the same as one that is empty.
+        return EVERYTHING;
+    };
+    let is_owner = descriptor.owner.as_ref().is_some_and(|owner| token.is(owner));
+    let (mut allowed, mut denied) = (AccessMask::empty(), AccessMask::empty());
+    let mut owner_is_named = false;
+    for ace in &dacl.aces {
+        let AceBody::Basic { mask, sid } = &ace.body else { continue };
+        if ace.flags.contains(AceFlags::INHERIT_ONLY) {
+            continue;
+        }
+        let names_owner = *sid == owner_rights();
+        owner_is_named |= names_owner;
+        let concerned = token.is(sid) || (names_owner && is_owner);
+        if !concerned {
+            continue;
+        }
+        let mask = generic_to_specific(*mask);
+        match ace.kind {
+            AceType::ACCESS_ALLOWED => allowed |= mask.difference(denied),
+            AceType::ACCESS_DENIED => denied |= mask.difference(allowed),
+            _ => {}
+        }
+    }
+    if is_owner && !owner_is_named {
+        allowed |= AccessMask::READ_CONTROL | AccessMask::WRITE_DAC;
+    }
+    allowed & EVERYTHING
+}
+
+/// Generic rights as those of files, MS-SMB2 2.2.13.1.1.
+#[must_use]
+pub fn generic_to_specific(access: AccessMask) -> AccessMask {
+    const READ: AccessMask = AccessMask::from_bits_retain(0x0012_0089);
+    const WRITE: AccessMask = AccessMask::from_bits_retain(0x0012_0116);
+    const EXECUTE: AccessMask = AccessMask::from_bits_retain(0x0012_00a0);
+    let generic = [
+        (AccessMask::GENERIC_READ, READ),
+        (AccessMask::GENERIC_WRITE, WRITE),
+        (AccessMask::GENERIC_EXECUTE, EXECUTE),
+        (AccessMask::GENERIC_ALL, EVERYTHING),
+    ];
+    generic.into_iter().fold(access, |access, (generic, specific)| match access.contains(generic) {
+        true => access.difference(generic) | specific,
+        false => access,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::user_sid;
+    use super::*;
+    use crate::wire::security::{Ace, Acl, Sid};
+
+    const READ: AccessMask = AccessMask::READ_DATA;
+    const WRITE: AccessMask = AccessMask::WRITE_DATA;
+    /// What an owner has without being named.
+    const IMPLIED: AccessMask = AccessMask::READ_CONTROL.union(AccessMask::WRITE_DAC);
+
+    fn ace(kind: AceType, flags: AceFlags, mask: AccessMask, sid: Sid) -> Ace {
+        Ace { kind, flags, body: AceBody::Basic { mask, sid } }
+    }
+
+    fn allow(mask: AccessMask, sid: Sid) -> Ace {
+        ace(AceType::ACCESS_ALLOWED, AceFlags::empty(), mask, sid)
+    }
+
+    fn deny(mask: AccessMask, sid: Sid) -> Ace {
+        ace(AceType::ACCESS_DENIED, AceFlags::empty(), mask, sid)
+    }
+
+    fn everyone() -> Sid {
+        Sid::new(1, [0])
+    }
+
+    /// What the user 1 gets of a file of `owner`.
+    fn granted(owner: u32, aces: Vec<Ace>) -> AccessMask {
+        let dacl = Some(Acl { revision: Acl::REVISION, aces });
+        let owner = Some(user_sid(owner));
+        maximum(
+            &SecurityDescriptor { owner, dacl, ..Default::default() },
+            &Token::new(1, 1, &[10, 11]),
+        )
+    }
+
+    #[test]
+    fn an_empty_acl_grants_nothing_and_none_at_all_everything() {
+        assert_eq!(granted(2, vec![]), AccessMask::empty());
+        let none = SecurityDescriptor::default();
+        assert_eq!(maximum(&none, &Token::new(1, 1, &[])), EVERYTHING);
+    }
+
+    #[test]
+    fn the_first_entry_that_names_a_right_decides_it() {
+        let both = READ | WRITE;
+        let user = || user_sid(1);
+        assert_eq!(granted(2, vec![deny(WRITE, user()), allow(both, everyone())]), READ);
+        assert_eq!(granted(2, vec![allow(both, everyone()), deny(WRITE, user())]), both);
+        assert_eq!(granted(2, vec![deny(WRITE, user_sid(3)), allow(both, everyone())]), both);
+    }
+
+    #[test]
+    fn groups_count_and_those_of_others_do_not() {
+        let group = super::super::group_sid;
+        assert_eq!(granted(2, vec![allow(READ, group(11)), allow(WRITE, group(12))]), READ);
+    }
+
+    #[test]
+    fn an_owner_may_always_mend_the_acl_unless_owners_are_named() {
+        assert_eq!(granted(1, vec![deny(IMPLIED, everyone())]), IMPLIED);
+        assert_eq!(granted(1, vec![allow(READ, owner_rights())]), READ);
+        assert_eq!(granted(2, vec![allow(READ, owner_rights())]), AccessMask::empty());
+    }
+
+    #[test]
+    fn what_is_only_handed_down_does_not_count() {
+        let inherit_only = AceFlags::INHERIT_ONLY | AceFlags::OBJECT_INHERIT;
+        let passed = ace(AceType::ACCESS_ALLOWED, inherit_only, READ, everyone());
+        let audited = ace(AceType::SYSTEM_AUDIT, AceFlags::empty(), READ, everyone());
+        assert_eq!(granted(2, vec![passed, audited]), AccessMask::empty());
+    }
+
+    #[test]
+    fn generic_rights_count_as_those_of_files() {
+        let read = AccessMask::from_bits_retain(0x0012_0089);
+        assert_eq!(granted(2, vec![allow(AccessMask::GENERIC_READ, everyone())]), read);
+    }
+}

@@ -1,0 +1,57 @@
+//! Who somebody is.
+
+use nix::unistd::{getegid, geteuid, getgroups};
+use ringway::Identity;
+
+use crate::wire::security::Sid;
+
+use super::unix::{group_sid, user_sid};
+use super::world;
+
+/// What a user is known by. MS-DTYP 2.5.2, without privileges.
+#[derive(Clone, Debug)]
+pub struct Token {
+    user: Sid,
+    group: Sid,
+    others: Vec<Sid>,
+}
+
+impl Token {
+    /// Of a user who works with these unix ids.
+    #[must_use]
+    pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Self {
+        let mut others: Vec<Sid> = groups.iter().copied().map(group_sid).collect();
+        // Everybody, who comes over the network, and has logged on.
+        others.extend([world(), Sid::new(5, [2]), Sid::new(5, [11])]);
+        Self { user: user_sid(uid), group: group_sid(gid), others }
+    }
+
+    /// Of who works as `identity`; `None` is the process itself.
+    #[must_use]
+    pub fn of(identity: Option<&Identity>) -> Self {
+        if let Some(identity) = identity {
+            return Self::new(identity.uid(), identity.gid(), identity.groups());
+        }
+        let groups = getgroups().unwrap_or_default();
+        let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+        Self::new(geteuid().as_raw(), getegid().as_raw(), &groups)
+    }
+
+    /// Who owns what this user makes.
+    #[must_use]
+    pub fn user(&self) -> &Sid {
+        &self.user
+    }
+
+    /// The group of what this user makes.
+    #[must_use]
+    pub fn group(&self) -> &Sid {
+        &self.group
+    }
+
+    /// Whether it is this user, or a group that the user is in.
+    #[must_use]
+    pub fn is(&self, sid: &Sid) -> bool {
+        *sid == self.user || *sid == self.group || self.others.contains(sid)
+    }
+}

@@ -1,0 +1,195 @@
+//! The security descriptors that are kept with files, in the form that Samba reads and writes too: in the
+//! extended attribute `security.NTACL`, or, where the process may not set that, in `user.NTACL`. What is in
+//! them is nothing to the file system.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::OnceLock;
+
+use ringway::fs::File;
+
+use super::Error;
+
+const SECURITY: &CStr = c"security.NTACL";
+const USER: &CStr = c"user.NTACL";
+
+/// What most file systems have room for; a longer one takes a second look.
+const LEN_USUAL: usize = 4096;
+
+/// The longest value of an extended attribute, XATTR_SIZE_MAX of the kernel.
+const LEN_MAX: usize = 65_536;
+
+/// CAP_SYS_ADMIN, which `security.*` takes.
+const SYS_ADMIN: u32 = 21;
+
+/// Which of the two attributes is used. Only one ever is, as anybody can set a `user.*` of his own files.
+fn name() -> &'static CStr {
+    static NAME: OnceLock<&CStr> = OnceLock::new();
+    NAME.get_or_init(|| if has_sys_admin() { SECURITY } else { USER })
+}
+
+fn has_sys_admin() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.unwrap_or_default() >> SYS_ADMIN & 1 == 1
+}
+
+/// The descriptor of a file, if one is kept. Read as the process, whoever opened the file.
+///
+/// # Errors
+/// There is one, and it cannot be read: not the same as there being none. [`Error::AccessDenied`] if it is
+/// damaged, or in a form that is not known.
+pub(super) async fn load(file: &File) -> Result<Option<Vec<u8>>, Error> {
+    let file = file.with_identity(None);
+    for capacity in [LEN_USUAL, LEN_MAX] {
+        let (result, value) = file.get_xattr(name(), Vec::with_capacity(capacity)).await;
+        let (result, value) = match result {
+            // Opened only to be looked at.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+                load_by_path(&file, capacity)
+            }
+            result => (result, value),
+        };
+        match result {
+            Ok(_) => return unwrap(&value).map(Some).ok_or_else(|| damaged(&file)),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENODATA | libc::EOPNOTSUPP) => return Ok(None),
+                Some(libc::ERANGE) => {}
+                _ => return Err(error.into()),
+            },
+        }
+    }
+    Err(damaged(&file))
+}
+
+fn damaged(file: &File) -> Error {
+    let path = std::fs::read_link(path(file)).unwrap_or_default();
+    let attribute = name().to_string_lossy();
+    tracing::warn!(path = %path.display(), %attribute, "what is kept is no security descriptor; nobody is let in");
+    Error::AccessDenied
+}
+
+fn load_by_path(file: &File, capacity: usize) -> (io::Result<usize>, Vec<u8>) {
+    let mut value = vec![0; capacity];
+    let result = rustix::fs::getxattr(path(file), name(), &mut value).map_err(io::Error::from);
+    value.truncate(result.as_ref().map_or(0, |len| *len));
+    (result, value)
+}
+
+/// Keeps a descriptor. Done as the process: whether the user may is decided by descriptors, not by modes.
+///
+/// # Errors
+/// Those of `setxattr`: `ENOSPC` or `ERANGE` for one that is too long for the file system.
+pub(super) async fn store(file: &File, descriptor: &[u8]) -> Result<(), Error> {
+    let value = wrap(descriptor).ok_or(Error::Invalid)?;
+    let file = file.with_identity(None);
+    match file.set_xattr(name(), value.clone()).await {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+            let flags = rustix::fs::XattrFlags::empty();
+            Ok(rustix::fs::setxattr(path(&file), name(), &value, flags).map_err(io::Error::from)?)
+        }
+        result => Ok(result?),
+    }
+}
+
+fn path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
+}
+
+/// What is in front of what we store: the version, twice (2 bytes each), and a pointer (4).
+const HEADER: &[u8; 8] = b"\x01\0\x01\0\0\0\x02\0";
+
+/// Where the descriptor starts. In later versions there is a second pointer, and a hash of what it was made
+/// for (behind its type, of 2 bytes); in version 4 also what that is, as a text with a NUL, when it was made
+/// (8 bytes), and another hash. None of that is looked at: what a client has set stands.
+fn start(value: &[u8]) -> Option<usize> {
+    let version = u16::from_le_bytes(*value.first_chunk()?);
+    match version {
+        1 => Some(HEADER.len()),
+        2 => Some(12 + 16),
+        3 => Some(12 + 2 + 64 + 2),
+        4 => {
+            let text = 12 + 2 + 64;
+            let length = value.get(text..)?.iter().position(|byte| *byte == 0)?;
+            let behind = text.checked_add(length)?.checked_add(1)?;
+            behind.checked_next_multiple_of(4)?.checked_add(8 + 64)
+        }
+        _ => None,
+    }
+}
+
+fn unwrap(value: &[u8]) -> Option<Vec<u8>> {
+    let start = start(value)?;
+    let mut descriptor = value.get(start..)?.to_vec();
+    let start = u32::try_from(start).ok()?;
+    moved(&mut descriptor, |offset| offset.checked_sub(start))?;
+    Some(descriptor)
+}
+
+/// `None` for what is no descriptor.
+fn wrap(descriptor: &[u8]) -> Option<Vec<u8>> {
+    let mut value = [HEADER, descriptor].concat();
+    let start = u32::try_from(HEADER.len()).ok()?;
+    moved(value.get_mut(HEADER.len()..)?, |offset| offset.checked_add(start))?;
+    Some(value)
+}
+
+/// Its four offsets, of which 0 says that there is nothing, count from the start of all that is stored.
+fn moved(descriptor: &mut [u8], to: impl Fn(u32) -> Option<u32>) -> Option<()> {
+    let (offsets, _) = descriptor.get_mut(4..20)?.as_chunks_mut();
+    for bytes in offsets {
+        match u32::from_le_bytes(*bytes) {
+            0 => {}
+            offset => *bytes = to(offset)?.to_le_bytes(),
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everybody may read and execute: the descriptor that the stored ones below have.
+    const OFFSETS: [u32; 4] = [20, 48, 0, 64];
+
+    /// A descriptor's start with these offsets, and a part of what follows.
+    fn descriptor(offsets: [u32; 4]) -> Vec<u8> {
+        let offsets = offsets.map(u32::to_le_bytes).concat();
+        [b"\x01\0\x04\x80", offsets.as_slice(), b"\x01\x05"].concat()
+    }
+
+    /// What Samba 4.25.1 stored when smbcacls added an entry, with `ignore system acls` and without; the
+    /// hashes shortened to zeros.
+    fn stored() -> [Vec<u8>; 2] {
+        let third = b"\x03\0\x03\0\0\0\x02\0\x04\0\x02\0\x01\0";
+        let fourth = b"\x04\0\x04\0\0\0\x02\0\x04\0\x02\0\x01\0";
+        let third = [third, [0; 66].as_slice(), &descriptor([0x64, 0x80, 0, 0x90])].concat();
+        let made_for = [b"posix_acl\0", [0; 72].as_slice()].concat();
+        let descriptor = descriptor([0xb4, 0xd0, 0, 0xe0]);
+        [third, [fourth, [0; 64].as_slice(), &made_for, &descriptor].concat()]
+    }
+
+    #[test]
+    fn what_samba_stored_is_found_and_its_offsets_count_from_its_start() {
+        for value in stored() {
+            let found = unwrap(&value).unwrap();
+            assert_eq!(found, descriptor(OFFSETS));
+            assert_eq!(unwrap(&wrap(&found).unwrap()).unwrap(), found);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_unknown_is_not_taken_for_nothing() {
+        for value in stored() {
+            let header = value.len() - descriptor(OFFSETS).len();
+            for end in 0..header + 20 {
+                assert_eq!(unwrap(&value[..end]), None, "{end}");
+            }
+        }
+        let unknown = [b"\x09\0\x09\0", [0; 200].as_slice()].concat();
+        assert_eq!(unwrap(&unknown), None);
+    }
+}
