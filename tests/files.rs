@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         trial("deleted files and folders are gone from the disk", delete),
         trial("a folder that is not empty stays", not_empty),
         trial("wildcards list what Windows lists", wildcards),
+        trial("a stream is stored beside its file's contents, as Samba stores it", stream),
     ])
 }
 
@@ -56,6 +57,29 @@ fn server_copy(server: &Server) -> Outcome {
     write_file(&server.folder().join("source"), length, 11)?;
     Client::new(server).run("scopy source target")?.success()?;
     same_file(&server.folder().join("source"), &server.folder().join("target"))
+}
+
+/// In Samba's extended attribute, with its NUL; listed, fetched and overwritten, in any case.
+fn stream(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    write_file(&local.join("contents"), 1000, 12)?;
+    fs::write(local.join("aside"), b"beside")?;
+    let client = Client::new(server).local(&local);
+    client.run("put contents file; put aside file:Aside")?.success()?;
+    same_file(&local.join("contents"), &server.folder().join("file"))?;
+    let mut value = [0; 64];
+    let path = server.folder().join("file");
+    let length = rustix::fs::getxattr(&path, "user.DosStream.Aside:$DATA", &mut value)?;
+    let value = String::from_utf8_lossy(&value[..length]).into_owned();
+    same_text(&value, "beside\0")?;
+    let about = client.run("allinfo file")?.success()?;
+    about.says("stream: [::$DATA], 1000 bytes")?.says("stream: [:Aside:$DATA], 6 bytes")?;
+    client.run("get file:ASIDE back; put contents file:ASIDE")?.success()?;
+    same_file(&local.join("aside"), &local.join("back"))?;
+    let longer = client.run("allinfo file; get file:aside again")?.success()?;
+    longer.says("stream: [:Aside:$DATA], 1000 bytes")?;
+    same_file(&local.join("contents"), &local.join("again"))?;
+    same_file(&local.join("contents"), &path)
 }
 
 /// In one folder: each new name is looked for, in any case, among all the others.

@@ -34,7 +34,7 @@ pub(super) async fn change_notify(
         (context.server.watches.watch(&file.handle, filter, tree, room), room)
     });
     // Asked only now: who marks it from here on tells this wait.
-    if context.server.sharing.is_delete_pending(file.handle.id()) {
+    if context.server.sharing.is_delete_pending(&file.handle) {
         return Err(NtStatus::DELETE_PENDING);
     }
     // MS-FSA 2.1.5.11.1: what the first request had room for is what is kept.
@@ -65,9 +65,16 @@ fn name_filter(handle: &Handle) -> CompletionFilter {
     }
 }
 
-/// A file or directory has come, or has gone.
+/// A file, a directory or a stream has come, or has gone. Of a stream only those hear who want to, with the
+/// file's name.
 fn tell_name(server: &Server, handle: &Handle, action: NotifyAction) {
-    let filter = name_filter(handle);
+    let (action, filter) = match (handle.stream(), action) {
+        (None, action) => (action, name_filter(handle)),
+        (Some(_), NotifyAction::ADDED) => {
+            (NotifyAction::ADDED_STREAM, CompletionFilter::STREAM_NAME)
+        }
+        (Some(_), _) => (NotifyAction::REMOVED_STREAM, CompletionFilter::STREAM_NAME),
+    };
     if server.watches.wants(filter) {
         server.watches.report(handle, &[Change::new(action, handle.share_path(), filter)]);
     }
@@ -78,6 +85,15 @@ pub(super) fn tell_added(server: &Server, handle: &Handle) {
     tell_name(server, handle, NotifyAction::ADDED);
 }
 
+/// A file has been created for the stream that this is.
+pub(super) fn tell_file_added(server: &Server, handle: &Handle) {
+    let filter = CompletionFilter::FILE_NAME;
+    if server.watches.wants(filter) {
+        let change = Change::new(NotifyAction::ADDED, handle.share_path(), filter);
+        server.watches.report(handle, &[change]);
+    }
+}
+
 /// It has been deleted.
 pub(super) fn tell_removed(server: &Server, handle: &Handle) {
     tell_name(server, handle, NotifyAction::REMOVED);
@@ -85,10 +101,23 @@ pub(super) fn tell_removed(server: &Server, handle: &Handle) {
 
 /// Something about it has changed.
 pub(super) fn tell_modified(server: &Server, handle: &Handle, what: CompletionFilter) {
+    let (action, what) = match handle.stream() {
+        None => (NotifyAction::MODIFIED, what),
+        Some(_) => (NotifyAction::MODIFIED_STREAM, of_stream(what)),
+    };
     if server.watches.wants(what) {
-        let change = Change::new(NotifyAction::MODIFIED, handle.share_path(), what);
+        let change = Change::new(action, handle.share_path(), what);
         server.watches.report(handle, &[change]);
     }
+}
+
+/// The contents of a stream are its own, all else is its file's.
+fn of_stream(what: CompletionFilter) -> CompletionFilter {
+    let contents = CompletionFilter::SIZE | CompletionFilter::LAST_WRITE;
+    let mut told = what.difference(contents);
+    told.set(CompletionFilter::STREAM_SIZE, what.contains(CompletionFilter::SIZE));
+    told.set(CompletionFilter::STREAM_WRITE, what.contains(CompletionFilter::LAST_WRITE));
+    told
 }
 
 /// It was called `from`, and is not any more. MS-FSA 2.1.5.15.11.

@@ -29,7 +29,7 @@ use crate::wire::security::SecurityDescriptor;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::change_notify::{tell_added, tell_modified};
+use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
@@ -279,11 +279,17 @@ async fn create_file(
         let granted_access = match settle(&opened, &wanted, &metadata, access, identity).await {
             Ok(access) => access,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
-            Err(_) if sharing.is_delete_pending(opened.handle.id()) => {
+            Err(_) if sharing.is_delete_pending(&opened.handle) => {
                 return Err(NtStatus::DELETE_PENDING);
             }
             Err(_) if !opened.handle.has_its_name().await? => continue,
-            Err(status) => return Err(status),
+            Err(status) => {
+                // A stream that was made before it was known whether it may be.
+                if opened.action == Action::Created && opened.handle.stream().is_some() {
+                    opened.handle.remove().await?;
+                }
+                return Err(status);
+            }
         };
         let share_access = wanted.request.share_access;
         let taken = granted_access | wanted.demanded();
@@ -297,7 +303,7 @@ async fn create_file(
         }
         let response = finish(&opened, &wanted, metadata, identity).await?;
         tell(context, &opened, response.create_action);
-        let locks = context.server.locks.owner(opened.handle.id());
+        let locks = context.server.locks.owner(opened.handle.stream_key());
         let object = Object::File(Box::new(FileOpen {
             handle: opened.handle,
             share: Arc::clone(share),
@@ -319,6 +325,9 @@ async fn create_file(
 
 /// Tells those who watch the directory.
 fn tell(context: &Context, opened: &Opened, action: CreateAction) {
+    if opened.with_file {
+        tell_file_added(&context.server, &opened.handle);
+    }
     match action {
         CreateAction::CREATED => tell_added(&context.server, &opened.handle),
         CreateAction::OVERWRITTEN | CreateAction::SUPERSEDED => {
@@ -389,9 +398,15 @@ async fn settle(
     }
     let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
     let mut access = access;
-    if opened.action == Action::Opened {
+    let is_new_file = match opened.handle.stream() {
+        Some(_) => opened.with_file,
+        None => opened.action == Action::Created,
+    };
+    if !is_new_file {
         let most = most(&opened.handle, metadata, identity).await?;
-        if !most.contains(wanted.demanded()) {
+        // A file that gets a stream is written.
+        let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
+        if !most.contains(wanted.demanded() | writes) {
             return Err(NtStatus::ACCESS_DENIED);
         }
         access &= most;
@@ -501,6 +516,11 @@ async fn maximal_access(
 
 async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Result<(), NtStatus> {
     opened.handle.set_len(0).await?;
+    if opened.handle.stream().is_some() {
+        // Attributes are the file's.
+        return Ok(());
+    }
+    opened.handle.remove_streams().await?;
     let size = wanted.allocation_size();
     if size != 0 {
         opened.handle.allocate(size).await?;

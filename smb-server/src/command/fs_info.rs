@@ -107,6 +107,7 @@ fn attribute(read_only: bool) -> FsAttributeInfo {
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
         | FsAttributes::SUPPORTS_OBJECT_IDS
+        | FsAttributes::NAMED_STREAMS
         | FsAttributes::SUPPORTS_SPARSE_FILES;
     attributes.set(FsAttributes::READ_ONLY_VOLUME, read_only);
     FsAttributeInfo {

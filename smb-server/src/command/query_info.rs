@@ -129,7 +129,7 @@ async fn file_info(
         FileInfoClass::NORMALIZED_NAME => {
             Info::with_tail(FileNameInfo::FIXED, |w| about.name("").encode(w))
         }
-        FileInfoClass::STREAM => about.streams(),
+        FileInfoClass::STREAM => about.streams().await?,
         FileInfoClass::COMPRESSION => Info::whole(|w| about.compression().encode(w)),
         FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
         FileInfoClass::ATTRIBUTE_TAG => Info::whole(|w| about.attribute_tag().encode(w)),
@@ -157,7 +157,7 @@ struct About<'a> {
 
 impl About<'_> {
     fn standard(&self) -> FileStandardInfo {
-        let delete_pending = self.server.sharing.is_delete_pending(self.file.handle.id());
+        let delete_pending = self.server.sharing.is_delete_pending(&self.file.handle);
         // MS-FSA 2.1.5.12.30: a name that is about to go is not counted.
         let number_of_links = self.metadata.links.saturating_sub(u32::from(delete_pending));
         FileStandardInfo {
@@ -198,7 +198,7 @@ impl About<'_> {
 
     /// No short names are made up, but a name that is short already is its own.
     fn alternate_name(&self) -> Option<FileNameInfo> {
-        let path = self.file.handle.path();
+        let path = self.file.handle.share_path().to_string();
         let name = path.rsplit('\\').next().filter(|name| is_8_3(name))?;
         Some(FileNameInfo { name: Utf16::from_str(name) })
     }
@@ -217,16 +217,25 @@ impl About<'_> {
         }
     }
 
-    /// Named streams are not offered yet; every file has the unnamed one, a directory has none.
-    fn streams(&self) -> Info {
-        let unnamed = FileStreamInfo {
-            size: self.metadata.size,
-            allocation_size: self.metadata.allocation_size,
-            name: Utf16::from_str("::$DATA"),
-        };
-        let streams = if self.metadata.is_directory { Vec::new() } else { vec![unnamed] };
+    /// Every file has the unnamed one, a directory has not. A stream tells of all those of its file.
+    async fn streams(&self) -> Result<Info, NtStatus> {
+        let handle = &self.file.handle;
+        let mut streams = Vec::new();
+        if let Some(unnamed) = handle.unnamed_stream().await? {
+            streams.push(FileStreamInfo {
+                size: unnamed.size,
+                allocation_size: unnamed.allocation_size,
+                name: Utf16::from_str("::$DATA"),
+            });
+        }
+        let named = handle.streams().await?.into_iter().map(|stream| FileStreamInfo {
+            size: stream.size,
+            allocation_size: stream.size,
+            name: Utf16::from_str(&format!(":{}:$DATA", stream.name)),
+        });
+        streams.extend(named);
         let (bytes, _) = FileStreamInfo::encode_all(&streams, usize::MAX);
-        Info { fixed: FileStreamInfo::FIXED.min(bytes.len()), bytes }
+        Ok(Info { fixed: FileStreamInfo::FIXED.min(bytes.len()), bytes })
     }
 
     fn compression(&self) -> FileCompressionInfo {

@@ -150,6 +150,9 @@ async fn rename(
         return Err(NtStatus::INVALID_PARAMETER);
     }
     let name = info.name.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+    if file.handle.stream().is_some() || name.starts_with(':') {
+        return rename_stream(context, file, &name, info.flags).await;
+    }
     // Some clients begin the new name at the root of the share.
     let to = SharePath::parse(name.strip_prefix('\\').unwrap_or(&name))?;
     let sharing = &context.server.sharing;
@@ -178,6 +181,37 @@ async fn rename(
     file.handle.rename(&to, replace).await?;
     sharing.renamed(file.handle.id(), &from, &file.handle);
     tell_renamed(&context.server, &file.handle, &from);
+    Ok(())
+}
+
+/// MS-FSA 2.1.5.15.11: a stream gets another name of the same file.
+async fn rename_stream(
+    context: &Context,
+    file: &FileOpen,
+    name: &str,
+    flags: RenameFlags,
+) -> Result<(), NtStatus> {
+    let from = file.handle.stream().ok_or(NtStatus::INVALID_PARAMETER)?;
+    if !name.starts_with(':') {
+        // Another file, or this one by its name: it is open.
+        return Err(NtStatus::SHARING_VIOLATION);
+    }
+    let to = SharePath::parse(name)?;
+    // What makes the stream the file's contents is not done.
+    let to = to.stream().ok_or(NtStatus::NOT_SUPPORTED)?;
+    let sharing = &context.server.sharing;
+    if file.with_ticket(Ticket::others_deny_delete).ok_or(NtStatus::FILE_CLOSED)? {
+        return Err(NtStatus::SHARING_VIOLATION);
+    }
+    let replace = flags.contains(RenameFlags::REPLACE_IF_EXISTS);
+    // And a stream that is open is not replaced.
+    let target = file.handle.stream_key_of(to);
+    if target != file.handle.stream_key() && sharing.is_stream_open(target) {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    file.handle.rename_stream(to, replace).await?;
+    sharing.stream_renamed(&file.handle, &from, to);
+    tell_modified(&context.server, &file.handle, CompletionFilter::STREAM_NAME);
     Ok(())
 }
 

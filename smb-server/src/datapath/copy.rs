@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes};
 use ringway::buf::IoBufExt;
+use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
@@ -21,24 +22,39 @@ use super::{Sink, Source};
 pub async fn read(source: Source) -> Result<Payload, NtStatus> {
     let file = file(&source.open)?;
     let length = source.length as usize;
-    let mut buffer = Payload::buffer_for(length);
-    let mut count = 0;
-    while count < length {
-        let at = Payload::START + count;
-        let slice = buffer.slice(at..Payload::START + length);
-        let (result, slice) = file.handle.file().read_at(slice, source.offset + count as u64).await;
-        buffer = slice.into_inner();
-        match result.map_err(failed)? {
-            0 => break,
-            n => count += n,
+    let (mut buffer, count) = match file.handle.file() {
+        Some(on_disk) => read_file(on_disk, source.offset, length).await.map_err(failed)?,
+        None => {
+            let contents = file.handle.read_stream(source.offset, length).await?;
+            let mut buffer = Payload::buffer_for(contents.len());
+            buffer.resize(Payload::START, 0);
+            buffer.extend_from_slice(&contents);
+            (buffer, contents.len())
         }
-    }
+    };
     if count < source.minimum_count as usize || (count == 0 && length != 0) {
         return Err(NtStatus::END_OF_FILE);
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
     buffer.truncate(Payload::START + count);
     Ok(Payload::new(buffer))
+}
+
+/// As many bytes as there are, with room in front, and how many.
+async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<(Vec<u8>, usize)> {
+    let mut buffer = Payload::buffer_for(length);
+    let mut count = 0;
+    while count < length {
+        let at = Payload::START + count;
+        let slice = buffer.slice(at..Payload::START + length);
+        let (result, slice) = file.read_at(slice, offset + count as u64).await;
+        buffer = slice.into_inner();
+        match result? {
+            0 => break,
+            n => count += n,
+        }
+    }
+    Ok((buffer, count))
 }
 
 /// Writes what a WRITE brought.
@@ -48,17 +64,20 @@ pub async fn read(source: Source) -> Result<Payload, NtStatus> {
 pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
     let length = sink.bytes.len();
-    let result = match sink.offset {
-        Some(offset) => {
-            file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
-            file.handle.file().write_all_at(sink.bytes, offset).await.0
+    if let Some(offset) = sink.offset {
+        file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
+    }
+    let result = match (file.handle.file(), sink.offset) {
+        (Some(on_disk), Some(offset)) => {
+            on_disk.write_all_at(sink.bytes, offset).await.0.map_err(failed)
         }
-        None => append(file, sink.bytes).await,
+        (Some(on_disk), None) => append(on_disk, sink.bytes).await.map_err(failed),
+        (None, offset) => Ok(file.handle.write_stream(offset, &sink.bytes).await?),
     };
     // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
-    result.map_err(failed)?;
+    result?;
     if sink.through {
         file.handle.sync().await?;
     }
@@ -67,9 +86,9 @@ pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
 }
 
 /// Where the end is, the kernel says: whoever else appends, nobody's bytes are lost.
-async fn append(file: &FileOpen, mut bytes: Bytes) -> io::Result<()> {
+async fn append(file: &File, mut bytes: Bytes) -> io::Result<()> {
     while !bytes.is_empty() {
-        let (result, rest) = file.handle.file().append(bytes).await;
+        let (result, rest) = file.append(bytes).await;
         let count = result?;
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());

@@ -25,14 +25,15 @@ pub async fn copy_range(
 ) -> Result<(), NtStatus> {
     let mut done = 0;
     // The kernel refuses ranges that overlap, and a part that it has copied by then is not the source's any more.
-    if source.id() != target.id() {
-        let (from, to) = (Arc::clone(source), Arc::clone(target));
-        let copy = move || by_kernel(from.file(), source_offset, to.file(), target_offset, length);
+    if let (Some(from), Some(to)) = (source.file().cloned(), target.file().cloned())
+        && source.id() != target.id()
+    {
+        let copy = move || by_kernel(&from, source_offset, &to, target_offset, length);
         let copied = ringway::spawn_blocking(copy).await;
         done = copied.map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?.map_err(failed)?;
     }
     let (from, to) = (source_offset + done as u64, target_offset + done as u64);
-    by_hand(source.file(), from, target.file(), to, length - done).await
+    by_hand(source, from, target, to, length - done).await
 }
 
 /// As far as the kernel does it: how many bytes.
@@ -68,25 +69,34 @@ fn by_kernel(
 
 /// At most a mebibyte, as a chunk is.
 async fn by_hand(
-    source: &File,
+    source: &Handle,
     source_offset: u64,
-    target: &File,
+    target: &Handle,
     target_offset: u64,
     length: usize,
 ) -> Result<(), NtStatus> {
     if length == 0 {
         return Ok(());
     }
-    let buffer = Vec::with_capacity(length).slice(..length);
-    let (result, buffer) = source.read_exact_at(buffer, source_offset).await;
-    match result {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(NtStatus::INVALID_VIEW_SIZE);
+    let bytes = match source.file() {
+        Some(file) => {
+            let buffer = Vec::with_capacity(length).slice(..length);
+            let (result, buffer) = file.read_exact_at(buffer, source_offset).await;
+            match result {
+                Ok(()) => buffer.into_inner(),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Vec::new(),
+                Err(error) => return Err(failed(error)),
+            }
         }
-        Err(error) => return Err(failed(error)),
+        None => source.read_stream(source_offset, length).await?,
+    };
+    if bytes.len() < length {
+        return Err(NtStatus::INVALID_VIEW_SIZE);
     }
-    target.write_all_at(buffer.into_inner(), target_offset).await.0.map_err(failed)
+    match target.file() {
+        Some(file) => file.write_all_at(bytes, target_offset).await.0.map_err(failed),
+        None => Ok(target.write_stream(Some(target_offset), &bytes).await?),
+    }
 }
 
 fn failed(error: io::Error) -> NtStatus {

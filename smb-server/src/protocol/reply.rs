@@ -100,6 +100,9 @@ impl Encoded {
         for response in responses {
             encoded.push(response, alone);
         }
+        if !alone {
+            encoded.pad_last();
+        }
         encoded
     }
 
@@ -145,14 +148,21 @@ impl Encoded {
 
     /// Pads the element before and links it to the one that begins here.
     fn next_start(&mut self) -> usize {
-        let Some(previous) = self.starts.last().copied() else {
+        let Some((previous, length)) = self.pad_last() else {
             self.buffer.resize(HEADROOM, 0);
             return HEADROOM;
         };
-        let length = (self.buffer.len() - previous).next_multiple_of(8);
-        self.buffer.resize(previous + length, 0);
         set_next_command(&mut self.buffer, previous, length);
         previous + length
+    }
+
+    /// Pads the last element, as MS-SMB2 3.3.4.1.3 demands of all but the last and Windows does with that,
+    /// too. Tells where it starts, and how long it is then.
+    fn pad_last(&mut self) -> Option<(usize, usize)> {
+        let start = self.starts.last().copied()?;
+        let length = (self.buffer.len() - start).next_multiple_of(8);
+        self.buffer.resize(start + length, 0);
+        Some((start, length))
     }
 
     /// The element's bytes, its padding included.

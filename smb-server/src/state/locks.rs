@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_channel::oneshot;
 
-use crate::vfs::FileKey;
+use crate::vfs::StreamKey;
 
 use super::lock;
 
@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 1024;
 /// The locks of all files.
 #[derive(Debug, Default)]
 pub struct Locks {
-    files: Mutex<HashMap<FileKey, FileLocks>>,
+    files: Mutex<HashMap<StreamKey, FileLocks>>,
     /// How many entries `files` has: while there are none, nobody has to look.
     locked_files: AtomicUsize,
     next_id: AtomicU64,
@@ -69,7 +69,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct LockOwner {
     locks: Arc<Locks>,
-    file: FileKey,
+    stream: StreamKey,
     id: u64,
     /// Nothing is given to it any more. Changed and looked at under the lock of the table.
     released: AtomicBool,
@@ -79,7 +79,7 @@ pub struct LockOwner {
 #[derive(Debug)]
 pub struct PendingLock {
     locks: Arc<Locks>,
-    file: FileKey,
+    stream: StreamKey,
     id: u64,
     granted: oneshot::Receiver<()>,
     over: bool,
@@ -149,9 +149,9 @@ impl FileLocks {
 impl Locks {
     /// The part of a new open of `file`.
     #[must_use]
-    pub fn owner(self: &Arc<Self>, file: FileKey) -> LockOwner {
+    pub fn owner(self: &Arc<Self>, stream: StreamKey) -> LockOwner {
         let released = AtomicBool::new(false);
-        LockOwner { locks: Arc::clone(self), file, id: self.new_id(), released }
+        LockOwner { locks: Arc::clone(self), stream, id: self.new_id(), released }
     }
 
     fn new_id(&self) -> u64 {
@@ -159,13 +159,18 @@ impl Locks {
     }
 
     /// Changes the locks of a file. `frees`: some may be gone then, and others granted in their place.
-    fn change<T>(&self, file: FileKey, frees: bool, change: impl FnOnce(&mut FileLocks) -> T) -> T {
+    fn change<T>(
+        &self,
+        stream: StreamKey,
+        frees: bool,
+        change: impl FnOnce(&mut FileLocks) -> T,
+    ) -> T {
         let mut files = lock(&self.files);
-        let entry = files.entry(file).or_default();
+        let entry = files.entry(stream).or_default();
         let result = change(entry);
         let told = if frees { entry.grant() } else { Vec::new() };
         if entry.granted.is_empty() && entry.waiting.is_empty() {
-            files.remove(&file);
+            files.remove(&stream);
         }
         self.locked_files.store(files.len(), Ordering::Release);
         drop(files);
@@ -176,8 +181,8 @@ impl Locks {
         result
     }
 
-    fn take_back(&self, file: FileKey, id: u64) {
-        self.change(file, true, |locks| {
+    fn take_back(&self, stream: StreamKey, id: u64) {
+        self.change(stream, true, |locks| {
             locks.granted.retain(|granted| granted.id != id);
             locks.waiting.retain(|(waiting, _)| waiting.id != id);
         });
@@ -190,7 +195,7 @@ impl LockOwner {
     /// # Errors
     /// [`Refusal`], with nothing changed.
     pub fn try_lock(&self, wanted: &[(ByteRange, bool)]) -> Result<(), Refusal> {
-        self.locks.change(self.file, false, |locks| {
+        self.locks.change(self.stream, false, |locks| {
             let before = locks.granted.len();
             let granted = wanted.iter().try_for_each(|(range, exclusive)| {
                 let wanted = self.wanted(*range, *exclusive);
@@ -216,7 +221,7 @@ impl LockOwner {
     pub fn lock(&self, range: ByteRange, exclusive: bool) -> Result<PendingLock, Refusal> {
         let wanted = self.wanted(range, exclusive);
         let (tell, granted) = oneshot::channel();
-        self.locks.change(self.file, false, |locks| match () {
+        self.locks.change(self.stream, false, |locks| match () {
             () if self.released.load(Ordering::Relaxed) => Err(Refusal::Released),
             () if locks.waiting.len() >= WAITING_MAX || locks.granted.len() >= GRANTED_MAX => {
                 Err(Refusal::TooMany)
@@ -232,13 +237,13 @@ impl LockOwner {
                 Ok(())
             }
         })?;
-        let (locks, file) = (Arc::clone(&self.locks), self.file);
-        Ok(PendingLock { locks, file, id: wanted.id, granted, over: false })
+        let (locks, stream) = (Arc::clone(&self.locks), self.stream);
+        Ok(PendingLock { locks, stream, id: wanted.id, granted, over: false })
     }
 
     /// Gives up a lock of exactly this range, an exclusive one first. Tells whether there was one.
     pub fn unlock(&self, range: ByteRange) -> bool {
-        self.locks.change(self.file, true, |locks| {
+        self.locks.change(self.stream, true, |locks| {
             let own = |lock: &Lock| lock.owner == self.id && lock.range == range;
             let exclusive = locks.granted.iter().position(|lock| own(lock) && lock.exclusive);
             let found = exclusive.or_else(|| locks.granted.iter().position(own));
@@ -254,13 +259,14 @@ impl LockOwner {
         }
         let range = ByteRange { offset, length };
         let files = lock(&self.locks.files);
-        let locks = files.get(&self.file).map(|locks| locks.granted.as_slice()).unwrap_or_default();
+        let locks =
+            files.get(&self.stream).map(|locks| locks.granted.as_slice()).unwrap_or_default();
         locks.iter().any(|lock| lock.forbids(self.id, range, write))
     }
 
     /// Gives up everything, for good.
     pub fn release(&self) {
-        self.locks.change(self.file, true, |locks| {
+        self.locks.change(self.stream, true, |locks| {
             self.released.store(true, Ordering::Relaxed);
             locks.granted.retain(|granted| granted.owner != self.id);
             locks.waiting.retain(|(waiting, _)| waiting.owner != self.id);
@@ -293,7 +299,7 @@ impl Future for PendingLock {
 impl Drop for PendingLock {
     fn drop(&mut self) {
         if !self.over {
-            self.locks.take_back(self.file, self.id);
+            self.locks.take_back(self.stream, self.id);
         }
     }
 }
@@ -303,8 +309,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::vfs::FileKey;
 
-    const FILE: FileKey = FileKey { dev: 1, ino: 1 };
+    const FILE: StreamKey = StreamKey { file: FileKey { dev: 1, ino: 1 }, stream: 0 };
 
     fn range(offset: u64, length: u64) -> ByteRange {
         ByteRange::new(offset, length).unwrap()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::vfs::{FileKey, Handle, SharePath};
+use crate::vfs::{FileKey, Handle, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::create::ShareAccess;
 
@@ -22,10 +22,20 @@ pub struct Sharing {
 
 #[derive(Debug, Default)]
 struct Openers {
+    /// Of the file and of its streams.
     list: Vec<Opener>,
-    /// The file goes when its last opener does; until then nobody else may open it. Who asked for it
-    /// is remembered, since it is that name that goes, and with that user's rights.
-    delete: Option<Arc<Handle>>,
+    /// What is to be deleted: a stream goes when its last opener does, the file with the last of all; until
+    /// then nobody else may open it. Who asked for it is remembered, since it is that name that goes, and
+    /// with that user's rights.
+    delete: Vec<Mark>,
+}
+
+/// Something is to be deleted.
+#[derive(Debug)]
+struct Mark {
+    handle: Arc<Handle>,
+    /// Somebody is about it.
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -91,10 +101,19 @@ impl Sharing {
         let file = handle.id();
         let mut files = lock(&self.files);
         let openers = files.entry(file).or_default();
-        if openers.delete.is_some() {
+        let stream = handle.stream_key();
+        if openers.is_delete_pending(stream) {
             return Err(Conflict::DeletePending);
         }
-        if openers.list.iter().any(|old| conflicts((old.access, old.share), (taken, share))) {
+        let conflict = |old: &Opener| {
+            if old.handle.stream_key() == stream {
+                return conflicts((old.access, old.share), (taken, share));
+            }
+            // Who deletes the file deletes all its streams.
+            let deletes = handle.stream().is_none() && taken.contains(AccessMask::DELETE);
+            deletes && takes_part(old.access) && !old.share.contains(ShareAccess::DELETE)
+        };
+        if openers.list.iter().any(conflict) {
             return Err(Conflict::Sharing);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -108,16 +127,26 @@ impl Sharing {
         self.deletions.load(Ordering::Acquire)
     }
 
-    /// Whether an open file is to be deleted.
+    /// Whether an open file, or stream, is to be deleted.
     #[must_use]
-    pub fn is_delete_pending(&self, file: FileKey) -> bool {
-        lock(&self.files).get(&file).is_some_and(|openers| openers.delete.is_some())
+    pub fn is_delete_pending(&self, handle: &Handle) -> bool {
+        let files = lock(&self.files);
+        files
+            .get(&handle.id())
+            .is_some_and(|openers| openers.is_delete_pending(handle.stream_key()))
     }
 
     /// Whether somebody has the file open.
     #[must_use]
     pub fn is_open(&self, file: FileKey) -> bool {
         lock(&self.files).contains_key(&file)
+    }
+
+    /// Whether somebody has a stream open.
+    #[must_use]
+    pub fn is_stream_open(&self, stream: StreamKey) -> bool {
+        let has = |opener: &Opener| opener.handle.stream_key() == stream;
+        lock(&self.files).get(&stream.file).is_some_and(|openers| openers.list.iter().any(has))
     }
 
     /// Whether anything below a directory is open.
@@ -136,6 +165,13 @@ impl Sharing {
         lock(&self.files).get(&directory).is_some_and(|openers| openers.list.iter().any(keeps))
     }
 
+    /// Tells all who have a stream open by a name that the name has changed.
+    pub fn stream_renamed(&self, by: &Handle, from: &str, to: &str) {
+        if let Some(openers) = lock(&self.files).get(&by.id()) {
+            openers.list.iter().for_each(|opener| opener.handle.follow_stream_rename(from, to));
+        }
+    }
+
     /// Tells all who have a file open by a name that the name has changed.
     pub fn renamed(&self, file: FileKey, from: &SharePath, by: &Handle) {
         if let Some(openers) = lock(&self.files).get(&file) {
@@ -144,24 +180,72 @@ impl Sharing {
     }
 }
 
+impl Openers {
+    fn is_delete_pending(&self, stream: StreamKey) -> bool {
+        self.delete
+            .iter()
+            .any(|mark| mark.handle.stream().is_none() || mark.handle.stream_key() == stream)
+    }
+
+    fn opener(&self, id: u64) -> Option<&Opener> {
+        self.list.iter().find(|opener| opener.id == id)
+    }
+
+    /// What is to be deleted and has nobody any more who has it open. With the file, its streams go.
+    fn begin_deletion(&mut self) -> Option<Arc<Handle>> {
+        let nobody = self.list.is_empty();
+        let is_free = |mark: &Mark| match mark.handle.stream() {
+            None => nobody,
+            Some(_) => {
+                let stream = mark.handle.stream_key();
+                self.list.iter().all(|opener| opener.handle.stream_key() != stream)
+            }
+        };
+        let free = self.delete.iter().enumerate().filter(|(_, mark)| !mark.begun && is_free(mark));
+        let (at, _) = free.min_by_key(|(_, mark)| mark.handle.stream().is_some())?;
+        let mark = self.delete.get_mut(at)?;
+        mark.begun = true;
+        Some(Arc::clone(&mark.handle))
+    }
+
+    /// It has been deleted, or not.
+    fn end_deletion(&mut self, handle: &Handle) {
+        let stream = handle.stream_key();
+        self.delete.retain(|mark| handle.stream().is_some() && mark.handle.stream_key() != stream);
+    }
+
+    /// Whether there is nothing to know of the file any more.
+    fn is_over(&self) -> bool {
+        self.list.is_empty() && !self.delete.iter().any(|mark| mark.begun)
+    }
+}
+
 impl Ticket {
-    /// Marks the file for deletion by the name that `handle` has; `None` takes the mark back.
+    /// Marks what this is an opener of for deletion by the name that `handle` has; `None` takes the mark
+    /// back.
     pub fn set_delete_pending(&self, handle: Option<Arc<Handle>>) {
         if let Some(openers) = lock(&self.sharing.files).get_mut(&self.file) {
-            openers.delete = handle;
+            let Some(stream) = openers.opener(self.id).map(|own| own.handle.stream_key()) else {
+                return;
+            };
+            openers.delete.retain(|mark| mark.handle.stream_key() != stream);
+            openers.delete.extend(handle.map(|handle| Mark { handle, begun: false }));
         }
     }
 
     /// Whether somebody else has the file open without letting others delete or rename it.
     #[must_use]
     pub fn others_deny_delete(&self) -> bool {
+        let files = lock(&self.sharing.files);
+        let Some(openers) = files.get(&self.file) else { return false };
+        let stream = openers.opener(self.id).map(|own| own.handle.stream_key());
         let denies = |opener: &Opener| {
             opener.id != self.id
+                && Some(opener.handle.stream_key()) == stream
                 && takes_part(opener.access)
                 && !opener.share.contains(ShareAccess::DELETE)
         };
-        let files = lock(&self.sharing.files);
-        files.get(&self.file).is_some_and(|openers| openers.list.iter().any(denies))
+        openers.list.iter().any(denies)
     }
 
     /// Leaves. The last one out of a file that is to be deleted has to do it.
@@ -170,14 +254,12 @@ impl Ticket {
         let mut files = lock(&self.sharing.files);
         let openers = files.get_mut(&self.file)?;
         openers.list.retain(|opener| opener.id != self.id);
-        let delete = openers.list.is_empty().then(|| openers.delete.clone()).flatten();
-        // Dropping this ticket then finds the list empty, and the entry stays while there is a deletion.
-        let deletion = delete.map(|handle| Deletion {
+        let deletion = openers.begin_deletion().map(|handle| Deletion {
             handle,
             sharing: Arc::clone(&self.sharing),
             file: self.file,
         });
-        if deletion.is_none() && openers.list.is_empty() {
+        if openers.is_over() {
             files.remove(&self.file);
         }
         drop(files);
@@ -189,9 +271,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut files = lock(&self.sharing.files);
         let Some(openers) = files.get_mut(&self.file) else { return };
-        let before = openers.list.len();
         openers.list.retain(|opener| opener.id != self.id);
-        if openers.list.is_empty() && before != 0 {
+        if openers.is_over() {
             files.remove(&self.file);
         }
     }
@@ -201,7 +282,12 @@ impl Drop for Deletion {
     fn drop(&mut self) {
         // Counted first: who finds the file free again must see that it was deleted.
         self.sharing.deletions.fetch_add(1, Ordering::Release);
-        lock(&self.sharing.files).remove(&self.file);
+        let mut files = lock(&self.sharing.files);
+        let Some(openers) = files.get_mut(&self.file) else { return };
+        openers.end_deletion(&self.handle);
+        if openers.is_over() {
+            files.remove(&self.file);
+        }
     }
 }
 
@@ -237,9 +323,15 @@ mod tests {
 
     /// Two handles of one file.
     fn with_file(test: impl FnOnce(&Arc<Sharing>, &Arc<Handle>, &Arc<Handle>)) {
+        with_handles(["file", "file"], |sharing, [a, b]| test(sharing, a, b));
+    }
+
+    fn with_handles<const N: usize>(
+        names: [&str; N],
+        test: impl FnOnce(&Arc<Sharing>, &[Arc<Handle>; N]),
+    ) {
         let folder = tempfile::tempdir().unwrap();
         let volume = Volume::open_root(folder.path()).unwrap();
-        let path = SharePath::parse("file").unwrap();
         let how = Open {
             read: true,
             write: true,
@@ -249,8 +341,11 @@ mod tests {
             allocation_size: 0,
         };
         let runtime = ringway::Builder::new().build().unwrap();
-        let open = || runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle;
-        test(&Arc::default(), &open(), &open());
+        let open = |name| {
+            let path = SharePath::parse(name).unwrap();
+            runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle
+        };
+        test(&Arc::default(), &names.map(open));
     }
 
     #[test]
@@ -308,6 +403,46 @@ mod tests {
             assert!(keeps(AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::DELETE));
             assert!(!keeps(AccessMask::READ_DATA, ShareAccess::READ | ShareAccess::WRITE));
             assert!(!keeps(AccessMask::READ_ATTRIBUTES, NONE), "it only looks");
+        });
+    }
+
+    #[test]
+    fn streams_share_apart_but_for_who_deletes_the_file() {
+        with_handles(["file", "file:a", "file:b"], |sharing, [file, a, b]| {
+            let first = sharing.enter(a, AccessMask::WRITE_DATA, NONE).unwrap();
+            let again = sharing.enter(a, AccessMask::WRITE_DATA, NONE);
+            assert_eq!(again.unwrap_err(), Conflict::Sharing);
+            let _other = sharing.enter(b, AccessMask::WRITE_DATA, ALL).unwrap();
+            let _file = sharing.enter(file, AccessMask::WRITE_DATA, NONE).unwrap();
+            let delete = || sharing.enter(file, AccessMask::DELETE, ALL);
+            assert_eq!(delete().unwrap_err(), Conflict::Sharing);
+            drop(_file);
+            assert_eq!(delete().unwrap_err(), Conflict::Sharing, "a stream denies it");
+            drop(first);
+            delete().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_file_goes_with_its_last_stream_and_a_stream_by_itself() {
+        with_handles(["file", "file:a", "file:b"], |sharing, [file, a, b]| {
+            let stream = sharing.enter(a, AccessMask::DELETE, ALL).unwrap();
+            let other = sharing.enter(b, AccessMask::READ_DATA, ALL).unwrap();
+            stream.set_delete_pending(Some(Arc::clone(a)));
+            assert!(sharing.is_delete_pending(a) && !sharing.is_delete_pending(b));
+            let deletion = stream.leave().expect("nobody has the stream open any more");
+            assert!(Arc::ptr_eq(&deletion.handle, a));
+            drop(deletion);
+            assert!(!sharing.is_delete_pending(a));
+            let whole = sharing.enter(file, AccessMask::DELETE, ALL).unwrap();
+            whole.set_delete_pending(Some(Arc::clone(file)));
+            assert!(whole.leave().is_none(), "a stream is open");
+            let look = sharing.enter(a, AccessMask::READ_DATA, ALL);
+            assert_eq!(look.unwrap_err(), Conflict::DeletePending);
+            let deletion = other.leave().expect("the last one deletes");
+            assert!(Arc::ptr_eq(&deletion.handle, file));
+            drop(deletion);
+            assert!(!sharing.is_open(file.id()));
         });
     }
 

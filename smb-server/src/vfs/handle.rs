@@ -16,6 +16,8 @@ use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
 use super::resolve::{Place, Tree, is_empty, place};
+use super::streams::{self, StreamInfo, StreamKey};
+use super::volume::Disposition;
 use super::{Attributes, Error, SharePath, nt_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
@@ -28,6 +30,8 @@ pub struct Handle {
     is_directory: bool,
     /// As found on disk; a rename through this handle changes it.
     path: Mutex<SharePath>,
+    /// The name of the stream that this is, if it is not the unnamed one; so also.
+    stream: Option<Mutex<String>>,
 }
 
 /// What to change about a file; `None` leaves things as they are.
@@ -56,13 +60,62 @@ enum Occupant {
 impl Handle {
     pub(super) fn new(tree: Tree, path: SharePath, file: File, stat: &Statx) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
-        Self { tree, file, key: FileKey::of(stat), is_directory, path: Mutex::new(path) }
+        let (key, path) = (FileKey::of(stat), Mutex::new(path));
+        Self { tree, file, key, is_directory, path, stream: None }
     }
 
-    /// The file, for moving its contents.
+    /// Opens a stream of this; tells whether it is new.
+    pub(super) async fn open_stream(
+        &self,
+        wanted: &str,
+        disposition: Disposition,
+    ) -> Result<(Self, bool), Error> {
+        let _alone = streams::alone(self.key).await;
+        let found = streams::find(&self.file, wanted).await?;
+        let created = found.is_none();
+        let name = match (found, disposition) {
+            (Some(_), Disposition::Create) => return Err(Error::Exists),
+            (None, Disposition::Open) => return Err(Error::NotFound),
+            (Some(name), _) => name,
+            (None, _) => {
+                streams::store(&self.file, wanted, Vec::new()).await?;
+                wanted.to_owned()
+            }
+        };
+        let handle = Self {
+            tree: self.tree.clone(),
+            file: self.file.clone(),
+            key: self.key,
+            is_directory: false,
+            path: Mutex::new(self.share_path()),
+            stream: Some(Mutex::new(name)),
+        };
+        Ok((handle, created))
+    }
+
+    /// The file, for moving its contents; not those of a named stream.
     #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn file(&self) -> Option<&File> {
+        self.stream.is_none().then_some(&self.file)
+    }
+
+    /// The name of the stream that this is, if it is not the unnamed one.
+    #[must_use]
+    pub fn stream(&self) -> Option<String> {
+        let name = self.stream.as_ref()?;
+        Some(name.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Which stream it is.
+    #[must_use]
+    pub fn stream_key(&self) -> StreamKey {
+        StreamKey::new(self.key, self.stream().as_deref())
+    }
+
+    /// Which stream of the same file has this name.
+    #[must_use]
+    pub fn stream_key_of(&self, name: &str) -> StreamKey {
+        StreamKey::new(self.key, Some(name))
     }
 
     /// Whether it is a directory.
@@ -77,10 +130,14 @@ impl Handle {
         self.key
     }
 
-    /// Its path in the share, with backslashes; empty for the root.
+    /// Its path in the share, with backslashes, and its stream; empty for the root.
     #[must_use]
     pub fn path(&self) -> String {
-        self.share_path().to_string()
+        let path = self.share_path();
+        match self.stream() {
+            Some(stream) => format!("{path}:{stream}"),
+            None => path.to_string(),
+        }
     }
 
     /// Whether this lies, by its path, below a directory of the same share.
@@ -113,6 +170,16 @@ impl Handle {
         }
     }
 
+    /// Takes over the name of a stream that was renamed, if this is it.
+    pub fn follow_stream_rename(&self, from: &str, to: &str) {
+        if let Some(name) = &self.stream {
+            let mut name = name.lock().unwrap_or_else(PoisonError::into_inner);
+            if *name == from {
+                to.clone_into(&mut name);
+            }
+        }
+    }
+
     fn is_in_tree_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.tree.index, &other.tree.index)
     }
@@ -129,7 +196,10 @@ impl Handle {
     /// Those of `statx`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
         let stat = self.file.statx(MASK).await?;
-        Ok(Metadata::new(&stat, self.dos_info(&stat).await))
+        let metadata = Metadata::new(&stat, self.dos_info(&stat).await);
+        let Some(stream) = self.stream() else { return Ok(metadata) };
+        let size = streams::len(&self.file, &stream).await?;
+        Ok(Metadata { size, allocation_size: size, is_directory: false, ..metadata })
     }
 
     async fn dos_info(&self, stat: &Statx) -> DosInfo {
@@ -207,6 +277,11 @@ impl Handle {
         let Some(length) = end.checked_sub(offset).filter(|length| *length != 0) else {
             return Ok(());
         };
+        if self.stream.is_some() {
+            // No longer than the stream was, which was no longer than an attribute.
+            let zeros = usize::try_from(length).map_or_else(|_| Vec::new(), |len| vec![0; len]);
+            return self.write_stream(Some(offset), &zeros).await;
+        }
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if metadata.attributes.contains(Attributes::SPARSE) {
             return Ok(self.file.allocate(hole, offset, length).await?);
@@ -228,6 +303,9 @@ impl Handle {
         range: Range<u64>,
         most: usize,
     ) -> Result<Vec<Range<u64>>, Error> {
+        if self.stream.is_some() {
+            return Ok(vec![range]);
+        }
         let handle = Arc::clone(self);
         // It may have to read what the file system knows of the file.
         let found = ringway::spawn_blocking(move || allocated(&handle.file, range, most)).await;
@@ -239,6 +317,9 @@ impl Handle {
     /// # Errors
     /// Those of `ftruncate`.
     pub async fn set_len(&self, size: u64) -> Result<(), Error> {
+        if self.stream.is_some() {
+            return self.set_stream_len(size).await;
+        }
         Ok(self.file.set_len(size).await?)
     }
 
@@ -248,7 +329,7 @@ impl Handle {
     /// # Errors
     /// [`Error::NoSpace`].
     pub async fn allocate(&self, size: u64) -> Result<(), Error> {
-        if size == 0 {
+        if size == 0 || self.stream.is_some() {
             return Ok(());
         }
         match self.file.allocate(FallocateFlags::KEEP_SIZE, 0, size).await.map_err(Error::from) {
@@ -268,7 +349,7 @@ impl Handle {
     /// Whether this is the share's own folder.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.share_path().components().is_empty()
+        self.stream.is_none() && self.share_path().components().is_empty()
     }
 
     /// Whether nothing is left in the directory, be it presentable to clients or not.
@@ -292,7 +373,12 @@ impl Handle {
     /// # Errors
     /// Those of looking the name up.
     pub async fn has_its_name(&self) -> Result<bool, Error> {
-        if self.is_root() {
+        if let Some(stream) = self.stream()
+            && streams::find(&self.file, &stream).await?.is_none()
+        {
+            return Ok(false);
+        }
+        if self.share_path().components().is_empty() {
             return Ok(true);
         }
         match self.place().await {
@@ -310,6 +396,9 @@ impl Handle {
     /// Whether the file system would let the user remove the name: that takes permission to write to
     /// its directory, and in a sticky one to own the file or the directory.
     pub async fn may_remove(&self) -> bool {
+        if self.stream.is_some() {
+            return self.may(Access::WRITE_OK).await;
+        }
         self.removal().await.unwrap_or(false)
     }
 
@@ -328,6 +417,127 @@ impl Handle {
         };
         let owner = self.file.statx(MASK).await?.stx_uid;
         Ok(user == 0 || user == owner || user == parent.stx_uid)
+    }
+
+    // ---- streams
+
+    /// The named streams of the file that this is, or is a stream of.
+    ///
+    /// # Errors
+    /// Those of reading extended attributes.
+    pub async fn streams(&self) -> Result<Vec<StreamInfo>, Error> {
+        let mut found = Vec::new();
+        for name in streams::names(&self.file).await? {
+            // One that is gone meanwhile is not told.
+            if let Ok(size) = streams::len(&self.file, &name).await {
+                found.push(StreamInfo { name, size });
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is known about the unnamed stream of the file that this is, or is a stream of; a directory has
+    /// none.
+    ///
+    /// # Errors
+    /// Those of `statx`.
+    pub async fn unnamed_stream(&self) -> Result<Option<Metadata>, Error> {
+        let stat = self.file.statx(MASK).await?;
+        let metadata = Metadata::new(&stat, DosInfo::default_for(&stat, ""));
+        Ok((!metadata.is_directory).then_some(metadata))
+    }
+
+    /// Removes all named streams of this file.
+    ///
+    /// # Errors
+    /// Those of removing extended attributes; some may be gone.
+    pub async fn remove_streams(&self) -> Result<(), Error> {
+        let _alone = streams::alone(self.key).await;
+        for name in streams::names(&self.file).await? {
+            streams::remove(&self.file, &name).await?;
+        }
+        Ok(())
+    }
+
+    /// At most `length` bytes of this stream.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it has been removed.
+    pub async fn read_stream(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let stream = self.stream().ok_or(Error::NotSupported)?;
+        let mut contents = streams::load(&self.file, &stream).await?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
+        contents.drain(..start);
+        contents.truncate(length);
+        Ok(contents)
+    }
+
+    /// Writes to this stream; without an offset, at its end.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] for what is longer than a stream can be; then nothing is written.
+    pub async fn write_stream(&self, offset: Option<u64>, bytes: &[u8]) -> Result<(), Error> {
+        self.change_stream(|contents| {
+            let start = match offset {
+                Some(offset) => usize::try_from(offset).map_err(|_| Error::NoSpace)?,
+                None => contents.len(),
+            };
+            let end = start.checked_add(bytes.len()).filter(|end| *end <= streams::LEN_MAX);
+            let end = end.ok_or(Error::NoSpace)?;
+            if contents.len() < end {
+                contents.resize(end, 0);
+            }
+            contents.splice(start..end, bytes.iter().copied());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_stream_len(&self, size: u64) -> Result<(), Error> {
+        let size = usize::try_from(size).ok().filter(|size| *size <= streams::LEN_MAX);
+        let size = size.ok_or(Error::NoSpace)?;
+        self.change_stream(|contents| {
+            contents.resize(size, 0);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_stream(
+        &self,
+        change: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let _alone = streams::alone(self.key).await;
+        let stream = self.stream().ok_or(Error::NotSupported)?;
+        let mut contents = streams::load(&self.file, &stream).await?;
+        change(&mut contents)?;
+        streams::store(&self.file, &stream, contents).await
+    }
+
+    /// Gives this stream another name, in place of the one that has that if `replace`.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the name is taken and not to be replaced.
+    pub async fn rename_stream(&self, to: &str, replace: bool) -> Result<(), Error> {
+        let _alone = streams::alone(self.key).await;
+        let from = self.stream().ok_or(Error::NotSupported)?;
+        let there = streams::find(&self.file, to).await?.filter(|there| *there != from);
+        if there.is_some() && !replace {
+            return Err(Error::Exists);
+        }
+        if from == to {
+            return Ok(());
+        }
+        let contents = streams::load(&self.file, &from).await?;
+        streams::store(&self.file, to, contents).await?;
+        // In another case it is another attribute.
+        for old in there.iter().filter(|there| *there != to).chain([&from]) {
+            streams::remove(&self.file, old).await?;
+        }
+        if let Some(name) = &self.stream {
+            to.clone_into(&mut name.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(())
     }
 
     /// Lists the directory from its beginning.
@@ -408,6 +618,10 @@ impl Handle {
     /// # Errors
     /// [`Error::NotFound`] if another file has it by now; [`Error::NotEmpty`].
     pub async fn remove(&self) -> Result<(), Error> {
+        if let Some(stream) = self.stream() {
+            let _alone = streams::alone(self.key).await;
+            return streams::remove(&self.file, &stream).await;
+        }
         let place = self.place().await?;
         let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         // Opened through a link, it is the link that goes, as it is the link that has the name.

@@ -17,6 +17,7 @@ pub mod name;
 mod nt_acl;
 mod path;
 mod resolve;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -27,4 +28,5 @@ pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use metadata::{FileKey, Metadata, Time};
 pub use path::SharePath;
+pub use streams::{StreamInfo, StreamKey};
 pub use volume::{Action, Disposition, Guard, Kind, Open, Opened, SpaceInfo, Volume};

@@ -14,11 +14,31 @@ const DEPTH_MAX: usize = 512;
 /// Characters that no component has, MS-FSCC 2.1.5: separators, wildcards, streams.
 const FORBIDDEN: &str = "\\/:*?\"<>|";
 
-/// Components below a share's root; none: the root itself.
+/// Components below a share's root; none: the root itself. With a stream, that of what they name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SharePath {
     components: Vec<String>,
-    directory: bool,
+    kind: NamedKind,
+    stream: Option<String>,
+}
+
+/// What the form of a name says about what has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum NamedKind {
+    /// Nothing.
+    #[default]
+    Any,
+    /// It ends with the type `$DATA`: no directory.
+    Data,
+    /// It ends with a separator, or a directory's type.
+    Directory,
+}
+
+/// What stands behind the first colon of a last component.
+enum Suffix {
+    Stream(String),
+    Unnamed,
+    Index,
 }
 
 impl SharePath {
@@ -26,19 +46,31 @@ impl SharePath {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a leading backslash, [`Error::PathSyntax`] for `..` out of the share,
-    /// [`Error::NotSupported`] for a named stream, otherwise [`Error::NameInvalid`].
+    /// otherwise [`Error::NameInvalid`].
     pub fn parse(name: &str) -> Result<Self, Error> {
         if name.starts_with('\\') {
             return Err(Error::Invalid);
         }
-        if name.is_empty() {
-            return Ok(Self::default());
-        }
-        let (name, directory) = match name.strip_suffix('\\') {
-            Some(name) => (name, true),
-            // The unnamed stream is the file itself, MS-FSCC 2.1.4.
-            None => (strip_unnamed_stream(name), false),
+        let (name, kind, stream) = match name.strip_suffix('\\') {
+            Some(name) => (name, NamedKind::Directory, None),
+            None => {
+                let last = name.rfind('\\').map_or(0, |at| at + 1);
+                match name.get(last..).and_then(|last| last.split_once(':')) {
+                    None => (name, NamedKind::Any, None),
+                    Some((base, behind)) => {
+                        let name = name.get(..last + base.len()).unwrap_or_default();
+                        match suffix(behind)? {
+                            Suffix::Stream(stream) => (name, NamedKind::Any, Some(stream)),
+                            Suffix::Unnamed => (name, NamedKind::Data, None),
+                            Suffix::Index => (name, NamedKind::Directory, None),
+                        }
+                    }
+                }
+            }
         };
+        if name.is_empty() {
+            return Ok(Self { components: Vec::new(), kind, stream });
+        }
         let mut components = Vec::new();
         for part in name.split('\\') {
             if part == ".." {
@@ -51,7 +83,7 @@ impl SharePath {
         if components.len() > DEPTH_MAX {
             Err(Error::NameInvalid)
         } else {
-            Ok(Self { components, directory })
+            Ok(Self { components, kind, stream })
         }
     }
 
@@ -76,12 +108,23 @@ impl SharePath {
 
     /// From components that exist.
     pub(super) fn from_components(components: Vec<String>) -> Self {
-        Self { components, directory: false }
+        Self { components, ..Self::default() }
     }
 
-    /// Whether it ended with a separator, as only a directory's name does.
-    pub(super) fn names_directory(&self) -> bool {
-        self.directory
+    /// The stream, if it is not the unnamed one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        self.stream.as_deref()
+    }
+
+    /// What has the stream.
+    pub(super) fn without_stream(&self) -> Self {
+        Self { stream: None, ..self.clone() }
+    }
+
+    /// What the form of the name says.
+    pub(super) fn named_kind(&self) -> NamedKind {
+        self.kind
     }
 
     /// As the kernel takes it, relative to the root.
@@ -93,7 +136,11 @@ impl SharePath {
 /// With backslashes, as SMB shows it.
 impl fmt::Display for SharePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.components.join("\\"))
+        f.write_str(&self.components.join("\\"))?;
+        match &self.stream {
+            Some(stream) => write!(f, ":{stream}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -102,18 +149,31 @@ pub(super) fn unix(components: &[String]) -> PathBuf {
     if components.is_empty() { PathBuf::from(".") } else { components.iter().collect() }
 }
 
-fn strip_unnamed_stream(name: &str) -> &str {
-    const UNNAMED: &str = "::$DATA";
-    match name.split_at_checked(name.len().saturating_sub(UNNAMED.len())) {
-        Some((file, stream)) if stream.eq_ignore_ascii_case(UNNAMED) => file,
-        _ => name,
+/// MS-FSCC 2.1.5: a stream's name, its type, or both.
+fn suffix(behind: &str) -> Result<Suffix, Error> {
+    let (name, kind) = behind.split_once(':').unwrap_or((behind, "$DATA"));
+    let is = |wanted| kind.eq_ignore_ascii_case(wanted);
+    match name {
+        "" if behind.is_empty() => Err(Error::NameInvalid),
+        "" if is("$DATA") => Ok(Suffix::Unnamed),
+        name if is("$DATA") && is_stream_name(name) => Ok(Suffix::Stream(name.to_owned())),
+        name if is("$INDEX_ALLOCATION")
+            && (name.is_empty() || name.eq_ignore_ascii_case("$I30")) =>
+        {
+            Ok(Suffix::Index)
+        }
+        _ => Err(Error::NameInvalid),
     }
 }
 
+/// MS-FSCC 2.1.5.3: less is forbidden in it than in a component.
+pub(super) fn is_stream_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains(['\\', '/', ':', '\0'])
+        && name.encode_utf16().count() <= COMPONENT_MAX
+}
+
 fn component(name: &str) -> Result<String, Error> {
-    if name.contains(':') {
-        return Err(Error::NotSupported);
-    }
     if name.is_empty()
         || name == "."
         || name == ".."
@@ -144,8 +204,21 @@ mod tests {
         assert!(SharePath::parse("").unwrap().components().is_empty());
         assert_eq!(SharePath::parse("a\\").unwrap().components(), ["a"]);
         assert_eq!(SharePath::parse("a::$data").unwrap().components(), ["a"]);
-        assert!(SharePath::parse("a\\").unwrap().names_directory());
-        assert!(!SharePath::parse("a").unwrap().names_directory());
+        for (name, stream) in [
+            (r"a\b", None),
+            ("b::$DATA", None),
+            ("b:c", Some("c")),
+            ("b:\u{5}c?\n*:$dAtA", Some("\u{5}c?\n*")),
+            (":c", Some("c")),
+        ] {
+            assert_eq!(SharePath::parse(name).unwrap().stream(), stream, "{name:?}");
+        }
+        let kind = |name| SharePath::parse(name).unwrap().named_kind();
+        assert_eq!(kind("a\\"), NamedKind::Directory);
+        assert_eq!(kind("a::$index_Allocation"), NamedKind::Directory);
+        assert_eq!(kind("a:$I30:$INDEX_ALLOCATION"), NamedKind::Directory);
+        assert_eq!(kind("a::$Data"), NamedKind::Data);
+        assert_eq!(kind("a"), NamedKind::Any);
     }
 
     #[test]
@@ -155,10 +228,17 @@ mod tests {
         assert!(matches!(SharePath::parse(r"a\..\..\b"), Err(Error::PathSyntax)));
         assert_eq!(SharePath::parse(r"a\..\b\..").unwrap().components(), [""; 0]);
         assert_eq!(SharePath::parse(r"a\b\..\c").unwrap().components(), ["a", "c"]);
-        assert!(matches!(SharePath::parse("a:stream"), Err(Error::NotSupported)));
         for name in [
-            "::$DATA",
             "a\\::$DATA",
+            "a\\:stream",
+            "a:b\\c",
+            "a:",
+            "a::",
+            "a:b:",
+            "a:b:$FOO",
+            "a:b:$DATA:c",
+            "a:b:$INDEX_ALLOCATION",
+            "a:b/c",
             ".",
             r"a\\b",
             "a/b",

@@ -159,6 +159,10 @@ on_each_backend! {
     a_listing_leaves_out_what_cannot_be_opened_or_spelled,
     attributes_are_kept_and_listed,
     times_are_kept_to_100_ns,
+    a_stream_is_an_attribute_as_samba_has_it,
+    streams_are_found_in_any_case_and_by_each_disposition,
+    what_is_too_long_for_a_stream_changes_nothing,
+    writers_of_streams_do_not_lose_each_others_bytes,
     an_identity_is_held_to_its_permissions,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
     a_link_and_its_target_do_not_replace_each_other,
@@ -174,7 +178,7 @@ async fn each_disposition_does_what_it_says(bench: Bench) {
     for disposition in [Disposition::Create, Disposition::OpenIf] {
         let opened = open("file", disposition).await.unwrap();
         assert_eq!(opened.action, Action::Created);
-        opened.handle.file().write_all_at(b"data".to_vec(), 0).await.0.unwrap();
+        opened.handle.file().unwrap().write_all_at(b"data".to_vec(), 0).await.0.unwrap();
         assert_eq!(bench.content("file"), "data");
         assert_error!(open("file", Disposition::Create).await, Error::Exists);
         assert_error!(open("FILE", Disposition::Create).await, Error::Exists);
@@ -324,7 +328,7 @@ async fn an_open_file_waits_for_the_disk_as_files_do(bench: Bench) {
     let created = bench.open("file", writing(Disposition::Create)).await.unwrap().handle;
     let opened = bench.open("file", writing(Disposition::Open)).await.unwrap().handle;
     for handle in [created, opened] {
-        let flags = rustix::fs::fcntl_getfl(handle.file()).unwrap();
+        let flags = rustix::fs::fcntl_getfl(handle.file().unwrap()).unwrap();
         assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
     }
 }
@@ -563,6 +567,85 @@ async fn times_are_kept_to_100_ns(bench: Bench) {
     assert_eq!(after.created, before.created);
 }
 
+async fn a_stream_is_an_attribute_as_samba_has_it(bench: Bench) {
+    let made = bench.open("file:One", writing(Disposition::Create)).await.unwrap();
+    assert!(made.with_file);
+    assert_eq!(made.action, Action::Created);
+    let one = made.handle;
+    one.write_stream(Some(3), b"data").await.unwrap();
+    one.write_stream(None, b"!").await.unwrap();
+    assert_eq!(one.read_stream(2, 4).await.unwrap(), b"\0dat");
+    assert_eq!(one.read_stream(9, 4).await.unwrap(), b"");
+    assert_eq!(one.metadata().await.unwrap().size, 8);
+    let mut value = [0; 16];
+    let name = "user.DosStream.One:$DATA";
+    let len = rustix::fs::getxattr(bench.on_disk("file"), name, &mut value).unwrap();
+    assert_eq!(&value[..len], b"\0\0\0data!\0");
+    one.set_len(4).await.unwrap();
+    assert_eq!(one.read_stream(0, 99).await.unwrap(), b"\0\0\0d");
+    // The file has contents of its own.
+    assert_eq!(bench.content("file"), "");
+    let file = bench.existing("file").await;
+    let expected = [StreamInfo { name: "One".into(), size: 4 }];
+    assert_eq!(file.streams().await.unwrap(), expected);
+    assert_eq!(file.metadata().await.unwrap().size, 0);
+}
+
+async fn streams_are_found_in_any_case_and_by_each_disposition(bench: Bench) {
+    bench.write("file", "");
+    let open = async |name: &str, disposition| bench.open(name, writing(disposition)).await;
+    assert_error!(open("file:a", Disposition::Open).await, Error::NotFound);
+    assert!(!open("file:a", Disposition::OpenIf).await.unwrap().with_file);
+    assert_error!(open("file:A", Disposition::Create).await, Error::Exists);
+    let same = open("FILE:A:$data", Disposition::OpenIf).await.unwrap();
+    assert_eq!((same.action, same.handle.path().as_str()), (Action::Opened, "file:a"));
+    let other = open("file:b", Disposition::Create).await.unwrap().handle;
+    assert_ne!(same.handle.stream_key(), other.stream_key());
+    assert_error!(other.rename_stream("A", false).await, Error::Exists);
+    other.rename_stream("B", false).await.unwrap();
+    other.rename_stream("A", true).await.unwrap();
+    let names = async || {
+        let streams = bench.existing("file").await.streams().await.unwrap();
+        streams.into_iter().map(|stream| stream.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["A"]);
+    other.remove().await.unwrap();
+    assert_eq!(names().await, [""; 0]);
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    open("dir:a", Disposition::Create).await.unwrap();
+    let directory = Open { kind: Kind::Directory, ..writing(Disposition::OpenIf) };
+    assert_error!(bench.open("dir:a", directory).await, Error::NotADirectory);
+    assert_error!(bench.open("dir::$DATA", ATTRIBUTES).await, Error::IsDirectory);
+}
+
+async fn what_is_too_long_for_a_stream_changes_nothing(bench: Bench) {
+    let stream = bench.open("file:a", writing(Disposition::Create)).await.unwrap().handle;
+    stream.write_stream(Some(0), b"before").await.unwrap();
+    for result in [
+        stream.write_stream(Some(u64::MAX), b"x").await,
+        stream.write_stream(Some(65_530), b"too long").await,
+        stream.set_len(1 << 40).await,
+    ] {
+        assert_error!(result, Error::NoSpace);
+    }
+    assert_eq!(stream.read_stream(0, 99).await.unwrap(), b"before");
+    let long = "file:".to_owned() + &"n".repeat(250);
+    let long = bench.open(&long, writing(Disposition::OpenIf)).await;
+    assert_error!(long, Error::NameTooLong);
+}
+
+async fn writers_of_streams_do_not_lose_each_others_bytes(bench: Bench) {
+    let stream = bench.open("file:a", writing(Disposition::Create)).await.unwrap().handle;
+    let writers = (0..20).map(|at| {
+        let stream = Arc::clone(&stream);
+        ringway::spawn(async move { stream.write_stream(Some(at), b"x").await })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    assert_eq!(stream.read_stream(0, 99).await.unwrap(), [b'x'; 20]);
+}
+
 async fn an_identity_is_held_to_its_permissions(bench: Bench) {
     if !is_root() {
         return;
@@ -660,7 +743,7 @@ async fn a_full_file_system_is_no_space(bench: Bench) {
         Err(error) => return eprintln!("SKIPPED: no tmpfs: {error}"),
     };
     let handle = bench.open("small\\file", writing(Disposition::Create)).await.unwrap().handle;
-    let (result, _) = handle.file().write_all_at(vec![1; 2 << 20], 0).await;
+    let (result, _) = handle.file().unwrap().write_all_at(vec![1; 2 << 20], 0).await;
     assert_error!(result.map_err(Error::from), Error::NoSpace);
     handle.set_len(0).await.unwrap();
     assert_error!(handle.allocate(2 << 20).await, Error::NoSpace);

@@ -10,6 +10,7 @@ use ringway::fs::{Dir, File, OFlags};
 use super::dos_info::DosInfo;
 use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
+use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
 use super::{Attributes, Error, SharePath, nt_acl};
 
@@ -96,6 +97,8 @@ pub struct Opened {
     pub handle: Arc<Handle>,
     /// Where it came from.
     pub action: Action,
+    /// It is a stream, and its file has come into being with it.
+    pub with_file: bool,
 }
 
 /// Room on a file system, in bytes.
@@ -113,15 +116,26 @@ pub struct SpaceInfo {
 
 impl Open {
     /// Applies what the name says about the kind. MS-FSA 2.1.5.1: one that ends with a separator is a
-    /// directory's.
+    /// directory's, one that ends with the type of data a file's.
     fn for_name(mut self, path: &SharePath) -> Result<Self, Error> {
-        if path.names_directory() {
-            if self.kind == Kind::File {
-                return Err(Error::NameInvalid);
-            }
-            self.kind = Kind::Directory;
-        }
+        self.kind = match (path.named_kind(), self.kind) {
+            (NamedKind::Any, kind) => kind,
+            (NamedKind::Directory, Kind::File) => return Err(Error::NameInvalid),
+            (NamedKind::Directory, _) => Kind::Directory,
+            (NamedKind::Data, Kind::Directory) => return Err(Error::NotADirectory),
+            (NamedKind::Data, _) => Kind::File,
+        };
         Ok(self)
+    }
+
+    /// How to open what has the stream that is to be opened so: it comes into being with it, and is written
+    /// with it.
+    fn of_base(self) -> Self {
+        let disposition = match self.disposition {
+            Disposition::Open => Disposition::Open,
+            Disposition::Create | Disposition::OpenIf => Disposition::OpenIf,
+        };
+        Self { kind: Kind::Any, disposition, allocation_size: 0, ..self }
     }
 }
 
@@ -206,6 +220,9 @@ impl Volume {
         how: &Open,
         guard: &dyn Guard,
     ) -> Result<Opened, Error> {
+        if let Some(stream) = path.stream() {
+            return self.open_stream(who, path, stream, how, guard).await;
+        }
         let tree = self.tree_for(who);
         let how = &how.for_name(path)?;
         let Some((parents, last)) = path.split_last() else {
@@ -233,6 +250,26 @@ impl Volume {
             }
         }
         Err(Error::Busy)
+    }
+
+    async fn open_stream(
+        &self,
+        who: Option<&Identity>,
+        path: &SharePath,
+        stream: &str,
+        how: &Open,
+        guard: &dyn Guard,
+    ) -> Result<Opened, Error> {
+        if how.kind == Kind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        let (base, of_base) = (path.without_stream(), how.of_base());
+        // It has no stream, so this goes no deeper.
+        let base = Box::pin(self.open(who, &base, &of_base, guard)).await?;
+        let with_file = base.action == Action::Created;
+        let (handle, created) = base.handle.open_stream(stream, how.disposition).await?;
+        let action = if created { Action::Created } else { Action::Opened };
+        Ok(Opened { handle: Arc::new(handle), action, with_file })
     }
 
     async fn open_itself(&self, tree: Tree, how: &Open) -> Result<Opened, Error> {
@@ -318,7 +355,7 @@ async fn opened(tree: Tree, path: SharePath, file: File, how: &Open) -> Result<O
         _ => return Err(Error::AccessDenied),
     }
     let handle = Arc::new(Handle::new(tree, path, file, &stat));
-    Ok(Opened { handle, action: Action::Opened })
+    Ok(Opened { handle, action: Action::Opened, with_file: false })
 }
 
 // ---- what is new
@@ -339,7 +376,7 @@ async fn create(
     match finish_new(tree, place, file, how, descriptor).await {
         Ok(handle) => {
             place.note_created(tree).await;
-            Ok(Opened { handle: Arc::new(handle), action: Action::Created })
+            Ok(Opened { handle: Arc::new(handle), action: Action::Created, with_file: false })
         }
         Err(error) => {
             // What cannot be had as asked for shall not stay behind. If it does, the first error still

@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use crate::wire::codec::Writer;
 use crate::wire::dialect::Dialect;
+use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::header::Command;
 use crate::wire::ioctl::{CtlCode, IoctlRequest, IoctlResponse};
+use crate::wire::query_info::InfoType;
 use crate::wire::status::NtStatus;
 use crate::wire::validate_negotiate::ValidateNegotiateInfoRequest;
 
@@ -65,6 +67,9 @@ impl Connection {
         let Some(request) = intake::decode(slot.command, message)? else {
             return Ok(Work::Answered(Reply::error(NtStatus::INVALID_PARAMETER)));
         };
+        if self.dialect() != Some(Dialect::SMB_3_1_1) && is_of_3_1_1(&request) {
+            return Ok(Work::Answered(Reply::error(NtStatus::NOT_SUPPORTED)));
+        }
         if let Err(status) = self.check_size(slot, &request, budget) {
             return Ok(Work::Answered(Reply::error(status)));
         }
@@ -122,4 +127,11 @@ impl Connection {
             ..IoctlResponse::default()
         })))
     }
+}
+
+/// MS-SMB2 3.3.5.20.1: what is asked for only since 3.1.1.
+fn is_of_3_1_1(request: &Request) -> bool {
+    matches!(request, Request::QueryInfo(request)
+        if request.info_type == InfoType::FILE
+            && request.info_class == FileInfoClass::NORMALIZED_NAME.0)
 }
