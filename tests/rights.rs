@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -43,6 +43,16 @@ fn main() -> ExitCode {
         trial("only the owner sets a security descriptor", only_the_owner),
         trial("a security descriptor takes what the mode gives, in all below", descriptor_denies),
         trial("a security descriptor that is damaged lets nobody in", damaged_descriptor),
+        trial("a descriptor with no part in it is not kept", no_part),
+        trial("who may not delete a file does not replace it", replaced),
+        trial("what is made without SMB has what its folder hands down", made_without_smb),
+        trial("files are not given away", not_given_away),
+        support::served(
+            "an unprivileged server keeps security descriptors, too",
+            &[],
+            unprivileged(),
+            unprivileged_descriptor,
+        ),
         support::served(
             "the security descriptor says what owner, group and mode say",
             &[Need::Root, Need::Smbclient],
@@ -291,4 +301,76 @@ fn damaged_descriptor(server: &Server) -> Outcome {
     rustix::fs::setxattr(path, "security.NTACL", b"\x01\0\x01\0\0\0\x02\0damaged", flags)?;
     owner.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)?;
     nobody.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)
+}
+
+/// Whatever rights an open has.
+fn no_part(server: &Server) -> Outcome {
+    foreign_folder(server)?;
+    let nothing = [1, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    let file = nobody.opened(Create::open("theirs\\public", access::READ))?;
+    for (part, answer) in [
+        (0, nt::SUCCESS),
+        (0x20, nt::ACCESS_DENIED),     // ATTRIBUTE
+        (0x1_0000, nt::ACCESS_DENIED), // BACKUP
+        (0x8000_0000, nt::SUCCESS),    // PROTECTED_DACL, which says how to set one
+    ] {
+        expect(nobody.set_security(file, part, &nothing)?, answer, &format!("{part:#x}"))?;
+    }
+    let path = server.folder().join("theirs/public");
+    let kept = rustix::fs::getxattr(path, "security.NTACL", &mut [0; 1024]);
+    ensure(kept.is_err(), || "a descriptor was kept".into())
+}
+
+fn replaced(server: &Server) -> Outcome {
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let guarded = owner.opened(Create::open("guarded", access::WRITE_DAC))?;
+    let users = [(DAEMON, access::ALL), (NOBODY, access::READ_AND_WRITE)];
+    expect(owner.set_dacl(guarded, &users)?, nt::SUCCESS, "the folder's DACL")?;
+    let own = nobody.opened(Create::open("guarded\\own", access::ALL).or_create())?;
+    expect(nobody.replace(own, "guarded\\file")?, nt::ACCESS_DENIED, "another's file")?;
+    let other = nobody.opened(Create::open("guarded\\other", access::ALL).or_create())?;
+    let all = [(NOBODY, access::ALL)];
+    expect(nobody.set_dacl(other, &all)?, nt::SUCCESS, "the DACL of an own file")?;
+    nobody.close(other)?;
+    expect(nobody.replace(own, "guarded\\other")?, nt::SUCCESS, "an own file")?;
+    expect_names(&server.folder().join("guarded"), &["file", "other"])
+}
+
+fn made_without_smb(server: &Server) -> Outcome {
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let path = server.folder().join("guarded/local");
+    fs::write(&path, "contents")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+    let file = nobody.opened(Create::open("guarded\\local", access::MAXIMUM_ALLOWED))?;
+    expect(nobody.granted(file)?, access::READ, "the most")?;
+    nobody.close(file)?;
+    nobody.refused(Create::open("guarded\\local", access::WRITE_DATA), nt::ACCESS_DENIED)?;
+    let file = owner.opened(Create::open("guarded\\local", access::READ_AND_WRITE))?;
+    owner.close(file)
+}
+
+fn not_given_away(server: &Server) -> Outcome {
+    fs::set_permissions(server.folder(), Permissions::from_mode(0o777))?;
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    let file = nobody.opened(Create::open("mine", access::ALL).or_create())?;
+    expect(nobody.set_owner(file, DAEMON)?, nt::INVALID_OWNER, "to daemon")?;
+    expect(nobody.set_owner(file, NOBODY)?, nt::SUCCESS, "to the owner")
+}
+
+fn unprivileged_descriptor(server: &Server) -> Outcome {
+    let mut alice = in_share(server)?;
+    let file = alice.opened(Create::open("file", access::ALL).or_create())?;
+    expect(alice.set_attributes(file, attribute::READONLY)?, nt::SUCCESS, "READONLY")?;
+    let own = fs::metadata(server.folder().join("file"))?.uid();
+    expect(alice.set_dacl(file, &[(own, access::READ)])?, nt::SUCCESS, "the DACL")?;
+    expect(alice.attributes(file)?, attribute::READONLY, "the attributes")?;
+    expect(alice.set_attributes(file, attribute::NORMAL)?, nt::SUCCESS, "NORMAL")?;
+    alice.close(file)?;
+    alice.refused(Create::open("file", access::WRITE_DATA), nt::ACCESS_DENIED)?;
+    // The owner can always help himself.
+    let file = alice.opened(Create::open("file", access::WRITE_DAC))?;
+    expect(alice.set_dacl(file, &[(own, access::ALL)])?, nt::SUCCESS, "another DACL")?;
+    let file = alice.opened(Create::open("file", access::READ_AND_WRITE))?;
+    alice.close(file)
 }

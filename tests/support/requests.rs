@@ -30,6 +30,7 @@ pub(crate) mod nt {
     pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
     pub(crate) const LOCK_NOT_GRANTED: u32 = 0xc000_0055;
     pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;
+    pub(crate) const INVALID_OWNER: u32 = 0xc000_005a;
     pub(crate) const RANGE_NOT_LOCKED: u32 = 0xc000_007e;
     pub(crate) const DIRECTORY_NOT_EMPTY: u32 = 0xc000_0101;
     pub(crate) const CANCELLED: u32 = 0xc000_0120;
@@ -43,6 +44,10 @@ pub(crate) mod attribute {
     pub(crate) const ARCHIVE: u32 = 0x20;
     pub(crate) const NORMAL: u32 = 0x80;
 }
+
+/// Parts of a security descriptor, MS-DTYP 2.4.7.
+const OWNER: u32 = 1;
+const DACL: u32 = 4;
 
 const DIRECTORY_FILE: u32 = 1;
 const DELETE_ON_CLOSE: u32 = 0x1000;
@@ -172,9 +177,19 @@ impl Session {
 
     /// FileRenameInformation, to a name that is free.
     pub(crate) fn rename(&mut self, file: FileId, to: &str) -> Result<u32, Failed> {
+        self.rename_to(file, to, false)
+    }
+
+    /// So, in place of what has the name.
+    pub(crate) fn replace(&mut self, file: FileId, name: &str) -> Result<u32, Failed> {
+        self.rename_to(file, name, true)
+    }
+
+    fn rename_to(&mut self, file: FileId, to: &str, replace: bool) -> Result<u32, Failed> {
         let to = utf16(to);
         let length = u32::try_from(to.len())?.to_le_bytes();
-        self.set_info(file, 10, &[&[0; 16], &length[..], &to].concat())
+        let head = [u8::from(replace), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        self.set_info(file, 10, &[&head, &length[..], &to].concat())
     }
 
     /// FileBasicInformation: attributes, and the times left alone.
@@ -198,11 +213,30 @@ impl Session {
         descriptor.extend_from_slice(&u16::try_from(users.len())?.to_le_bytes());
         descriptor.extend_from_slice(&[0, 0]);
         descriptor.append(&mut aces);
+        self.set_security(file, DACL, &descriptor)
+    }
+
+    /// Gives the file to a unix user.
+    pub(crate) fn set_owner(&mut self, file: FileId, uid: u32) -> Result<u32, Failed> {
+        let mut descriptor = vec![1, 0, 0, 0x80, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        descriptor.extend_from_slice(&[1, 2, 0, 0, 0, 0, 0, 22, 1, 0, 0, 0]);
+        descriptor.extend_from_slice(&uid.to_le_bytes());
+        self.set_security(file, OWNER, &descriptor)
+    }
+
+    /// SET_INFO of those parts of a descriptor.
+    pub(crate) fn set_security(
+        &mut self,
+        file: FileId,
+        parts: u32,
+        descriptor: &[u8],
+    ) -> Result<u32, Failed> {
         let mut body = vec![33, 0, 3, 0];
         body.extend_from_slice(&u32::try_from(descriptor.len())?.to_le_bytes());
-        body.extend_from_slice(&[96, 0, 0, 0, 4, 0, 0, 0]);
+        body.extend_from_slice(&[96, 0, 0, 0]);
+        body.extend_from_slice(&parts.to_le_bytes());
         body.extend_from_slice(&file);
-        body.append(&mut descriptor);
+        body.extend_from_slice(descriptor);
         Ok(status(&self.call(command::SET_INFO, &body)?))
     }
 

@@ -78,14 +78,11 @@ pub(super) async fn check_deletable(file: &FileOpen) -> Result<(), NtStatus> {
     if file.handle.is_root() {
         return Err(NtStatus::CANNOT_DELETE);
     }
-    if file.handle.is_directory() {
-        return match file.handle.is_empty().await? {
-            true => Ok(()),
-            false => Err(NtStatus::DIRECTORY_NOT_EMPTY),
-        };
+    if file.handle.metadata().await?.attributes.contains(Attributes::READONLY) {
+        return Err(NtStatus::CANNOT_DELETE);
     }
-    match file.handle.metadata().await?.attributes.contains(Attributes::READONLY) {
-        true => Err(NtStatus::CANNOT_DELETE),
-        false => Ok(()),
+    match !file.handle.is_directory() || file.handle.is_empty().await? {
+        true => Ok(()),
+        false => Err(NtStatus::DIRECTORY_NOT_EMPTY),
     }
 }

@@ -9,11 +9,8 @@ use ringway::fs::Access;
 
 use crate::protocol::Body;
 use crate::rpc;
-use crate::security::{Token, generic_to_specific};
-use crate::state::{
-    Conflict, FULL_ACCESS, FileOpen, Object, Open, READ_ACCESS, READS, Refused, Share, Target,
-    WRITES,
-};
+use crate::security::{Token, generic_to_specific, user_sid};
+use crate::state::{Conflict, FileOpen, Object, Open, READS, Refused, Share, Target, WRITES};
 use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
 };
@@ -29,11 +26,12 @@ use crate::wire::security::SecurityDescriptor;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::access::{Creator, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
-use super::security::{Creator, decoded, most};
+use super::security::decoded;
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -144,7 +142,7 @@ async fn create_pipe(
     let open = Open {
         file_id: context.session()?.new_file_id(),
         tree_id: context.tree()?.id,
-        granted_access: granted(request.desired_access, FULL_ACCESS),
+        granted_access: granted(request.desired_access, AccessMask::FILE_ALL),
         options: CreateOptions::empty(),
         object: Object::Pipe(Mutex::new(pipe)),
     };
@@ -209,6 +207,11 @@ impl Wanted {
     fn demanded(&self) -> AccessMask {
         let desired = self.desired.difference(AccessMask::MAXIMUM_ALLOWED);
         if self.truncates() { desired | AccessMask::WRITE_DATA } else { desired }
+    }
+
+    /// Whether a file that is missing is made.
+    fn creates(&self) -> bool {
+        !matches!(self.disposition, CreateDisposition::OPEN | CreateDisposition::OVERWRITE)
     }
 
     /// Whether an existing file loses its contents.
@@ -276,8 +279,9 @@ async fn create_file(
         let deletions = sharing.deletions();
         let (opened, access) = open(share, identity, &wanted).await?;
         let metadata = opened.handle.metadata().await?;
-        let granted_access = match settle(&opened, &wanted, &metadata, access, identity).await {
-            Ok(access) => access,
+        let settled = settle(&opened, &wanted, &metadata, access, identity).await;
+        let (granted_access, by_descriptors) = match settled {
+            Ok(granted) => granted,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
             Err(_) if sharing.is_delete_pending(&opened.handle) => {
                 return Err(NtStatus::DELETE_PENDING);
@@ -301,7 +305,7 @@ async fn create_file(
         if unlinked || deleted {
             continue;
         }
-        let response = finish(&opened, &wanted, metadata, identity).await?;
+        let response = finish(&opened, &wanted, metadata, by_descriptors, identity).await?;
         tell(context, &opened, response.create_action);
         let locks = context.server.locks.owner(opened.handle.stream_key());
         let object = Object::File(Box::new(FileOpen {
@@ -366,67 +370,80 @@ async fn open(
     identity: Option<&Identity>,
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), NtStatus> {
-    let access = granted(wanted.desired, wanted.maximal);
-    let creator = Creator { token: Token::of(identity), given: wanted.descriptor()? };
-    let open = async |access| {
-        share.volume.open(identity, &wanted.path, &wanted.open(access), &creator).await
-    };
-    let result = open(access).await;
-    let least = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED) | READ_ACCESS;
-    match result {
-        Err(vfs::Error::AccessDenied | vfs::Error::ReadOnly)
-            if wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED) && least != access =>
-        {
-            Ok((open(least).await?, least))
+    let given = if wanted.creates() { wanted.descriptor()? } else { None };
+    let creator = Creator::new(identity, given)?;
+    let mut access = granted(wanted.desired, wanted.maximal);
+    let demanded = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED);
+    let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
+    // What to do without, one after the other.
+    for excess in [WRITES | AccessMask::DELETE_CHILD, READS] {
+        let less = access.difference(excess) | demanded;
+        let how = wanted.open(access);
+        match share.volume.open(identity, &wanted.path, &how, &creator).await {
+            Err(vfs::Error::AccessDenied | vfs::Error::ReadOnly) if maximum && less != access => {
+                access = less;
+            }
+            result => return Ok((result?, access)),
         }
-        result => Ok((result?, access)),
     }
+    Ok((share.volume.open(identity, &wanted.path, &wanted.open(access), &creator).await?, access))
 }
 
-/// The access that an opened file really gets. The kernel has checked reading and writing; here is
-/// what it does not know at an open: deletion, and the READONLY attribute.
+/// The access that an opened file really gets, and, unless it is new, the most that descriptors would let
+/// the user have. The kernel has checked reading and writing; here is what it does not know at an open: descriptors, deletion,
+/// and the READONLY attribute.
 async fn settle(
     opened: &Opened,
     wanted: &Wanted,
     metadata: &Metadata,
     access: AccessMask,
     identity: Option<&Identity>,
-) -> Result<AccessMask, NtStatus> {
+) -> Result<(AccessMask, Option<AccessMask>), NtStatus> {
     let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
     if on_close && opened.handle.is_root() {
         return Err(NtStatus::CANNOT_DELETE);
     }
-    let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
-    let mut access = access;
     let is_new_file = match opened.handle.stream() {
         Some(_) => opened.with_file,
         None => opened.action == Action::Created,
     };
-    if !is_new_file {
-        let most = most(&opened.handle, metadata, identity).await?;
-        // A file that gets a stream is written.
-        let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
-        if !most.contains(wanted.demanded() | writes) {
+    // Who makes a file gets what was asked for, whatever its descriptor says.
+    if is_new_file {
+        return Ok((access, None));
+    }
+    let by_descriptors = granted_by_descriptors(&opened.handle, metadata, identity).await?;
+    let demanded = wanted.demanded();
+    // A file that gets a stream is written.
+    let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
+    if !by_descriptors.contains(demanded | writes) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let mut access = access & by_descriptors;
+    check_read_only(metadata, wanted)?;
+    check_overwrite(metadata, wanted)?;
+    if wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED) {
+        let mut excess = AccessMask::empty();
+        if is_read_only(metadata) {
+            excess |= WRITES | AccessMask::DELETE_CHILD;
+        }
+        // Unix lets those set attributes who own the file or may write it.
+        let owns = *Token::of(identity).user() == user_sid(metadata.uid);
+        if !access.intersects(WRITES) && !owns {
+            excess |= AccessMask::WRITE_ATTRIBUTES | AccessMask::WRITE_EA;
+        }
+        access = access.difference(excess) | (access & demanded);
+    }
+    // The share's own folder is not deleted whoever asks, so it does not matter who might.
+    let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
+    if guarded && !opened.handle.may_remove().await {
+        access = access.difference(AccessMask::DELETE);
+        if demanded.contains(AccessMask::DELETE) {
             return Err(NtStatus::ACCESS_DENIED);
-        }
-        access &= most;
-        check_read_only(metadata, wanted, access)?;
-        check_overwrite(metadata, wanted)?;
-        if maximum && is_read_only(metadata) {
-            access = access.difference(WRITES | AccessMask::DELETE_CHILD);
-        }
-        // The share's own folder is not deleted whoever asks, so it does not matter who might.
-        let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
-        if guarded && !opened.handle.may_remove().await {
-            access = access.difference(AccessMask::DELETE);
-            if wanted.desired.contains(AccessMask::DELETE) {
-                return Err(NtStatus::ACCESS_DENIED);
-            }
         }
     }
     match on_close && !access.contains(AccessMask::DELETE) {
         true => Err(NtStatus::ACCESS_DENIED),
-        false => Ok(access),
+        false => Ok((access, Some(by_descriptors))),
     }
 }
 
@@ -435,6 +452,7 @@ async fn finish(
     opened: &Opened,
     wanted: &Wanted,
     metadata: Metadata,
+    by_descriptors: Option<AccessMask>,
     identity: Option<&Identity>,
 ) -> Result<CreateResponse, NtStatus> {
     let action = match (opened.action, wanted.truncates()) {
@@ -454,9 +472,17 @@ async fn finish(
     };
     let wants_maximal =
         |context: &CreateContext| matches!(context, CreateContext::QueryMaximalAccess { .. });
-    let maximal = match wanted.contexts.iter().any(wants_maximal) {
-        true => maximal_access(opened, wanted, &metadata, identity).await,
-        false => wanted.maximal,
+    let maximal = if wanted.contexts.iter().any(wants_maximal) {
+        let by_descriptors = match by_descriptors {
+            Some(granted) => granted,
+            None => {
+                let granted = granted_by_descriptors(&opened.handle, &metadata, identity).await;
+                granted.unwrap_or(AccessMask::empty())
+            }
+        };
+        maximal_access(opened, wanted, by_descriptors).await
+    } else {
+        wanted.maximal
     };
     Ok(response(&metadata, opened, wanted, action, maximal))
 }
@@ -466,20 +492,13 @@ fn is_read_only(metadata: &Metadata) -> bool {
 }
 
 /// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
-fn check_read_only(
-    metadata: &Metadata,
-    wanted: &Wanted,
-    access: AccessMask,
-) -> Result<(), NtStatus> {
+fn check_read_only(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus> {
     let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
     if on_close && metadata.attributes.contains(Attributes::READONLY) {
         return Err(NtStatus::CANNOT_DELETE);
     }
-    if !is_read_only(metadata) {
-        return Ok(());
-    }
-    let asked = access.intersects(WRITES) && !wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
-    if asked || wanted.truncates() { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
+    let writes = is_read_only(metadata) && wanted.demanded().intersects(WRITES);
+    if writes { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
 }
 
 /// MS-FSA 2.1.5.1.2: a file that is hidden or the system's is overwritten only by who knows that it is.
@@ -494,14 +513,9 @@ fn check_overwrite(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus>
 async fn maximal_access(
     opened: &Opened,
     wanted: &Wanted,
-    metadata: &Metadata,
-    identity: Option<&Identity>,
+    by_descriptors: AccessMask,
 ) -> AccessMask {
-    let mut maximal = wanted.maximal;
-    match most(&opened.handle, metadata, identity).await {
-        Ok(most) => maximal &= most,
-        Err(_) => return AccessMask::empty(),
-    }
+    let mut maximal = wanted.maximal & by_descriptors;
     if !opened.handle.may(Access::READ_OK).await {
         maximal = maximal.difference(READS);
     }

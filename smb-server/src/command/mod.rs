@@ -4,6 +4,7 @@
 //! [`run_chain`] carries out the requests of one message in order and `Context` is what a handler
 //! sees: the session, the tree connect, and what the request before it in a compound left behind.
 
+mod access;
 mod change_notify;
 mod close;
 mod compression;

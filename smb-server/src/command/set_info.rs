@@ -22,6 +22,7 @@ use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::access::Creator;
 use super::change_notify::{tell_delete_pending, tell_modified, tell_renamed};
 use super::close::check_deletable;
 use super::context::{Context, file_of};
@@ -169,7 +170,6 @@ async fn rename(
     if look_up(&folder).await?.is_some_and(|folder| sharing.keeps_names(folder)) {
         return Err(NtStatus::SHARING_VIOLATION);
     }
-    security::check_rename(file, &to).await?;
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
     if let Some(target) = look_up(&to).await? {
         // And an open file is not replaced.
@@ -178,7 +178,7 @@ async fn rename(
         }
     }
     let from = file.handle.share_path();
-    file.handle.rename(&to, replace).await?;
+    file.handle.rename(&to, replace, &Creator::of(file)).await?;
     sharing.renamed(file.handle.id(), &from, &file.handle);
     tell_renamed(&context.server, &file.handle, &from);
     Ok(())

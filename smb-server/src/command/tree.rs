@@ -1,7 +1,8 @@
 //! TREE_CONNECT and TREE_DISCONNECT. MS-SMB2 3.3.5.7 and 3.3.5.8.
 
 use crate::protocol::Body;
-use crate::state::{FULL_ACCESS, Target};
+use crate::state::Target;
+use crate::wire::access_mask::AccessMask;
 use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{
     ShareCapabilities, ShareFlags, ShareType, TreeConnectRequest, TreeConnectResponse,
@@ -21,7 +22,7 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
         Target::Disk { share, .. } => {
             (ShareType::DISK, share.maximal_access(), ShareFlags::NO_CACHING)
         }
-        Target::Ipc => (ShareType::PIPE, FULL_ACCESS, ShareFlags::NO_CACHING),
+        Target::Ipc => (ShareType::PIPE, AccessMask::FILE_ALL, ShareFlags::NO_CACHING),
     };
     let tree = session.connect(target).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
     let capabilities = ShareCapabilities::empty();

@@ -1,17 +1,17 @@
 //! What a descriptor grants. MS-DTYP 2.5.3.2.
 
 use crate::wire::access_mask::AccessMask;
-use crate::wire::security::{AceBody, AceFlags, AceType, SecurityDescriptor};
+use crate::wire::security::{AceFlags, AceType, SecurityDescriptor};
 
 use super::{Token, owner_rights};
 
-/// Everything that can be granted on a file.
-const EVERYTHING: AccessMask = AccessMask::from_bits_retain(0x001f_01ff);
+const EVERYTHING: AccessMask = AccessMask::FILE_ALL;
 
-/// The most that `token` may do. Of each right the first entry that names it decides, so that what is
-/// granted one by one is what is granted together.
+/// The most that a descriptor lets `token` do. Of each right the first entry that names it decides, so that
+/// what is granted one by one is what is granted together. Entries with conditions, which are not looked
+/// into, deny and do not allow.
 #[must_use]
-pub fn maximum(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask {
+pub fn granted_by(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask {
     let Some(dacl) = &descriptor.dacl else {
         // Not the same as one that is empty.
         return EVERYTHING;
@@ -20,21 +20,25 @@ pub fn maximum(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask {
     let (mut allowed, mut denied) = (AccessMask::empty(), AccessMask::empty());
     let mut owner_is_named = false;
     for ace in &dacl.aces {
-        let AceBody::Basic { mask, sid } = &ace.body else { continue };
         if ace.flags.contains(AceFlags::INHERIT_ONLY) {
             continue;
         }
-        let names_owner = *sid == owner_rights();
+        let Some((mask, sid)) = ace.mask_and_sid() else {
+            // Whom it would deny what is not known: everything to everybody.
+            denied |= if ace.kind.denies() { EVERYTHING } else { AccessMask::empty() };
+            continue;
+        };
+        let names_owner = sid == owner_rights();
         owner_is_named |= names_owner;
-        let concerned = token.is(sid) || (names_owner && is_owner);
+        let concerned = token.is(&sid) || (names_owner && is_owner);
         if !concerned {
             continue;
         }
-        let mask = generic_to_specific(*mask);
-        match ace.kind {
-            AceType::ACCESS_ALLOWED => allowed |= mask.difference(denied),
-            AceType::ACCESS_DENIED => denied |= mask.difference(allowed),
-            _ => {}
+        let mask = generic_to_specific(mask);
+        if ace.kind == AceType::ACCESS_ALLOWED {
+            allowed |= mask.difference(denied);
+        } else if ace.kind.denies() {
+            denied |= mask.difference(allowed);
         }
     }
     if is_owner && !owner_is_named {
@@ -65,7 +69,8 @@ pub fn generic_to_specific(access: AccessMask) -> AccessMask {
 mod tests {
     use super::super::user_sid;
     use super::*;
-    use crate::wire::security::{Ace, Acl, Sid};
+    use crate::wire::codec::Writer;
+    use crate::wire::security::{Ace, AceBody, Acl, Sid};
 
     const READ: AccessMask = AccessMask::READ_DATA;
     const WRITE: AccessMask = AccessMask::WRITE_DATA;
@@ -92,7 +97,7 @@ mod tests {
     fn granted(owner: u32, aces: Vec<Ace>) -> AccessMask {
         let dacl = Some(Acl { revision: Acl::REVISION, aces });
         let owner = Some(user_sid(owner));
-        maximum(
+        granted_by(
             &SecurityDescriptor { owner, dacl, ..Default::default() },
             &Token::new(1, 1, &[10, 11]),
         )
@@ -102,7 +107,7 @@ mod tests {
     fn an_empty_acl_grants_nothing_and_none_at_all_everything() {
         assert_eq!(granted(2, vec![]), AccessMask::empty());
         let none = SecurityDescriptor::default();
-        assert_eq!(maximum(&none, &Token::new(1, 1, &[])), EVERYTHING);
+        assert_eq!(granted_by(&none, &Token::new(1, 1, &[])), EVERYTHING);
     }
 
     #[test]
@@ -139,5 +144,35 @@ mod tests {
     fn generic_rights_count_as_those_of_files() {
         let read = AccessMask::from_bits_retain(0x0012_0089);
         assert_eq!(granted(2, vec![allow(AccessMask::GENERIC_READ, everyone())]), read);
+    }
+
+    /// As one of the types with more in it, after `before` and the SID.
+    fn conditional(kind: AceType, before: &[u8], mask: AccessMask, sid: &Sid) -> Ace {
+        let mut body = mask.bits().to_le_bytes().to_vec();
+        body.extend_from_slice(before);
+        sid.encode(&mut Writer::new(&mut body));
+        body.extend_from_slice(b"artx");
+        Ace { kind, flags: AceFlags::empty(), body: AceBody::Other(body) }
+    }
+
+    #[test]
+    fn entries_with_conditions_deny_and_do_not_allow() {
+        let everybody = || allow(READ | WRITE, everyone());
+        let object = [&[1, 0, 0, 0][..], &[7; 16]].concat();
+        for (kind, before) in [
+            (AceType::ACCESS_DENIED_CALLBACK, &[][..]),
+            (AceType::ACCESS_DENIED_OBJECT, &object),
+            (AceType::ACCESS_DENIED_CALLBACK_OBJECT, &[0; 4]),
+        ] {
+            let mine = conditional(kind, before, WRITE, &user_sid(1));
+            assert_eq!(granted(2, vec![mine, everybody()]), READ, "{kind}");
+            let others = conditional(kind, before, WRITE, &user_sid(3));
+            assert_eq!(granted(2, vec![others, everybody()]), READ | WRITE, "{kind}");
+            let cut = Ace { body: AceBody::Other(vec![1; 5]), ..everybody() };
+            let cut = Ace { kind, ..cut };
+            assert_eq!(granted(2, vec![cut, everybody()]), AccessMask::empty(), "{kind}");
+        }
+        let allows = conditional(AceType::ACCESS_ALLOWED_CALLBACK, &[], READ, &everyone());
+        assert_eq!(granted(2, vec![allows]), AccessMask::empty());
     }
 }

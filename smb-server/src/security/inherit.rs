@@ -1,12 +1,12 @@
 //! The descriptors of new files, and of files that get a new one. MS-DTYP 2.5.3.4.
 
+use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{
     Ace, AceBody, AceFlags, AceType, Acl, Control, SecurityDescriptor, Sid,
 };
 
-use super::{Token, creator_group, creator_owner, generic_to_specific};
-use crate::state::FULL_ACCESS;
+use super::{creator_group, creator_owner, generic_to_specific};
 
 /// How an entry is handed down.
 const HANDED_DOWN: AceFlags = AceFlags::OBJECT_INHERIT
@@ -14,37 +14,49 @@ const HANDED_DOWN: AceFlags = AceFlags::OBJECT_INHERIT
     .union(AceFlags::NO_PROPAGATE_INHERIT)
     .union(AceFlags::INHERIT_ONLY);
 
-/// That of a file or directory which `token` makes in a directory with the descriptor `parent`. Where
+/// That of a file or directory which `owner` makes in a directory with the descriptor `parent`. Where
 /// nothing is handed down, the owner and the system may do everything, and nobody else anything.
 #[must_use]
 pub fn for_new(
     parent: &SecurityDescriptor,
-    token: &Token,
+    (owner, group): (&Sid, &Sid),
     is_directory: bool,
 ) -> SecurityDescriptor {
-    let automatic = parent.control.contains(Control::DACL_AUTO_INHERITED);
-    let (owner, group) = (token.user().clone(), token.group().clone());
+    inherited(parent, (owner, group), is_directory).unwrap_or_else(|| {
+        let everything = |sid: &Sid| Ace {
+            kind: AceType::ACCESS_ALLOWED,
+            flags: AceFlags::empty(),
+            body: AceBody::Basic { mask: AccessMask::FILE_ALL, sid: sid.clone() },
+        };
+        let aces = vec![everything(owner), everything(&Sid::new(5, [18]))];
+        with_dacl((owner, group), aces, Control::empty())
+    })
+}
+
+/// What a directory with the descriptor `parent` hands down to a file or directory of `owner`, if anything.
+#[must_use]
+pub fn inherited(
+    parent: &SecurityDescriptor,
+    (owner, group): (&Sid, &Sid),
+    is_directory: bool,
+) -> Option<SecurityDescriptor> {
+    let automatic = parent.control & Control::DACL_AUTO_INHERITED;
     let entries = parent.dacl.iter().flat_map(|dacl| &dacl.aces);
-    let mut aces: Vec<Ace> = entries
-        .flat_map(|ace| handed_down(ace, &owner, &group, is_directory))
+    let aces: Vec<Ace> = entries
+        .flat_map(|ace| handed_down(ace, owner, group, is_directory))
         .map(|mut ace| {
-            ace.flags.set(AceFlags::INHERITED, automatic);
+            ace.flags.set(AceFlags::INHERITED, !automatic.is_empty());
             ace
         })
         .collect();
-    if aces.is_empty() {
-        aces.extend([owner.clone(), Sid::new(5, [18])].map(|sid| Ace {
-            kind: AceType::ACCESS_ALLOWED,
-            flags: AceFlags::empty(),
-            body: AceBody::Basic { mask: FULL_ACCESS, sid },
-        }));
-    }
-    let mut control = Control::SELF_RELATIVE | Control::DACL_PRESENT;
-    control.set(Control::DACL_AUTO_INHERITED, automatic);
+    (!aces.is_empty()).then(|| with_dacl((owner, group), aces, automatic))
+}
+
+fn with_dacl((owner, group): (&Sid, &Sid), aces: Vec<Ace>, control: Control) -> SecurityDescriptor {
     SecurityDescriptor {
-        control,
-        owner: Some(owner),
-        group: Some(group),
+        control: Control::SELF_RELATIVE | Control::DACL_PRESENT | control,
+        owner: Some(owner.clone()),
+        group: Some(group.clone()),
         sacl: None,
         dacl: Some(Acl { revision: Acl::REVISION, aces }),
     }
@@ -83,7 +95,7 @@ fn handed_down(ace: &Ace, owner: &Sid, group: &Sid, is_directory: bool) -> Vec<A
     }
 }
 
-/// `current` with those parts of `new` that are meant. MS-FSA 2.1.5.16.
+/// `current` with those parts of `new` that are meant. MS-FSA 2.1.5.17.
 #[must_use]
 pub fn merged(
     current: SecurityDescriptor,
@@ -126,8 +138,8 @@ fn specific(acl: Acl) -> Acl {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{group_sid, user_sid};
     use super::*;
-    use crate::wire::access_mask::AccessMask;
 
     const OI: AceFlags = AceFlags::OBJECT_INHERIT;
     const CI: AceFlags = AceFlags::CONTAINER_INHERIT;
@@ -145,16 +157,20 @@ mod tests {
         SecurityDescriptor { control: Control::DACL_PRESENT, dacl, ..Default::default() }
     }
 
+    /// What the user 1 makes there.
+    fn made_in(parent: &SecurityDescriptor, is_directory: bool) -> SecurityDescriptor {
+        for_new(parent, (&user_sid(1), &group_sid(1)), is_directory)
+    }
+
     /// What a file and a directory get of an entry for whoever makes it.
-    fn inherited(flags: AceFlags) -> [Vec<(AceFlags, bool)>; 2] {
-        let token = Token::new(1, 1, &[]);
+    fn down(flags: AceFlags) -> [Vec<(AceFlags, bool)>; 2] {
         let parent = parent(vec![ace(flags, creator_owner())]);
         [false, true].map(|is_directory| {
-            let aces = for_new(&parent, &token, is_directory).dacl.unwrap().aces;
+            let aces = made_in(&parent, is_directory).dacl.unwrap().aces;
             let kept = aces.into_iter().filter_map(|ace| match ace.body {
                 // Without any, the default is here.
                 AceBody::Basic { mask, sid } if mask == MASK => {
-                    Some((ace.flags, sid == *token.user()))
+                    Some((ace.flags, sid == user_sid(1)))
                 }
                 _ => None,
             });
@@ -166,36 +182,34 @@ mod tests {
     #[test]
     fn entries_are_handed_down_to_files_and_directories_as_their_flags_say() {
         let (own, creators) = (true, false);
-        assert_eq!(inherited(NONE), [vec![], vec![]]);
-        assert_eq!(inherited(OI), [vec![(NONE, own)], vec![(OI | IO, creators)]]);
-        assert_eq!(inherited(CI), [vec![], vec![(NONE, own), (CI | IO, creators)]]);
+        assert_eq!(down(NONE), [vec![], vec![]]);
+        assert_eq!(down(OI), [vec![(NONE, own)], vec![(OI | IO, creators)]]);
+        assert_eq!(down(CI), [vec![], vec![(NONE, own), (CI | IO, creators)]]);
         let both = vec![(NONE, own), (OI | CI | IO, creators)];
-        assert_eq!(inherited(OI | CI), [vec![(NONE, own)], both.clone()]);
-        assert_eq!(inherited(OI | CI | IO), [vec![(NONE, own)], both]);
-        assert_eq!(inherited(NP | OI), [vec![(NONE, own)], vec![]]);
-        assert_eq!(inherited(NP | CI), [vec![], vec![(NONE, own)]]);
-        assert_eq!(inherited(NP | IO | OI | CI), [vec![(NONE, own)], vec![(NONE, own)]]);
+        assert_eq!(down(OI | CI), [vec![(NONE, own)], both.clone()]);
+        assert_eq!(down(OI | CI | IO), [vec![(NONE, own)], both]);
+        assert_eq!(down(NP | OI), [vec![(NONE, own)], vec![]]);
+        assert_eq!(down(NP | CI), [vec![], vec![(NONE, own)]]);
+        assert_eq!(down(NP | IO | OI | CI), [vec![(NONE, own)], vec![(NONE, own)]]);
     }
 
     #[test]
     fn where_nothing_is_handed_down_only_the_owner_and_the_system_may() {
-        let token = Token::new(1, 1, &[]);
-        let made = for_new(&parent(vec![ace(NONE, Sid::new(1, [0]))]), &token, false);
+        let made = made_in(&parent(vec![ace(NONE, Sid::new(1, [0]))]), false);
         let full = |sid| Ace {
             kind: AceType::ACCESS_ALLOWED,
             flags: NONE,
-            body: AceBody::Basic { mask: FULL_ACCESS, sid },
+            body: AceBody::Basic { mask: AccessMask::FILE_ALL, sid },
         };
-        let aces = vec![full(token.user().clone()), full(Sid::new(5, [18]))];
+        let aces = vec![full(user_sid(1)), full(Sid::new(5, [18]))];
         assert_eq!(made.dacl.unwrap().aces, aces);
     }
 
     #[test]
     fn entries_are_marked_as_inherited_where_the_parent_says_so() {
-        let token = Token::new(1, 1, &[]);
         let mut parent = parent(vec![ace(OI, Sid::new(1, [0]))]);
         parent.control.insert(Control::DACL_AUTO_INHERITED);
-        let made = for_new(&parent, &token, false);
+        let made = made_in(&parent, false);
         assert!(made.control.contains(Control::DACL_AUTO_INHERITED));
         assert_eq!(made.dacl.unwrap().aces[0].flags, AceFlags::INHERITED);
     }

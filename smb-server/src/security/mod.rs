@@ -6,8 +6,8 @@ mod inherit;
 mod token;
 mod unix;
 
-pub use access::{generic_to_specific, maximum};
-pub use inherit::{for_new, merged};
+pub use access::{generic_to_specific, granted_by};
+pub use inherit::{for_new, inherited, merged};
 pub use token::Token;
 pub use unix::{group_sid, security_of, user_sid};
 

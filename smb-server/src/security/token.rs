@@ -13,17 +13,19 @@ use super::world;
 pub struct Token {
     user: Sid,
     group: Sid,
-    others: Vec<Sid>,
+    groups: Vec<Sid>,
+    /// What is true of everybody who is here.
+    others: [Sid; 3],
 }
 
 impl Token {
     /// Of a user who works with these unix ids.
     #[must_use]
     pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Self {
-        let mut others: Vec<Sid> = groups.iter().copied().map(group_sid).collect();
+        let groups = groups.iter().copied().map(group_sid).collect();
         // Everybody, who comes over the network, and has logged on.
-        others.extend([world(), Sid::new(5, [2]), Sid::new(5, [11])]);
-        Self { user: user_sid(uid), group: group_sid(gid), others }
+        let others = [world(), Sid::new(5, [2]), Sid::new(5, [11])];
+        Self { user: user_sid(uid), group: group_sid(gid), groups, others }
     }
 
     /// Of who works as `identity`; `None` is the process itself.
@@ -49,9 +51,30 @@ impl Token {
         &self.group
     }
 
+    /// Whether this user may make it the owner of a file: everybody takes, and only unix's root, to whom
+    /// `chown` lets it, gives.
+    #[must_use]
+    pub fn may_make_owner(&self, sid: &Sid) -> bool {
+        *sid == self.user || self.is_root()
+    }
+
+    /// Whether this user may make it the group of a file: one of the unix groups that the user is in.
+    #[must_use]
+    pub fn may_make_group(&self, sid: &Sid) -> bool {
+        self.is_member(sid) || self.is_root()
+    }
+
+    fn is_root(&self) -> bool {
+        self.user == user_sid(0)
+    }
+
+    fn is_member(&self, sid: &Sid) -> bool {
+        *sid == self.group || self.groups.contains(sid)
+    }
+
     /// Whether it is this user, or a group that the user is in.
     #[must_use]
     pub fn is(&self, sid: &Sid) -> bool {
-        *sid == self.user || *sid == self.group || self.others.contains(sid)
+        *sid == self.user || self.is_member(sid) || self.others.contains(sid)
     }
 }

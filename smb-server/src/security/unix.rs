@@ -6,6 +6,8 @@ use crate::wire::security::{
     Ace, AceBody, AceFlags, AceType, Acl, Control, SecurityDescriptor, Sid,
 };
 
+use super::{creator_group, creator_owner};
+
 /// The authority under which unix ids have their SIDs, as Samba has them: 1 for users, 2 for groups.
 const UNIX: u8 = 22;
 
@@ -22,6 +24,9 @@ const WRITE: AccessMask = AccessMask::WRITE_DATA
 
 /// FILE_GENERIC_EXECUTE.
 const EXECUTE: AccessMask = AccessMask::EXECUTE.union(LOOK);
+
+/// What new files and directories get. That only directories are searched is nothing to Windows.
+const NEW_MODE: u16 = 0o755;
 
 /// The bit that READONLY takes away.
 const OWNER_WRITE: u16 = 0o200;
@@ -48,29 +53,35 @@ pub fn group_sid(gid: u32) -> Sid {
 
 /// The descriptor that says what the mode says. Unix looks at the first of owner, group and others that
 /// fits, and an ACL adds up all that fit, so what one is not given and a later one is, it is denied first.
+/// A directory hands down what new files in it get, so that who changes the list keeps that.
 pub fn security_of(file: &Metadata) -> SecurityDescriptor {
-    let [owner, group, others] = [6, 3, 0].map(|shift| rights(file, shift));
-    let (user, members) = (user_sid(file.uid), group_sid(file.gid));
-    let entries = [
-        (AceType::ACCESS_DENIED, (group | others).difference(owner | LOOK | OWNER), user.clone()),
-        (AceType::ACCESS_ALLOWED, owner | LOOK | OWNER, user.clone()),
-        (AceType::ACCESS_DENIED, others.difference(group | LOOK), members.clone()),
-        (AceType::ACCESS_ALLOWED, group | LOOK, members.clone()),
-        (AceType::ACCESS_ALLOWED, others | LOOK, super::world()),
-    ];
-    let aces = entries.into_iter().filter(|(_, mask, _)| !mask.is_empty());
-    let aces = aces.map(|(kind, mask, sid)| Ace {
-        kind,
-        flags: AceFlags::empty(),
-        body: AceBody::Basic { mask, sid },
-    });
+    let mut aces = entries(file, user_sid(file.uid), group_sid(file.gid), AceFlags::empty());
+    if file.is_directory {
+        let below = Metadata { mode: NEW_MODE, attributes: Attributes::empty(), ..*file };
+        let down = AceFlags::OBJECT_INHERIT | AceFlags::CONTAINER_INHERIT | AceFlags::INHERIT_ONLY;
+        aces.extend(entries(&below, creator_owner(), creator_group(), down));
+    }
     SecurityDescriptor {
         control: Control::SELF_RELATIVE | Control::DACL_PRESENT,
-        owner: Some(user),
-        group: Some(members),
+        owner: Some(user_sid(file.uid)),
+        group: Some(group_sid(file.gid)),
         sacl: None,
-        dacl: Some(Acl { revision: Acl::REVISION, aces: aces.collect() }),
+        dacl: Some(Acl { revision: Acl::REVISION, aces }),
     }
+}
+
+fn entries(file: &Metadata, user: Sid, members: Sid, flags: AceFlags) -> Vec<Ace> {
+    let [owner, group, others] = [6, 3, 0].map(|shift| rights(file, shift));
+    let entries = [
+        (AceType::ACCESS_DENIED, (group | others).difference(owner | LOOK | OWNER), user.clone()),
+        (AceType::ACCESS_ALLOWED, owner | LOOK | OWNER, user),
+        (AceType::ACCESS_DENIED, others.difference(group | LOOK), members.clone()),
+        (AceType::ACCESS_ALLOWED, group | LOOK, members),
+        (AceType::ACCESS_ALLOWED, others | LOOK, super::world()),
+    ];
+    let entries = entries.into_iter().filter(|(_, mask, _)| !mask.is_empty());
+    let ace = |(kind, mask, sid)| Ace { kind, flags, body: AceBody::Basic { mask, sid } };
+    entries.map(ace).collect()
 }
 
 fn rights(file: &Metadata, shift: u16) -> AccessMask {

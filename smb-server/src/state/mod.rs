@@ -20,7 +20,7 @@ pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
 pub use open::{Enumeration, FileOpen, Object, Open, Watching};
 pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
-pub use share::{FULL_ACCESS, READ_ACCESS, Share};
+pub use share::{READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
 pub use watches::{Change, DirectoryWatch, News, Watches};
 

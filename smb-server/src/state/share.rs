@@ -37,12 +37,9 @@ impl Share {
     /// The most that anyone can be granted here.
     #[must_use]
     pub fn maximal_access(&self) -> AccessMask {
-        if self.read_only { READ_ACCESS } else { FULL_ACCESS }
+        if self.read_only { READ_ACCESS } else { AccessMask::FILE_ALL }
     }
 }
-
-/// Every right a file knows: the standard ones and those of files.
-pub const FULL_ACCESS: AccessMask = AccessMask::from_bits_retain(0x001f_01ff);
 
 /// The rights that change nothing.
 pub const READ_ACCESS: AccessMask = AccessMask::from_bits_retain(0x0012_00a9);

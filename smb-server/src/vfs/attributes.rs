@@ -1,8 +1,8 @@
 //! DOS attributes on a unix file system.
 //!
 //! READONLY of a file is the absence of the owner's write permission; of a directory, where that would mean
-//! something else, it is stored, as the others are ([`dos_info`](super::dos_info)). A file of which nothing is stored has ARCHIVE (nobody has backed it up
-//! yet), and HIDDEN if its name begins with a dot.
+//! something else, it is stored, as the others are ([`dos_info`](super::dos_info)). A file of which nothing
+//! is stored has ARCHIVE (nobody has backed it up yet), and HIDDEN if its name begins with a dot.
 
 use bitflags::bitflags;
 use ringway::fs::Statx;

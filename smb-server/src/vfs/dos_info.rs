@@ -101,7 +101,7 @@ impl DosInfo {
         }
         let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
         let bits = u32::from_str_radix(digits, 16).ok()?;
-        Some(Self { attributes: stored(bits), created: None })
+        Some(Self { attributes: Attributes::from_bits_truncate(bits), created: None })
     }
 
     /// Little-endian, after the empty text and one byte of padding: the version (2 bytes), the same
@@ -122,7 +122,8 @@ impl DosInfo {
             _ => None,
         };
         let created = created.filter(|time| valid & CREATED_VALID != 0 && *time != 0);
-        Some(Self { attributes: stored(u32_at(12)?), created: created.map(from_filetime) })
+        let attributes = Attributes::from_bits_truncate(u32_at(12)?);
+        Some(Self { attributes, created: created.map(from_filetime) })
     }
 
     fn encode(self) -> Vec<u8> {
@@ -134,11 +135,6 @@ impl DosInfo {
         value.extend_from_slice(&to_filetime(created).to_le_bytes());
         value
     }
-}
-
-/// The attributes that a file system keeps.
-fn stored(bits: u32) -> Attributes {
-    Attributes::from_bits_truncate(bits)
 }
 
 /// Seconds from 1601, where FILETIME begins, to 1970: 369 years with 89 leap days.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway::fs::{
-    Access, AtFlags, Dir, FallocateFlags, File, RenameFlags, SetTime, Statx, StatxFlags, Timespec,
+    Access, AtFlags, Dir, FallocateFlags, File, OFlags, RenameFlags, SetTime, Statx, StatxFlags,
+    Timespec,
 };
 
 use rustix::fs::{SeekFrom, seek};
@@ -15,9 +16,9 @@ use super::dos_info::DosInfo;
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
-use super::resolve::{Place, Tree, is_empty, place};
-use super::streams::{self, StreamInfo, StreamKey};
-use super::volume::Disposition;
+use super::resolve::{Place, Tree, beneath, is_empty, place};
+use super::streams::{self, Alone, StreamInfo, StreamKey};
+use super::volume::{Disposition, Guard, Replaced};
 use super::{Attributes, Error, SharePath, nt_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
@@ -70,7 +71,7 @@ impl Handle {
         wanted: &str,
         disposition: Disposition,
     ) -> Result<(Self, bool), Error> {
-        let _alone = streams::alone(self.key).await;
+        let _alone = self.alone().await;
         let found = streams::find(&self.file, wanted).await?;
         let created = found.is_none();
         let name = match (found, disposition) {
@@ -91,6 +92,12 @@ impl Handle {
             stream: Some(Mutex::new(name)),
         };
         Ok((handle, created))
+    }
+
+    /// Waits until nobody else changes what extended attributes hold of this file, and keeps others from it.
+    /// Not to be taken twice.
+    pub async fn alone(&self) -> Alone {
+        streams::alone(self.key).await
     }
 
     /// The file, for moving its contents; not those of a named stream.
@@ -214,6 +221,7 @@ impl Handle {
     /// [`Error::AccessDenied`] to who is not the owner.
     pub async fn change(&self, change: &Change) -> Result<(), Error> {
         if change.attributes.is_some() || change.created.is_some() {
+            let _alone = self.alone().await;
             let stat = self.file.statx(MASK).await?;
             let mut info = self.dos_info(&stat).await;
             if let Some(attributes) = change.attributes {
@@ -244,11 +252,15 @@ impl Handle {
         nt_acl::store(&self.file, descriptor).await
     }
 
-    /// The security descriptor that is kept with the directory that has its name.
+    /// The security descriptor that is kept with the directory that has its name; the share's own folder has
+    /// none.
     ///
     /// # Errors
     /// It has lost that name; or there is one, and it cannot be read.
     pub async fn directory_security(&self) -> Result<Option<Vec<u8>>, Error> {
+        if self.share_path().components().is_empty() {
+            return Ok(None);
+        }
         let place = self.place().await?;
         nt_acl::load(place.parent.as_file()).await
     }
@@ -258,6 +270,7 @@ impl Handle {
     /// # Errors
     /// Those of setting an extended attribute.
     pub async fn set_sparse(&self, sparse: bool) -> Result<(), Error> {
+        let _alone = self.alone().await;
         let stat = self.file.statx(MASK).await?;
         let mut info = self.dos_info(&stat).await;
         if info.attributes.contains(Attributes::SPARSE) != sparse {
@@ -452,7 +465,7 @@ impl Handle {
     /// # Errors
     /// Those of removing extended attributes; some may be gone.
     pub async fn remove_streams(&self) -> Result<(), Error> {
-        let _alone = streams::alone(self.key).await;
+        let _alone = self.alone().await;
         for name in streams::names(&self.file).await? {
             streams::remove(&self.file, &name).await?;
         }
@@ -507,7 +520,7 @@ impl Handle {
         &self,
         change: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let _alone = streams::alone(self.key).await;
+        let _alone = self.alone().await;
         let stream = self.stream().ok_or(Error::NotSupported)?;
         let mut contents = streams::load(&self.file, &stream).await?;
         change(&mut contents)?;
@@ -519,7 +532,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Exists`] if the name is taken and not to be replaced.
     pub async fn rename_stream(&self, to: &str, replace: bool) -> Result<(), Error> {
-        let _alone = streams::alone(self.key).await;
+        let _alone = self.alone().await;
         let from = self.stream().ok_or(Error::NotSupported)?;
         let there = streams::find(&self.file, to).await?.filter(|there| *there != from);
         if there.is_some() && !replace {
@@ -551,15 +564,23 @@ impl Handle {
         }
     }
 
-    /// Gives the file another name, in place of what has that name if `replace`.
+    /// Gives the file another name, in place of what has that name if `replace`, and if `guard` agrees.
     ///
     /// # Errors
     /// [`Error::Exists`] if the name is taken and not to be replaced; [`Error::AccessDenied`] if a
     /// directory has it.
-    pub async fn rename(&self, to: &SharePath, replace: bool) -> Result<(), Error> {
+    pub async fn rename(
+        &self,
+        to: &SharePath,
+        replace: bool,
+        guard: &dyn Guard,
+    ) -> Result<(), Error> {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
         let target = place(&self.tree, parents, last).await?;
+        let directory = nt_acl::load(target.parent.as_file()).await?;
+        // It keeps the descriptor that it has.
+        guard.admit(directory.as_deref(), self.is_directory)?;
         match self.occupant(&from, &target).await? {
             Occupant::None => {
                 rename(&from, &target.parent, &target.name, RenameFlags::NOREPLACE).await?;
@@ -567,12 +588,14 @@ impl Handle {
             Occupant::Itself => correct_case(&from, last).await?,
             Occupant::SameFile => {
                 self.check_replaceable(&target, replace).await?;
+                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
                 // For two names of one file rename(2) does nothing.
                 from.parent.unlink_at(&from.name, false).await?;
                 correct_case(&target, last).await?;
             }
             Occupant::Other => {
                 self.check_replaceable(&target, replace).await?;
+                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
                 rename(&from, &target.parent, &target.name, RenameFlags::empty()).await?;
                 correct_case(&target, last).await?;
             }
@@ -619,7 +642,7 @@ impl Handle {
     /// [`Error::NotFound`] if another file has it by now; [`Error::NotEmpty`].
     pub async fn remove(&self) -> Result<(), Error> {
         if let Some(stream) = self.stream() {
-            let _alone = streams::alone(self.key).await;
+            let _alone = self.alone().await;
             return streams::remove(&self.file, &stream).await;
         }
         let place = self.place().await?;
@@ -674,6 +697,18 @@ async fn entry_key(place: &Place) -> Result<FileKey, Error> {
 
 async fn key(dir: &Dir) -> Result<FileKey, Error> {
     Ok(FileKey::of(&dir.as_file().statx(StatxFlags::INO).await?))
+}
+
+/// What has a place's name. Not followed if it is a link: the link goes.
+async fn replaced(place: &Place) -> Result<Replaced, Error> {
+    let how = beneath(OFlags::PATH | OFlags::NOFOLLOW);
+    let file = place.parent.open_at(&place.name, &how).await.map_err(Error::of_open)?;
+    let stat = file.statx(MASK).await?;
+    let descriptor = match kind(&stat) {
+        FileKind::Symlink => None,
+        _ => nt_acl::load(&file).await?,
+    };
+    Ok(Replaced { descriptor, uid: stat.stx_uid, gid: stat.stx_gid })
 }
 
 /// Gives an entry its own name in the case that the client wrote.

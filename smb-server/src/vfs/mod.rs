@@ -28,5 +28,5 @@ pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use metadata::{FileKey, Metadata, Time};
 pub use path::SharePath;
-pub use streams::{StreamInfo, StreamKey};
-pub use volume::{Action, Disposition, Guard, Kind, Open, Opened, SpaceInfo, Volume};
+pub use streams::{Alone, StreamInfo, StreamKey};
+pub use volume::{Action, Disposition, Guard, Kind, Open, Opened, Replaced, SpaceInfo, Volume};

@@ -1,17 +1,21 @@
 //! The security descriptors that are kept with files, in the form that Samba reads and writes too: in the
-//! extended attribute `security.NTACL`, or, where the process may not set that, in `user.NTACL`. What is in
-//! them is nothing to the file system.
+//! extended attribute `security.NTACL`, or, by a server that is not root and may not set that, in
+//! `user.NTACL`. What is in them is nothing to the file system.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
 
+use nix::unistd::geteuid;
 use ringway::fs::File;
 
 use super::Error;
+use super::attributes::OWNER_WRITE;
+use super::metadata::MASK;
 
 const SECURITY: &CStr = c"security.NTACL";
+
+/// Anybody who may write a file can set this. So it counts only where all users are one to the kernel.
 const USER: &CStr = c"user.NTACL";
 
 /// What most file systems have room for; a longer one takes a second look.
@@ -20,22 +24,6 @@ const LEN_USUAL: usize = 4096;
 /// The longest value of an extended attribute, XATTR_SIZE_MAX of the kernel.
 const LEN_MAX: usize = 65_536;
 
-/// CAP_SYS_ADMIN, which `security.*` takes.
-const SYS_ADMIN: u32 = 21;
-
-/// Which of the two attributes is used. Only one ever is, as anybody can set a `user.*` of his own files.
-fn name() -> &'static CStr {
-    static NAME: OnceLock<&CStr> = OnceLock::new();
-    NAME.get_or_init(|| if has_sys_admin() { SECURITY } else { USER })
-}
-
-fn has_sys_admin() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-    bits.unwrap_or_default() >> SYS_ADMIN & 1 == 1
-}
-
 /// The descriptor of a file, if one is kept. Read as the process, whoever opened the file.
 ///
 /// # Errors
@@ -43,55 +31,111 @@ fn has_sys_admin() -> bool {
 /// damaged, or in a form that is not known.
 pub(super) async fn load(file: &File) -> Result<Option<Vec<u8>>, Error> {
     let file = file.with_identity(None);
+    let mut found = value(&file, SECURITY).await;
+    if matches!(found, Ok(None)) && !geteuid().is_root() {
+        found = match value(&file, USER).await {
+            // Without permission to read the file; then nothing in it can be read either.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => Ok(None),
+            found => found,
+        };
+    }
+    let Some(value) = found? else { return Ok(None) };
+    unwrap(&value).map(Some).ok_or_else(|| damaged(&file))
+}
+
+async fn value(file: &File, name: &'static CStr) -> io::Result<Option<Vec<u8>>> {
     for capacity in [LEN_USUAL, LEN_MAX] {
-        let (result, value) = file.get_xattr(name(), Vec::with_capacity(capacity)).await;
-        let (result, value) = match result {
+        let (result, value) = match file.get_xattr(name, Vec::with_capacity(capacity)).await {
             // Opened only to be looked at.
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                load_by_path(&file, capacity)
+            (Err(error), _) if error.raw_os_error() == Some(libc::EBADF) => {
+                value_by_path(file, name, capacity).await
             }
-            result => (result, value),
+            found => found,
         };
         match result {
-            Ok(_) => return unwrap(&value).map(Some).ok_or_else(|| damaged(&file)),
+            Ok(_) => return Ok(Some(value)),
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENODATA | libc::EOPNOTSUPP) => return Ok(None),
                 Some(libc::ERANGE) => {}
-                _ => return Err(error.into()),
+                _ => return Err(error),
             },
         }
     }
-    Err(damaged(&file))
+    Err(io::Error::from_raw_os_error(libc::ERANGE))
 }
 
-fn damaged(file: &File) -> Error {
-    let path = std::fs::read_link(path(file)).unwrap_or_default();
-    let attribute = name().to_string_lossy();
-    tracing::warn!(path = %path.display(), %attribute, "what is kept is no security descriptor; nobody is let in");
-    Error::AccessDenied
-}
-
-fn load_by_path(file: &File, capacity: usize) -> (io::Result<usize>, Vec<u8>) {
-    let mut value = vec![0; capacity];
-    let result = rustix::fs::getxattr(path(file), name(), &mut value).map_err(io::Error::from);
-    value.truncate(result.as_ref().map_or(0, |len| *len));
-    (result, value)
+async fn value_by_path(
+    file: &File,
+    name: &'static CStr,
+    capacity: usize,
+) -> (io::Result<usize>, Vec<u8>) {
+    let file = file.clone();
+    let get = move || {
+        let mut value = vec![0; capacity];
+        let result = rustix::fs::getxattr(path(&file), name, &mut value);
+        value.truncate(*result.as_ref().unwrap_or(&0));
+        (result.map_err(io::Error::from), value)
+    };
+    let busy = || (Err(io::ErrorKind::ResourceBusy.into()), Vec::new());
+    ringway::spawn_blocking(get).await.unwrap_or_else(|_| busy())
 }
 
 /// Keeps a descriptor. Done as the process: whether the user may is decided by descriptors, not by modes.
 ///
 /// # Errors
-/// Those of `setxattr`: `ENOSPC` or `ERANGE` for one that is too long for the file system.
+/// [`Error::NoSpace`] for one that is too long for the file system; [`Error::NotSupported`] where none can
+/// be kept.
 pub(super) async fn store(file: &File, descriptor: &[u8]) -> Result<(), Error> {
     let value = wrap(descriptor).ok_or(Error::Invalid)?;
     let file = file.with_identity(None);
-    match file.set_xattr(name(), value.clone()).await {
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-            let flags = rustix::fs::XattrFlags::empty();
-            Ok(rustix::fs::setxattr(path(&file), name(), &value, flags).map_err(io::Error::from)?)
+    let result = match set(&file, SECURITY, &value).await {
+        Err(error) if is_forbidden(&error) && !geteuid().is_root() => {
+            set_writable(&file, USER, &value).await
         }
-        result => Ok(result?),
+        result => result,
+    };
+    result.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Error::NoSpace,
+        _ if is_forbidden(&error) => Error::NotSupported,
+        _ => error.into(),
+    })
+}
+
+/// Not ours to set, or nobody's on this file system.
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP))
+}
+
+/// The kernel lets nobody change extended attributes of what he may not write, not even the owner.
+async fn set_writable(file: &File, name: &'static CStr, value: &[u8]) -> io::Result<()> {
+    let mode = u32::from(file.statx(MASK).await?.stx_mode) & 0o7777;
+    if mode & OWNER_WRITE != 0 {
+        return set(file, name, value).await;
     }
+    file.chmod(mode | OWNER_WRITE).await?;
+    let result = set(file, name, value).await;
+    file.chmod(mode).await?;
+    result
+}
+
+async fn set(file: &File, name: &'static CStr, value: &[u8]) -> io::Result<()> {
+    match file.set_xattr(name, value.to_vec()).await {
+        // Opened only to be looked at.
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+            let (file, value) = (file.clone(), value.to_vec());
+            let flags = rustix::fs::XattrFlags::empty();
+            let set = move || rustix::fs::setxattr(path(&file), name, &value, flags);
+            let result = ringway::spawn_blocking(set).await;
+            Ok(result.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))??)
+        }
+        result => result,
+    }
+}
+
+fn damaged(file: &File) -> Error {
+    let path = std::fs::read_link(path(file)).unwrap_or_default();
+    tracing::warn!(path = %path.display(), "what is kept is no security descriptor; nobody is let in");
+    Error::AccessDenied
 }
 
 fn path(file: &File) -> String {

@@ -54,8 +54,12 @@ impl StreamKey {
     }
 }
 
-/// Nobody else changes streams of this file meanwhile: changing one is reading it, and writing it whole.
-pub(super) async fn alone(file: FileKey) -> MutexGuard<'static, ()> {
+/// While it lives, nobody else changes what extended attributes hold of a file.
+pub type Alone = MutexGuard<'static, ()>;
+
+/// Nobody else changes this file's extended attributes meanwhile: changing one is reading it, and writing it
+/// whole.
+pub(super) async fn alone(file: FileKey) -> Alone {
     const STRIPES: usize = 64;
     static LOCKS: LazyLock<[Mutex<()>; STRIPES]> =
         LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));

@@ -274,7 +274,7 @@ async fn links_out_of_the_share_are_refused(bench: Bench) {
     }
     let to = path("Up\\stolen");
     bench.write("mine", "");
-    let moved = bench.existing("mine").await.rename(&to, true).await;
+    let moved = bench.existing("mine").await.rename(&to, true, &()).await;
     assert_error!(moved, Error::Escapes);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
     assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
@@ -351,12 +351,12 @@ async fn a_rename_moves_and_tells_the_new_path(bench: Bench) {
     fs::create_dir(bench.on_disk("Dir")).unwrap();
     bench.write("file", "data");
     let handle = bench.existing("FILE").await;
-    handle.rename(&path("dir\\New"), false).await.unwrap();
+    handle.rename(&path("dir\\New"), false, &()).await.unwrap();
     assert_eq!(handle.path(), "Dir\\New");
     assert_eq!(bench.content("Dir/New"), "data");
     assert_eq!(bench.names(""), ["Dir"]);
     let to = path("no\\where");
-    assert_error!(handle.rename(&to, false).await, Error::PathNotFound);
+    assert_error!(handle.rename(&to, false, &()).await, Error::PathNotFound);
 }
 
 async fn a_rename_may_change_only_the_case(bench: Bench) {
@@ -365,7 +365,7 @@ async fn a_rename_may_change_only_the_case(bench: Bench) {
     for replace in [false, true] {
         for name in ["README", "ReadMe", "ReadMe", "readme"] {
             let handle = bench.existing("readme").await;
-            handle.rename(&path(name), replace).await.unwrap();
+            handle.rename(&path(name), replace, &()).await.unwrap();
             assert_eq!(
                 (handle.path().as_str(), bench.names("")),
                 (
@@ -379,7 +379,7 @@ async fn a_rename_may_change_only_the_case(bench: Bench) {
         }
     }
     let handle = bench.existing("dir").await;
-    handle.rename(&path("DIR"), false).await.unwrap();
+    handle.rename(&path("DIR"), false, &()).await.unwrap();
     assert_eq!(bench.names(""), ["DIR", "readme"]);
 }
 
@@ -392,19 +392,19 @@ async fn a_rename_replaces_only_files_and_only_if_told(bench: Bench) {
     fs::hard_link(bench.on_disk("from"), bench.on_disk("twin")).unwrap();
     let handle = bench.existing("from").await;
     for name in ["to", "dir", "fixed", "twin"] {
-        assert_error!(handle.rename(&path(name), false).await, Error::Exists);
+        assert_error!(handle.rename(&path(name), false, &()).await, Error::Exists);
     }
     for name in ["dir", "FIXED"] {
-        assert_error!(handle.rename(&path(name), true).await, Error::AccessDenied);
+        assert_error!(handle.rename(&path(name), true, &()).await, Error::AccessDenied);
     }
-    let over_file = bench.existing("dir").await.rename(&path("to"), true).await;
+    let over_file = bench.existing("dir").await.rename(&path("to"), true, &()).await;
     assert_error!(over_file, Error::AccessDenied);
     assert_eq!(bench.names(""), ["To", "dir", "fixed", "from", "twin"]);
 
-    handle.rename(&path("TO"), true).await.unwrap();
+    handle.rename(&path("TO"), true, &()).await.unwrap();
     assert_eq!((handle.path().as_str(), bench.content("TO").as_str()), ("TO", "from"));
     // Onto another name of the same file: one of the two goes.
-    handle.rename(&path("twin"), true).await.unwrap();
+    handle.rename(&path("twin"), true, &()).await.unwrap();
     assert_eq!(bench.names(""), ["dir", "fixed", "twin"]);
     assert_eq!(bench.content("twin"), "from");
 }
@@ -414,8 +414,8 @@ async fn a_directory_is_renamed_with_what_is_in_it(bench: Bench) {
     bench.write("a/file", "data");
     let handle = bench.existing("a").await;
     let below = path("a\\inner\\a");
-    assert_error!(handle.rename(&below, false).await, Error::Invalid);
-    handle.rename(&path("b"), false).await.unwrap();
+    assert_error!(handle.rename(&below, false, &()).await, Error::Invalid);
+    handle.rename(&path("b"), false, &()).await.unwrap();
     assert_eq!(bench.content("b/file"), "data");
     assert_eq!(bench.names(""), ["b"]);
 }
@@ -446,7 +446,7 @@ async fn removal_refuses_a_directory_with_entries_and_the_root(bench: Bench) {
     assert!(bench.names("").is_empty());
     let root = bench.existing("").await;
     assert_error!(root.remove().await, Error::AccessDenied);
-    assert_error!(root.rename(&path("x"), false).await, Error::AccessDenied);
+    assert_error!(root.rename(&path("x"), false, &()).await, Error::AccessDenied);
 }
 
 async fn removal_takes_the_link_and_not_its_target(bench: Bench) {
@@ -706,7 +706,7 @@ async fn a_link_and_its_target_do_not_replace_each_other(bench: Bench) {
     bench.write("file", "data");
     symlink("file", bench.on_disk("link")).unwrap();
     for (from, to) in [("link", "file"), ("file", "link")] {
-        let renamed = bench.existing(from).await.rename(&path(to), true).await;
+        let renamed = bench.existing(from).await.rename(&path(to), true, &()).await;
         assert_error!(renamed, Error::AccessDenied);
     }
     assert_eq!(bench.names(""), ["file", "link"]);

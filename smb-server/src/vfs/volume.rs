@@ -49,12 +49,33 @@ pub trait Guard {
     /// [`Error::AccessDenied`] if it is not to be made.
     fn admit(&self, directory: Option<&[u8]>, is_directory: bool)
     -> Result<Option<Vec<u8>>, Error>;
+
+    /// Something in a directory with this descriptor is to make room for what gets its name.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] if it is to stay.
+    fn replace(&self, directory: Option<&[u8]>, replaced: &Replaced) -> Result<(), Error>;
 }
 
-/// Everything may be made, and gets none.
+/// What is to make room for another file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replaced {
+    /// Its own security descriptor, if one is kept.
+    pub descriptor: Option<Vec<u8>>,
+    /// Its unix owner.
+    pub uid: u32,
+    /// Its unix group.
+    pub gid: u32,
+}
+
+/// Everything may be made, and gets none; and everything may be replaced.
 impl Guard for () {
     fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Vec<u8>>, Error> {
         Ok(None)
+    }
+
+    fn replace(&self, _: Option<&[u8]>, _: &Replaced) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -192,20 +213,6 @@ impl Volume {
         }
         let file = open_place(&tree.root, &place, OFlags::PATH).await?;
         Ok(Some(FileKey::of(&file.statx(MASK).await?)))
-    }
-
-    /// The security descriptor that is kept with the directory a path is in.
-    ///
-    /// # Errors
-    /// [`Error::PathNotFound`] if there is no such directory; or there is a descriptor, and it cannot be read.
-    pub async fn directory_security(
-        &self,
-        who: Option<&Identity>,
-        path: &SharePath,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let Some((parents, last)) = path.split_last() else { return Ok(None) };
-        let place = place(&self.tree_for(who), parents, last).await?;
-        nt_acl::load(place.parent.as_file()).await
     }
 
     /// Opens or creates as `who`.

@@ -30,3 +30,8 @@ bitflags! {
         const GENERIC_READ = 0x8000_0000;
     }
 }
+
+impl AccessMask {
+    /// Everything that can be granted on a file: FILE_ALL_ACCESS.
+    pub const FILE_ALL: Self = Self::from_bits_retain(0x001f_01ff);
+}

@@ -285,7 +285,55 @@ impl Ace {
     }
 }
 
+impl Ace {
+    /// Whose rights it is about, and which: of all types that say so, conditions and object types left
+    /// aside. `None` for others, and for what is malformed.
+    pub fn mask_and_sid(&self) -> Option<(AccessMask, Sid)> {
+        let bytes = match &self.body {
+            AceBody::Basic { mask, sid } => return Some((*mask, sid.clone())),
+            AceBody::Other(bytes) => bytes,
+        };
+        let mut r = Reader::new(bytes, "ACE");
+        let mask = AccessMask::from_bits_retain(r.u32().ok()?);
+        if self.kind.is_of_object() {
+            // MS-DTYP 2.4.4.3: flags say which of two GUIDs there are.
+            let guids = r.u32().ok()?;
+            for flag in [0x1, 0x2] {
+                r.skip(if guids & flag != 0 { 16 } else { 0 }).ok()?;
+            }
+        } else if !self.kind.is_callback() {
+            return None;
+        }
+        Some((mask, Sid::decode(&mut r).ok()?))
+    }
+}
+
 impl AceType {
+    /// Whether it takes rights away.
+    pub fn denies(self) -> bool {
+        matches!(
+            self,
+            Self::ACCESS_DENIED
+                | Self::ACCESS_DENIED_OBJECT
+                | Self::ACCESS_DENIED_CALLBACK
+                | Self::ACCESS_DENIED_CALLBACK_OBJECT
+        )
+    }
+
+    fn is_callback(self) -> bool {
+        matches!(self, Self::ACCESS_ALLOWED_CALLBACK | Self::ACCESS_DENIED_CALLBACK)
+    }
+
+    fn is_of_object(self) -> bool {
+        matches!(
+            self,
+            Self::ACCESS_ALLOWED_OBJECT
+                | Self::ACCESS_DENIED_OBJECT
+                | Self::ACCESS_ALLOWED_CALLBACK_OBJECT
+                | Self::ACCESS_DENIED_CALLBACK_OBJECT
+        )
+    }
+
     fn is_basic(self) -> bool {
         matches!(
             self,

@@ -1,0 +1,167 @@
+//! What a user may do with a file, by the security descriptors that are kept: its own and its directory's.
+//! Where there are none it is unix that decides, when the file is used. MS-FSA 2.1.5.1.2.1.
+
+use ringway::Identity;
+
+use crate::security::{Token, for_new, granted_by, group_sid, inherited, merged, user_sid};
+use crate::state::FileOpen;
+use crate::vfs::{Error, Guard, Handle, Metadata, Replaced};
+use crate::wire::access_mask::AccessMask;
+use crate::wire::query_info::SecurityInformation;
+use crate::wire::security::{Control, SecurityDescriptor};
+use crate::wire::status::NtStatus;
+
+use super::security::{check_group, check_owner, encoded};
+
+/// The descriptor that decides about a file. One that has none of its own, made by other means than SMB or
+/// not yet whole, counts as having what its directory hands down.
+pub(super) async fn effective(
+    handle: &Handle,
+    metadata: &Metadata,
+) -> Result<Option<SecurityDescriptor>, NtStatus> {
+    match understood(handle.security().await?.as_deref())? {
+        Some(own) => Ok(Some(own)),
+        None => {
+            let directory = understood(handle.directory_security().await?.as_deref())?;
+            Ok(directory.and_then(|directory| handed_down(&directory, metadata)))
+        }
+    }
+}
+
+fn handed_down(directory: &SecurityDescriptor, metadata: &Metadata) -> Option<SecurityDescriptor> {
+    let (owner, group) = (user_sid(metadata.uid), group_sid(metadata.gid));
+    inherited(directory, (&owner, &group), metadata.is_directory)
+}
+
+/// The most that the descriptors let the user do with a file. Without one of the file, who may change what
+/// it is decided by is the owner alone, as with `chmod`.
+pub(super) async fn granted_by_descriptors(
+    handle: &Handle,
+    metadata: &Metadata,
+    identity: Option<&Identity>,
+) -> Result<AccessMask, NtStatus> {
+    let token = Token::of(identity);
+    let own = understood(handle.security().await?.as_deref())?;
+    let mut granted = own.as_ref().map(|own| granted_by(own, &token));
+    let by_directory = AccessMask::DELETE | AccessMask::READ_ATTRIBUTES;
+    if let Some(granted) = granted
+        && (granted.contains(by_directory) || handle.is_root())
+    {
+        return Ok(granted);
+    }
+    let directory = understood(handle.directory_security().await?.as_deref())?;
+    if granted.is_none()
+        && let Some(descriptor) = directory.as_ref().and_then(|it| handed_down(it, metadata))
+    {
+        granted = Some(granted_by(&descriptor, &token));
+    }
+    // Who may list the directory may look at what is in it, and who may delete all that is in there may
+    // delete it. Where that directory has no descriptor, unix decides it.
+    let above = directory.map(|directory| granted_by(&directory, &token));
+    let lists = above.is_none_or(|above| above.contains(AccessMask::READ_DATA));
+    let deletes = above.is_none_or(|above| above.contains(AccessMask::DELETE_CHILD));
+    let owns = *token.user() == user_sid(metadata.uid);
+    let mut granted = granted.unwrap_or_else(|| match owns {
+        true => AccessMask::FILE_ALL,
+        false => AccessMask::FILE_ALL
+            .difference(AccessMask::WRITE_DAC | AccessMask::WRITE_OWNER | AccessMask::DELETE),
+    });
+    if lists {
+        granted |= AccessMask::READ_ATTRIBUTES;
+    }
+    if deletes {
+        granted |= AccessMask::DELETE;
+    }
+    Ok(granted)
+}
+
+/// One that cannot be understood lets nobody in.
+fn understood(bytes: Option<&[u8]>) -> Result<Option<SecurityDescriptor>, Error> {
+    bytes.map(SecurityDescriptor::decode).transpose().map_err(|_| Error::AccessDenied)
+}
+
+/// What it takes, of a directory, to make something in it: ADD_SUBDIRECTORY or ADD_FILE.
+fn right_to_make(is_directory: bool) -> AccessMask {
+    if is_directory { AccessMask::APPEND_DATA } else { AccessMask::WRITE_DATA }
+}
+
+/// Who makes files and gives them names, and the descriptor that they are to have, if the client sent one.
+pub(super) struct Creator {
+    token: Token,
+    given: Option<SecurityDescriptor>,
+}
+
+impl Creator {
+    /// # Errors
+    /// INVALID_OWNER and INVALID_PRIMARY_GROUP if files with the given descriptor would be others'.
+    pub(super) fn new(
+        identity: Option<&Identity>,
+        given: Option<SecurityDescriptor>,
+    ) -> Result<Self, NtStatus> {
+        let token = Token::of(identity);
+        if let Some(given) = &given {
+            if given.owner.is_some() {
+                check_owner(&token, given.owner.as_ref())?;
+            }
+            if given.group.is_some() {
+                check_group(&token, given.group.as_ref())?;
+            }
+        }
+        Ok(Self { token, given })
+    }
+
+    /// Who renames a file.
+    pub(super) fn of(file: &FileOpen) -> Self {
+        Self { token: Token::of(file.identity.as_ref()), given: None }
+    }
+}
+
+impl Guard for Creator {
+    fn admit(
+        &self,
+        directory: Option<&[u8]>,
+        is_directory: bool,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let directory = understood(directory)?;
+        if directory.is_none() && self.given.is_none() {
+            return Ok(None);
+        }
+        let directory = directory.unwrap_or_else(|| SecurityDescriptor {
+            control: Control::SELF_RELATIVE,
+            ..SecurityDescriptor::default()
+        });
+        if !granted_by(&directory, &self.token).contains(right_to_make(is_directory)) {
+            return Err(Error::AccessDenied);
+        }
+        let owner = (self.token.user(), self.token.group());
+        let inherited = for_new(&directory, owner, is_directory);
+        let descriptor = match self.given.clone() {
+            None => inherited,
+            Some(given) => {
+                let mut parts = SecurityInformation::empty();
+                parts.set(SecurityInformation::OWNER, given.owner.is_some());
+                parts.set(SecurityInformation::GROUP, given.group.is_some());
+                parts.set(SecurityInformation::DACL, given.control.contains(Control::DACL_PRESENT));
+                merged(inherited, given, parts)
+            }
+        };
+        Ok(Some(encoded(&descriptor)))
+    }
+
+    /// MS-FSA 2.1.5.15.11: it takes DELETE of what is replaced, or DELETE_CHILD of the directory.
+    fn replace(&self, directory: Option<&[u8]>, replaced: &Replaced) -> Result<(), Error> {
+        // Without one, unix decides.
+        let Some(directory) = understood(directory)? else { return Ok(()) };
+        if granted_by(&directory, &self.token).contains(AccessMask::DELETE_CHILD) {
+            return Ok(());
+        }
+        let owner = (&user_sid(replaced.uid), &group_sid(replaced.gid));
+        let own = understood(replaced.descriptor.as_deref())?;
+        let descriptor = own.or_else(|| inherited(&directory, owner, false));
+        let deletes = match descriptor {
+            Some(descriptor) => granted_by(&descriptor, &self.token).contains(AccessMask::DELETE),
+            None => self.token.user() == owner.0,
+        };
+        if deletes { Ok(()) } else { Err(Error::AccessDenied) }
+    }
+}
