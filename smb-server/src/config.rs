@@ -45,8 +45,38 @@ pub struct ShareConfig {
     pub name: ShareName,
     /// The folder: absolute and canonical.
     pub path: PathBuf,
+    /// How it is served.
+    pub options: ShareOptions,
+}
+
+/// How a folder is served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShareOptions {
     /// No change is accepted, whatever the file permissions say.
     pub read_only: bool,
+    /// Files may have named streams.
+    pub streams: bool,
+}
+
+impl Default for ShareOptions {
+    fn default() -> Self {
+        Self { read_only: false, streams: true }
+    }
+}
+
+impl ShareOptions {
+    /// The words for what is not as usual, as they stand behind a folder on the command line.
+    pub const WORDS: [&str; 2] = ["ro", "no-streams"];
+
+    /// Applies one of the words; `false` if it is none.
+    pub fn apply(&mut self, word: &str) -> bool {
+        match word {
+            "ro" => self.read_only = true,
+            "no-streams" => self.streams = false,
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl ShareConfig {
@@ -54,13 +84,13 @@ impl ShareConfig {
     ///
     /// # Errors
     /// When `path` cannot be resolved or is not a folder.
-    pub fn new(name: ShareName, path: &Path, read_only: bool) -> Result<Self, ConfigError> {
+    pub fn new(name: ShareName, path: &Path, options: ShareOptions) -> Result<Self, ConfigError> {
         let unusable = |source| ConfigError::Folder { path: path.to_path_buf(), source };
         let canonical = path.canonicalize().map_err(unusable)?;
         if !canonical.metadata().map_err(unusable)?.is_dir() {
             return Err(unusable(std::io::ErrorKind::NotADirectory.into()));
         }
-        Ok(Self { name, path: canonical, read_only })
+        Ok(Self { name, path: canonical, options })
     }
 }
 
@@ -369,7 +399,9 @@ mod tests {
 
     #[test]
     fn names_that_differ_only_in_case_are_the_same() {
-        let share = |name: &str| ShareConfig::new(name.parse().unwrap(), Path::new("/"), false);
+        let share = |name: &str| {
+            ShareConfig::new(name.parse().unwrap(), Path::new("/"), ShareOptions::default())
+        };
         let list = ByName::new(vec![share("Data").unwrap(), share("größe").unwrap()]).unwrap();
         assert_eq!(list.find("dATA").map(|share| &*share.name), Some("Data"));
         assert_eq!(list.find("GRÖSSE").map(|share| &*share.name), Some("größe"));
@@ -385,8 +417,13 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, top.path().join("link")).unwrap();
         std::fs::write(top.path().join("file"), "").unwrap();
-        let share =
-            |path: &str| ShareConfig::new("data".parse().unwrap(), &top.path().join(path), false);
+        let share = |path: &str| {
+            ShareConfig::new(
+                "data".parse().unwrap(),
+                &top.path().join(path),
+                ShareOptions::default(),
+            )
+        };
         assert_eq!(share("link").unwrap().path, real);
         assert!(matches!(share("file"), Err(ConfigError::Folder { .. })));
         assert!(matches!(share("missing"), Err(ConfigError::Folder { .. })));

@@ -257,7 +257,7 @@ impl Drop for Ticket {
 
 fn open_shares(config: &Config) -> Result<Vec<Arc<Share>>, StartError> {
     let open = |share: &crate::config::ShareConfig| {
-        Share::open(&share.name, &share.path, share.read_only)
+        Share::open(&share.name, &share.path, share.options.clone())
             .map(Arc::new)
             .map_err(|source| StartError::Share { path: share.path.display().to_string(), source })
     };

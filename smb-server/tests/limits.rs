@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringway::Backend;
 use usmbd::auth::client::Client;
-use usmbd::config::{ByName, Config, Limits, Secret, ShareConfig, UserConfig};
+use usmbd::config::{ByName, Config, Limits, Secret, ShareConfig, ShareOptions, UserConfig};
 use usmbd::server::Server;
 
 /// Longer than anything here takes on a busy machine.
@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let share = ShareConfig::new("files".parse().unwrap(), folder.path(), false).unwrap();
+    let share =
+        ShareConfig::new("files".parse().unwrap(), folder.path(), ShareOptions::default()).unwrap();
     let user =
         UserConfig { name: "alice".parse().unwrap(), password: Secret::new("secret1".to_owned()) };
     let config = Config {

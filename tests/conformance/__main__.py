@@ -1,7 +1,7 @@
 """Runs smbtorture against usmbd, one test at a time, and compares with the list; `./dev conformance` calls it.
 
 One at a time, since on one share tests disturb each other. torture.py has the program, server.py usmbd,
-expectations.py the list.
+settings.py what some tests need of it, expectations.py the list.
 
 Exit status: 0 everything as expected, 1 not, 2 wrong usage, 3 smbtorture could not be had.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from expectations import Expectations
 from packages import Unavailable
 from server import Server
+from settings import settings_of
 from torture import Result, Torture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,9 +51,11 @@ def run(torture: Torture, tests: list[str], backend: str, chosen, expected: Expe
     logs.mkdir(parents=True, exist_ok=True)
     results, complaints = [], []
     for test in tests:
+        settings = settings_of(test)
+        log = logs / f"{test}.server.log"
         # A server each, and a folder: what a test leaves behind is nobody else's.
-        with Server(chosen.binary, backend, logs / f"{test}.server.log", chosen.below) as server:
-            options = server.options() + [f"--option={option}" for option in chosen.option]
+        with Server(chosen.binary, backend, log, chosen.below, settings) as server:
+            options = server.options() + [f"--option={option}" for option in [*settings.torture, *chosen.option]]
             result, said = torture.run(test, server.unc(), options, chosen.limit)
             (logs / f"{test}.log").write_text(said)
             alive = server.is_alive()

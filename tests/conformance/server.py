@@ -1,4 +1,4 @@
-"""usmbd as smbtorture needs it: a share on a folder of its own, two users, a free port."""
+"""usmbd as smbtorture needs it: a share on a folder of its own, two users, a free port, what a test asks for."""
 
 import os
 import re
@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from settings import Settings
+
 USERS = {"alice": "secret1", "bob": "secret2"}
 SHARE = "torture"
 START_LIMIT = 30
@@ -17,7 +19,7 @@ START_LIMIT = 30
 class Server:
     """A running one; a context that ends it and removes its folder."""
 
-    def __init__(self, binary: Path, backend: str, log: Path, below: Path | None) -> None:
+    def __init__(self, binary: Path, backend: str, log: Path, below: Path | None, settings: Settings) -> None:
         # The names that it prints are below this one, so it is not a hidden one.
         self.folder = Path(tempfile.mkdtemp(prefix="usmbd-conformance-", dir=below))
         self.folder.chmod(0o755)
@@ -26,7 +28,8 @@ class Server:
         self.log = log.open("w")
         users = [word for user, password in USERS.items() for word in ("--user", f"{user}:{password}")]
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--backend", backend]
-        command += ["--share", f"{SHARE}={self.folder / SHARE}", *users]
+        share = ",".join([f"{SHARE}={self.folder / SHARE}", *settings.share])
+        command += ["--share", share, *users, *settings.server]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, env=os.environ | {"NO_COLOR": "1"}
         )

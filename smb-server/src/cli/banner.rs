@@ -31,8 +31,9 @@ pub(crate) fn banner(config: &Config, facts: &BannerFacts) -> String {
 fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Result {
     writeln!(out, "usmbd {} serves", env!("CARGO_PKG_VERSION"))?;
     for share in &config.shares {
-        let read_only = if share.read_only { " (read-only)" } else { "" };
-        writeln!(out, "  {} -> {}{read_only}", share.name, share.path.display())?;
+        let read_only = if share.options.read_only { " (read-only)" } else { "" };
+        let streams = if share.options.streams { "" } else { " (without streams)" };
+        writeln!(out, "  {} -> {}{read_only}{streams}", share.name, share.path.display())?;
     }
     for address in &facts.addresses {
         writeln!(out, "listening on {address}")?;
@@ -101,12 +102,13 @@ mod tests {
     use std::path::Path;
 
     use ringway::Backend;
-    use usmbd::config::{ByName, Limits, UserConfig};
+    use usmbd::config::{ByName, Limits, ShareOptions, UserConfig};
 
     use super::*;
 
     fn config(share: &str, read_only: bool, user: &str) -> Config {
-        let share = ShareConfig::new(share.parse().unwrap(), Path::new("/"), read_only).unwrap();
+        let options = ShareOptions { read_only, ..ShareOptions::default() };
+        let share = ShareConfig::new(share.parse().unwrap(), Path::new("/"), options).unwrap();
         let password = Secret::new("hunter2".into());
         let user = UserConfig { name: user.parse().unwrap(), password };
         Config {

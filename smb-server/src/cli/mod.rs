@@ -15,7 +15,8 @@ use nix::unistd::{User, getuid};
 use ringway::Backend;
 use tracing_subscriber::filter::LevelFilter;
 use usmbd::config::{
-    ByName, Config, ConfigError, Limits, Secret, ShareConfig, ShareName, UserConfig, UserName,
+    ByName, Config, ConfigError, Limits, Secret, ShareConfig, ShareName, ShareOptions, UserConfig,
+    UserName,
 };
 
 /// The port that is used when none is named: 445 needs privilege, and one more 4 is easy to keep in mind.
@@ -46,8 +47,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes any free port [default: 127.0.0.1:4450]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
-    /// A folder to serve under a name of your choice; ",ro" makes it read-only
-    #[arg(long, value_name = "NAME=PATH[,ro]")]
+    /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
+    /// "no-streams" for files without named streams
+    #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
     /// the server runs: this is meant for trying things out
@@ -75,23 +77,26 @@ pub(crate) struct ServeArgs {
 struct ShareArg {
     name: ShareName,
     path: PathBuf,
-    read_only: bool,
+    options: ShareOptions,
 }
 
 impl FromStr for ShareArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, path) = text.split_once('=').ok_or("it should be NAME=PATH or NAME=PATH,ro")?;
+        let (name, path) = text.split_once('=').ok_or("it should be NAME=PATH, or NAME=PATH,ro")?;
         let name = name.parse().map_err(|error: ConfigError| error.to_string())?;
-        let (path, read_only) = match path.strip_suffix(",ro") {
-            Some(path) => (path, true),
-            None => (path, false),
-        };
+        let (mut path, mut options) = (path, ShareOptions::default());
+        // From the end, so that a comma may be in the path itself.
+        while let Some((before, word)) = path.rsplit_once(',')
+            && options.apply(word)
+        {
+            path = before;
+        }
         if path.is_empty() {
             return Err("the path is missing".to_owned());
         }
-        Ok(Self { name, path: path.into(), read_only })
+        Ok(Self { name, path: path.into(), options })
     }
 }
 
@@ -156,12 +161,12 @@ impl ServeArgs {
 
 fn shares(dir: Option<&Path>, named: Vec<ShareArg>) -> Result<Vec<ShareConfig>, Error> {
     let own_name = dir.map(|path| {
-        let share = ShareConfig::new(fallback_name()?, path, false)?;
-        Ok(ShareConfig::new(name_of(&share.path)?, &share.path, false)?)
+        let share = ShareConfig::new(fallback_name()?, path, ShareOptions::default())?;
+        Ok(ShareConfig::new(name_of(&share.path)?, &share.path, ShareOptions::default())?)
     });
-    let named = named.into_iter().map(|share| {
-        ShareConfig::new(share.name, &share.path, share.read_only).map_err(Error::from)
-    });
+    let named = named
+        .into_iter()
+        .map(|share| ShareConfig::new(share.name, &share.path, share.options).map_err(Error::from));
     let shares = own_name.into_iter().chain(named).collect::<Result<Vec<_>, Error>>()?;
     if shares.is_empty() { Err(Error::NothingToServe) } else { Ok(shares) }
 }
@@ -248,8 +253,20 @@ mod tests {
     #[test]
     fn a_folder_and_named_shares_are_served_together() {
         let config = config(&["/tmp", "--share", "logs=/,ro", "--share", "all=/"]).unwrap();
-        let shares: Vec<_> = config.shares.iter().map(|s| (&*s.name, s.read_only)).collect();
+        let shares: Vec<_> =
+            config.shares.iter().map(|s| (&*s.name, s.options.read_only)).collect();
         assert_eq!(shares, [("tmp", false), ("logs", true), ("all", false)]);
+    }
+
+    #[test]
+    fn options_stand_behind_the_folder_and_commas_may_be_in_it() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("a,b");
+        std::fs::create_dir(&folder).unwrap();
+        let share = format!("x={},no-streams,ro", folder.display());
+        let config = config(&["--share", &share]).unwrap();
+        assert!(config.shares[0].path.ends_with("a,b"));
+        assert_eq!(config.shares[0].options, ShareOptions { read_only: true, streams: false });
     }
 
     #[test]

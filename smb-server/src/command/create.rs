@@ -174,6 +174,10 @@ impl Wanted {
         name: &str,
         share: &Share,
     ) -> Result<Self, NtStatus> {
+        // As on a file system that knows no streams, where a colon is no part of a name.
+        if name.contains(':') && !share.options.streams {
+            return Err(NtStatus::OBJECT_NAME_INVALID);
+        }
         let path = SharePath::parse(name)?;
         let desired = generic_to_specific(request.desired_access);
         let maximal = share.maximal_access();
@@ -181,7 +185,7 @@ impl Wanted {
             return Err(NtStatus::ACCESS_DENIED);
         }
         let mut disposition = request.create_disposition;
-        if share.read_only {
+        if share.options.read_only {
             match disposition {
                 CreateDisposition::OPEN => {}
                 // What is there can be opened; what is not cannot be made.

@@ -1,5 +1,6 @@
 //! QUERY_INFO about the volume that a file lies on. MS-FSA 2.1.5.13.
 
+use crate::config::ShareOptions;
 use crate::state::FileOpen;
 use crate::vfs::SpaceInfo;
 use crate::wire::filetime::FileTime;
@@ -41,7 +42,7 @@ pub(super) async fn fs_info(file: &FileOpen, class: FsInfoClass) -> Result<Info,
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::ATTRIBUTE => {
-            let info = attribute(file.share.read_only);
+            let info = attribute(&file.share.options);
             Info::with_tail(FsAttributeInfo::FIXED, |w| info.encode(w))
         }
         FsInfoClass::SECTOR_SIZE => {
@@ -103,13 +104,13 @@ fn full_size(space: &SpaceInfo) -> FsFullSizeInfo {
     }
 }
 
-fn attribute(read_only: bool) -> FsAttributeInfo {
+fn attribute(share: &ShareOptions) -> FsAttributeInfo {
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
         | FsAttributes::SUPPORTS_OBJECT_IDS
-        | FsAttributes::NAMED_STREAMS
         | FsAttributes::SUPPORTS_SPARSE_FILES;
-    attributes.set(FsAttributes::READ_ONLY_VOLUME, read_only);
+    attributes.set(FsAttributes::NAMED_STREAMS, share.streams);
+    attributes.set(FsAttributes::READ_ONLY_VOLUME, share.read_only);
     FsAttributeInfo {
         attributes,
         maximum_component_name_length: 255,

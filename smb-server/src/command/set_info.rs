@@ -36,7 +36,7 @@ pub(super) async fn set_info(
 ) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let file = file_of(&open)?;
-    if file.share.read_only {
+    if file.share.options.read_only {
         return Err(NtStatus::ACCESS_DENIED);
     }
     match request.info_type {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::ShareOptions;
 use crate::vfs::Volume;
 use crate::wire::access_mask::AccessMask;
 
@@ -14,8 +15,8 @@ pub struct Share {
     pub name: String,
     /// For messages.
     pub path: PathBuf,
-    /// Nothing in it can be changed through this share.
-    pub read_only: bool,
+    /// How it is served.
+    pub options: ShareOptions,
     /// Its files.
     pub volume: Volume,
     /// The user and group id that own the folder.
@@ -27,17 +28,17 @@ impl Share {
     ///
     /// # Errors
     /// The folder cannot be opened.
-    pub fn open(name: &str, path: &Path, read_only: bool) -> io::Result<Self> {
+    pub fn open(name: &str, path: &Path, options: ShareOptions) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         let volume = Volume::open_root(path)?;
         let owner = (metadata.uid(), metadata.gid());
-        Ok(Self { name: name.to_owned(), path: path.to_owned(), read_only, volume, owner })
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), options, volume, owner })
     }
 
     /// The most that anyone can be granted here.
     #[must_use]
     pub fn maximal_access(&self) -> AccessMask {
-        if self.read_only { READ_ACCESS } else { AccessMask::FILE_ALL }
+        if self.options.read_only { READ_ACCESS } else { AccessMask::FILE_ALL }
     }
 }
 
