@@ -15,11 +15,11 @@ use crate::wire::copychunk::{
 use crate::wire::ioctl::{CtlCode, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
-use super::Answer;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
 use super::write::is_in_range;
+use super::{Answer, sticky};
 
 /// The most chunks, their most bytes, and the most bytes of all: Windows' numbers, which clients reckon with.
 const LIMITS: SrvCopychunkResponse = SrvCopychunkResponse {
@@ -123,6 +123,7 @@ async fn copy_one(
     if source_end > from.handle.metadata().await?.size {
         return Err(NtStatus::INVALID_VIEW_SIZE);
     }
+    let held = sticky::hold(to).await;
     let copied = datapath::copy_range(
         &from.handle,
         chunk.source_offset,
@@ -131,6 +132,7 @@ async fn copy_one(
         chunk.length as usize,
     );
     let copied = copied.await;
+    sticky::restore(to, held).await;
     // After the copy, or a FLUSH meanwhile would have taken the mark away.
     to.dirty.store(true, Ordering::Relaxed);
     copied

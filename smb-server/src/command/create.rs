@@ -10,7 +10,7 @@ use ringway::fs::Access;
 use crate::protocol::Body;
 use crate::rpc;
 use crate::security::{Token, generic_to_specific, user_sid};
-use crate::state::{Conflict, FileOpen, Object, Open, READS, Refused, Share, Target, WRITES};
+use crate::state::{Conflict, FileOpen, Mode, Object, Open, READS, Refused, Share, Target, WRITES};
 use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
 };
@@ -319,6 +319,8 @@ async fn create_file(
             ticket: Mutex::new(Some(ticket)),
             locks,
             watch: Mutex::default(),
+            sticky: Mutex::default(),
+            mode: Mode::new(wanted.request.create_options),
             dirty: AtomicBool::new(wanted.truncates()),
             position: AtomicU64::new(0),
             enumeration: AsyncMutex::new(None),

@@ -25,6 +25,7 @@ mod security;
 mod session;
 mod set_info;
 mod sparse;
+mod sticky;
 mod tree;
 mod write;
 
@@ -103,7 +104,14 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
         Answer::Read(source) => Ok(Reply::ok(Body::Read(datapath::read(source).await?))),
         Answer::Write(sink) => {
             let open = Arc::clone(&sink.open);
+            let held = match open.file() {
+                Some(file) => sticky::hold(file).await,
+                None => None,
+            };
             let response = datapath::write(sink).await?;
+            if let Some(file) = open.file() {
+                sticky::restore(file, held).await;
+            }
             write::tell(context, &open);
             Ok(Reply::ok(Body::Write(response)))
         }

@@ -7,7 +7,6 @@ use crate::state::{FileOpen, Open, Server};
 use crate::vfs::Metadata;
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::Writer;
-use crate::wire::create::CreateOptions;
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::fscc::file_info::{
@@ -182,14 +181,7 @@ impl About<'_> {
     }
 
     fn mode(&self) -> FileModeInfo {
-        /// The create options that are also modes, MS-FSCC 2.4.26.
-        const MODES: CreateOptions = CreateOptions::WRITE_THROUGH
-            .union(CreateOptions::SEQUENTIAL_ONLY)
-            .union(CreateOptions::NO_INTERMEDIATE_BUFFERING)
-            .union(CreateOptions::SYNCHRONOUS_IO_ALERT)
-            .union(CreateOptions::SYNCHRONOUS_IO_NONALERT)
-            .union(CreateOptions::DELETE_ON_CLOSE);
-        FileModeInfo { mode: (self.open.options & MODES).bits() }
+        FileModeInfo { mode: self.file.mode.get().bits() }
     }
 
     fn name(&self, root: &str) -> FileNameInfo {

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
 use crate::state::{FileOpen, Open, Ticket};
-use crate::vfs::{Change, SharePath};
+use crate::vfs::{self, Change, SharePath};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::codec::{Malformed, Reader};
+use crate::wire::create::CreateOptions;
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::attributes::FileAttributes;
-use crate::wire::fscc::file_info::{FileBasicInfo, FilePositionInfo};
+use crate::wire::fscc::file_info::{FileBasicInfo, FileModeInfo, FilePositionInfo};
 use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::fscc::set_info::{
     DispositionFlags, FileAllocationInfo, FileDispositionInfo, FileDispositionInfoEx,
@@ -28,7 +29,7 @@ use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
-use super::security;
+use super::{security, sticky};
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -49,41 +50,61 @@ pub(super) async fn set_info(
         _ => return Err(NtStatus::NOT_SUPPORTED),
     }
     let buffer = request.buffer.as_slice();
-    match FileInfoClass(request.info_class) {
-        FileInfoClass::BASIC => {
-            basic(context, &open, file, parse(buffer, FileBasicInfo::decode)?).await?;
-        }
+    let class = FileInfoClass(request.info_class);
+    if class == FileInfoClass::BASIC {
+        basic(context, &open, file, parse(buffer, FileBasicInfo::decode)?).await?;
+        return Ok(Body::SetInfo.into());
+    }
+    let held = sticky::hold(file).await;
+    set(context, &open, file, class, buffer).await?;
+    sticky::restore(file, held).await;
+    Ok(Body::SetInfo.into())
+}
+
+async fn set(
+    context: &Context,
+    open: &Open,
+    file: &FileOpen,
+    class: FileInfoClass,
+    buffer: &[u8],
+) -> Result<(), NtStatus> {
+    match class {
         FileInfoClass::RENAME => {
-            rename(context, &open, file, parse(buffer, FileRenameInfo::decode)?).await?
+            rename(context, open, file, parse(buffer, FileRenameInfo::decode)?).await?
         }
         FileInfoClass::RENAME_EX => {
-            rename(context, &open, file, parse(buffer, FileRenameInfo::decode_ex)?).await?
+            rename(context, open, file, parse(buffer, FileRenameInfo::decode_ex)?).await?
         }
         FileInfoClass::DISPOSITION => {
             let delete = parse(buffer, FileDispositionInfo::decode)?.delete_pending;
-            disposition(context, &open, file, delete).await?;
+            disposition(context, open, file, delete).await?;
         }
         FileInfoClass::DISPOSITION_EX => {
             let flags = parse(buffer, FileDispositionInfoEx::decode)?.flags;
-            disposition(context, &open, file, flags.contains(DispositionFlags::DELETE)).await?;
+            disposition(context, open, file, flags.contains(DispositionFlags::DELETE)).await?;
         }
         FileInfoClass::END_OF_FILE => {
             let size = parse(buffer, FileEndOfFileInfo::decode)?.end_of_file;
-            end_of_file(context, &open, file, size).await?;
+            end_of_file(context, open, file, size).await?;
         }
         FileInfoClass::ALLOCATION => {
             let size = parse(buffer, FileAllocationInfo::decode)?.allocation_size;
-            allocation(context, &open, file, size).await?;
+            allocation(context, open, file, size).await?;
         }
         FileInfoClass::POSITION => {
             let position = parse(buffer, FilePositionInfo::decode)?.current_byte_offset;
             file.position.store(position, Ordering::Relaxed);
         }
-        FileInfoClass::MODE => {}
+        FileInfoClass::MODE => {
+            let mode = parse(buffer, FileModeInfo::decode)?.mode;
+            if !file.mode.set(CreateOptions::from_bits_retain(mode)) {
+                return Err(NtStatus::INVALID_PARAMETER);
+            }
+        }
         FileInfoClass::LINK | FileInfoClass::FULL_EA => return Err(NtStatus::NOT_SUPPORTED),
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     }
-    Ok(Body::SetInfo.into())
+    Ok(())
 }
 
 /// MS-SMB2 3.3.5.21.1: a buffer that is too short fails the request, not the connection.
@@ -117,10 +138,14 @@ async fn basic(
         created: time(info.creation_time)?,
         accessed: time(info.last_access_time)?,
         modified: time(info.last_write_time)?,
+        changed: time(info.change_time)?,
     };
-    // This one is the file system's; it is checked and not kept.
-    time(info.change_time)?;
-    file.handle.change(&change).await?;
+    let changed = match change.changed {
+        None if info.change_time != FileTime::THAW => sticky::changed(file).await,
+        given => given,
+    };
+    file.handle.change(&Change { changed, ..change }).await?;
+    sticky::note(file, info.last_write_time, info.change_time);
     let mut what = CompletionFilter::empty();
     what.set(CompletionFilter::ATTRIBUTES, change.attributes.is_some());
     what.set(CompletionFilter::CREATION, change.created.is_some());
@@ -130,8 +155,7 @@ async fn basic(
     Ok(())
 }
 
-/// MS-FSCC 2.4.7: 0 leaves a time; -1 and -2 say whether this handle's use changes it, which the
-/// file system beneath does as it does.
+/// MS-FSCC 2.4.7: 0 leaves a time; -1 and -2 say whether what this open does changes it (`sticky`).
 fn time(time: FileTime) -> Result<Option<(i64, u32)>, NtStatus> {
     match time {
         FileTime::OMIT | FileTime::FREEZE | FileTime::THAW => Ok(None),
@@ -254,10 +278,18 @@ async fn allocation(
     size: u64,
 ) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
-    if size < file.handle.metadata().await?.size {
+    let before = file.handle.metadata().await?;
+    if size < before.size {
         return end_of_file(context, open, file, size).await;
     }
-    Ok(file.handle.allocate(size).await?)
+    file.handle.allocate(size).await?;
+    // What the file holds has not been written; that is a change all the same.
+    let change = Change { modified: Some(before.modified), ..Change::default() };
+    match file.handle.change(&change).await {
+        // Who may write and is not the owner cannot; then it counts as written.
+        Err(vfs::Error::AccessDenied) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn resizable(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {

@@ -13,10 +13,10 @@ use crate::wire::ioctl::{IoctlRequest, IoctlResponse};
 use crate::wire::sparse::{FileAllocatedRange, FileZeroDataInfo, decode_set_sparse};
 use crate::wire::status::NtStatus;
 
-use super::Answer;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
+use super::{Answer, sticky};
 
 /// How many ranges one response may tell, whatever room the client has.
 const RANGES_MAX: usize = 4096;
@@ -66,7 +66,9 @@ pub(super) async fn set_zero_data(
     if file.locks.is_locked_out(start, length, true) {
         return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
+    let held = sticky::hold(file).await;
     file.handle.zero(start, length).await?;
+    sticky::restore(file, held).await;
     file.dirty.store(true, Ordering::Relaxed);
     tell_modified(&context.server, &file.handle, CompletionFilter::LAST_WRITE);
     Ok(answer(request, &open, |_| ()))

@@ -75,7 +75,7 @@ fn file_range(
     if !append && file.locks.is_locked_out(request.offset, request.data.len() as u64, true) {
         return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
-    let through = open.options.contains(CreateOptions::WRITE_THROUGH)
+    let through = file.mode.get().contains(CreateOptions::WRITE_THROUGH)
         || request.flags.contains(WriteFlags::WRITE_THROUGH);
     Ok(Answer::Write(Sink {
         open: Arc::clone(open),

@@ -17,7 +17,7 @@ mod watches;
 
 pub use account::{Account, Accounts};
 pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
-pub use open::{Enumeration, FileOpen, Object, Open, Watching};
+pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Watching};
 pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{READ_ACCESS, Share};

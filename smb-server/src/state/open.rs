@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
@@ -57,12 +57,69 @@ pub struct FileOpen {
     /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY
     /// until it is closed.
     pub watch: Mutex<Watching>,
+    /// Times that the client has set by this open.
+    pub sticky: Mutex<StickyTimes>,
+    /// FileModeInformation.
+    pub mode: Mode,
     /// Something was written that may not have reached the disk.
     pub dirty: AtomicBool,
     /// FilePositionInformation: kept for the client, used by nobody.
     pub position: AtomicU64,
     /// How far a listing has come.
     pub enumeration: AsyncMutex<Option<Enumeration>>,
+}
+
+/// How an open is used: those create options that can be changed later, MS-FSCC 2.4.31.
+#[derive(Debug)]
+pub struct Mode(AtomicU32);
+
+impl Mode {
+    const OPTIONS: CreateOptions = CreateOptions::WRITE_THROUGH
+        .union(CreateOptions::SEQUENTIAL_ONLY)
+        .union(CreateOptions::NO_INTERMEDIATE_BUFFERING)
+        .union(CreateOptions::SYNCHRONOUS_IO_ALERT)
+        .union(CreateOptions::SYNCHRONOUS_IO_NONALERT)
+        .union(CreateOptions::DELETE_ON_CLOSE);
+
+    /// MS-FSA 2.1.5.15.9: the others are fixed.
+    const SETTABLE: CreateOptions = CreateOptions::WRITE_THROUGH
+        .union(CreateOptions::SEQUENTIAL_ONLY)
+        .union(CreateOptions::SYNCHRONOUS_IO_ALERT)
+        .union(CreateOptions::SYNCHRONOUS_IO_NONALERT);
+
+    /// Of a new open.
+    #[must_use]
+    pub fn new(options: CreateOptions) -> Self {
+        Self(AtomicU32::new((options & Self::OPTIONS).bits()))
+    }
+
+    /// As it is now.
+    #[must_use]
+    pub fn get(&self) -> CreateOptions {
+        CreateOptions::from_bits_retain(self.0.load(Ordering::Relaxed))
+    }
+
+    /// `false` if there is no such mode, or it cannot be set.
+    pub fn set(&self, mode: CreateOptions) -> bool {
+        let synchronous =
+            CreateOptions::SYNCHRONOUS_IO_ALERT | CreateOptions::SYNCHRONOUS_IO_NONALERT;
+        let settable = Self::SETTABLE.contains(mode) && !mode.contains(synchronous);
+        if settable {
+            let fixed = self.get().difference(Self::SETTABLE);
+            self.0.store((fixed | mode).bits(), Ordering::Relaxed);
+        }
+        settable
+    }
+}
+
+/// Times that what is done by an open leaves as they are, since it has set them. MS-FSA 2.1.1.6,
+/// UserSetModificationTime and UserSetChangeTime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StickyTimes {
+    /// The last write.
+    pub modified: bool,
+    /// The last change.
+    pub changed: bool,
 }
 
 /// A listing under way: MS-SMB2 3.3.5.18 keeps pattern and place with the open.
@@ -113,6 +170,11 @@ impl FileOpen {
     pub fn end_watch(&self) {
         let ended = std::mem::replace(&mut *lock(&self.watch), Watching::Ended);
         drop(ended);
+    }
+
+    /// Looks at, or changes, which times are left alone.
+    pub fn with_sticky<T>(&self, act: impl FnOnce(&mut StickyTimes) -> T) -> T {
+        act(&mut lock(&self.sticky))
     }
 
     /// The place among the openers, to give it up; `None` if that has been done.

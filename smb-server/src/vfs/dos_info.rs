@@ -1,16 +1,18 @@
 //! What SMB knows about a file and unix does not, in the extended attribute `user.DOSATTRIB`, in the forms
 //! that Samba reads and writes too: attributes as a text (`0x22`) while there is no more to say, with the
-//! time of creation as a structure.
+//! time of creation as a structure. Behind that, a time of change that a client has set: that is ours alone,
+//! and Samba passes over it.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::fs::{File, Statx};
 
 use super::Attributes;
 use super::attributes::OWNER_WRITE;
-use super::metadata::{FileKind, Time, kind};
+use super::metadata::{self, FileKind, Time, kind};
 
 const XATTR: &CStr = c"user.DOSATTRIB";
 
@@ -30,12 +32,46 @@ pub(super) struct DosInfo {
     pub(super) attributes: Attributes,
     /// When it was made, if somebody has set that; otherwise the file system knows.
     pub(super) created: Option<Time>,
+    /// When it was changed, if somebody has set that.
+    pub(super) changed: Option<SetChange>,
+}
+
+/// A time of change that somebody has set. A file system of Linux keeps its own, so this one counts for as
+/// long as that has not moved on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SetChange {
+    time: Time,
+    /// The time of the last write by then.
+    modified: Time,
+    /// The latest time of change, by the file system, of what was done to set this.
+    until: Time,
+}
+
+/// How long storing a time of change may take, in seconds; if it takes longer, the time does not count.
+const SETTING_MAX: i64 = 1;
+
+impl SetChange {
+    /// Of a file as it is, to be stored at once.
+    pub(super) fn new(time: Time, stat: &Statx) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let until = (seconds.saturating_add(SETTING_MAX), now.subsec_nanos());
+        Self { time, modified: metadata::time(&stat.stx_mtime), until }
+    }
+
+    /// The time, if nothing else has changed the file since.
+    pub(super) fn valid(&self, stat: &Statx) -> Option<Time> {
+        // What is stored are whole steps of 100 ns.
+        let modified = to_filetime(metadata::time(&stat.stx_mtime));
+        let same = to_filetime(self.modified) == modified;
+        (same && metadata::time(&stat.stx_ctime) <= self.until).then_some(self.time)
+    }
 }
 
 impl DosInfo {
     /// Of a file called `name` for which nothing is stored.
     pub(super) fn default_for(stat: &Statx, name: &str) -> Self {
-        Self { attributes: Attributes::default_for(stat, name), created: None }
+        Self { attributes: Attributes::default_for(stat, name), created: None, changed: None }
     }
 
     /// That of an open file called `name`. What cannot be read is as if it were not there.
@@ -101,12 +137,14 @@ impl DosInfo {
         }
         let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
         let bits = u32::from_str_radix(digits, 16).ok()?;
-        Some(Self { attributes: Attributes::from_bits_truncate(bits), created: None })
+        let attributes = Attributes::from_bits_truncate(bits);
+        Some(Self { attributes, created: None, changed: None })
     }
 
     /// Little-endian, after the empty text and one byte of padding: the version (2 bytes), the same
     /// again, 2 of padding, which members are valid (4), the attributes (4). So in versions 3, 4 and 5.
-    /// Then the time of creation as a FILETIME in version 5, behind another time in version 4.
+    /// Then the time of creation as a FILETIME in version 5, behind another time in version 4. Behind that
+    /// of version 5 the three times of [`SetChange`], if there are any.
     fn parse_structure(value: &[u8]) -> Option<Self> {
         let u16_at = |at| Some(u16::from_le_bytes(*value.get(at..)?.first_chunk()?));
         let u32_at = |at| Some(u32::from_le_bytes(*value.get(at..)?.first_chunk()?));
@@ -123,16 +161,30 @@ impl DosInfo {
         };
         let created = created.filter(|time| valid & CREATED_VALID != 0 && *time != 0);
         let attributes = Attributes::from_bits_truncate(u32_at(12)?);
-        Some(Self { attributes, created: created.map(from_filetime) })
+        let time_at = |at| u64_at(at).map(from_filetime);
+        let changed = match (version, time_at(24), time_at(32), time_at(40)) {
+            (5, Some(time), Some(modified), Some(until)) => {
+                Some(SetChange { time, modified, until })
+            }
+            _ => None,
+        };
+        Some(Self { attributes, created: created.map(from_filetime), changed })
     }
 
     fn encode(self) -> Vec<u8> {
         let bits = self.attributes.bits();
-        let Some(created) = self.created else { return format!("{bits:#x}").into_bytes() };
+        if self.created.is_none() && self.changed.is_none() {
+            return format!("{bits:#x}").into_bytes();
+        }
+        let created_valid = if self.created.is_some() { CREATED_VALID } else { 0 };
         let mut value = b"\0\0\x05\0\x05\0\0\0".to_vec();
-        value.extend_from_slice(&(ATTRIBUTES_VALID | CREATED_VALID).to_le_bytes());
+        value.extend_from_slice(&(ATTRIBUTES_VALID | created_valid).to_le_bytes());
         value.extend_from_slice(&bits.to_le_bytes());
-        value.extend_from_slice(&to_filetime(created).to_le_bytes());
+        value.extend_from_slice(&self.created.map_or(0, to_filetime).to_le_bytes());
+        let changed = self.changed.map(|changed| [changed.time, changed.modified, changed.until]);
+        for time in changed.into_iter().flatten() {
+            value.extend_from_slice(&to_filetime(time).to_le_bytes());
+        }
         value
     }
 }
@@ -190,7 +242,8 @@ mod tests {
     /// 2026-01-02 00:00 is 134 117 856 000 000 000 steps after 1601.
     #[test]
     fn the_time_of_creation_is_kept_in_version_5() {
-        let info = DosInfo { attributes: Attributes::HIDDEN, created: Some((1_767_312_000, 700)) };
+        let created = Some((1_767_312_000, 700));
+        let info = DosInfo { attributes: Attributes::HIDDEN, created, changed: None };
         let value = info.encode();
         assert_eq!(value[..16], *b"\0\0\x05\0\x05\0\0\0\x11\0\0\0\x02\0\0\0");
         assert_eq!(value[16..], 134_117_856_000_000_007_u64.to_le_bytes());
@@ -198,5 +251,19 @@ mod tests {
         let plain = DosInfo { created: None, ..info };
         assert_eq!(plain.encode(), b"0x2");
         assert_eq!(DosInfo::parse(b"0x2"), Some(plain));
+    }
+
+    #[test]
+    fn a_set_time_of_change_stands_behind_what_samba_reads() {
+        let (time, modified, until) = ((1_767_312_000, 700), (5, 0), (6, 100));
+        let changed = Some(SetChange { time, modified, until });
+        for created in [None, Some((1, 0))] {
+            let info = DosInfo { attributes: Attributes::SYSTEM, created, changed };
+            let value = info.encode();
+            assert_eq!(value[24..32], 134_117_856_000_000_007_u64.to_le_bytes());
+            assert_eq!(DosInfo::parse(&value), Some(info));
+            let cut = DosInfo { changed: None, ..info };
+            assert_eq!(DosInfo::parse(&value[..47]), Some(cut));
+        }
     }
 }

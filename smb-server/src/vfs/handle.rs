@@ -12,7 +12,7 @@ use ringway::fs::{
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::dos_info::DosInfo;
+use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
@@ -46,6 +46,8 @@ pub struct Change {
     pub accessed: Option<Time>,
     /// Last written.
     pub modified: Option<Time>,
+    /// Last changed. It is forgotten when something else changes the file later.
+    pub changed: Option<Time>,
 }
 
 /// What has a name already.
@@ -220,7 +222,10 @@ impl Handle {
     /// # Errors
     /// [`Error::AccessDenied`] to who is not the owner.
     pub async fn change(&self, change: &Change) -> Result<(), Error> {
-        if change.attributes.is_some() || change.created.is_some() {
+        if change.accessed.is_some() || change.modified.is_some() {
+            self.file.set_times(set_time(change.accessed), set_time(change.modified)).await?;
+        }
+        if change.attributes.is_some() || change.created.is_some() || change.changed.is_some() {
             let _alone = self.alone().await;
             let stat = self.file.statx(MASK).await?;
             let mut info = self.dos_info(&stat).await;
@@ -228,10 +233,9 @@ impl Handle {
                 info.attributes = attributes | (info.attributes & Attributes::SPARSE);
             }
             info.created = change.created.or(info.created);
+            // Last, as all of the others are changes, too.
+            info.changed = change.changed.map(|time| SetChange::new(time, &stat));
             info.write(&self.file, &stat).await?;
-        }
-        if change.accessed.is_some() || change.modified.is_some() {
-            self.file.set_times(set_time(change.accessed), set_time(change.modified)).await?;
         }
         Ok(())
     }
@@ -275,6 +279,7 @@ impl Handle {
         let mut info = self.dos_info(&stat).await;
         if info.attributes.contains(Attributes::SPARSE) != sparse {
             info.attributes.set(Attributes::SPARSE, sparse);
+            info.changed = None;
             info.write(&self.file, &stat).await?;
         }
         Ok(())

@@ -36,7 +36,7 @@ pub struct Metadata {
     pub accessed: Time,
     /// Last written.
     pub modified: Time,
-    /// Last change of content or attributes.
+    /// Last change of content or attributes, or what a client has said instead.
     pub changed: Time,
     /// Without DIRECTORY, which `is_directory` says.
     pub attributes: Attributes,
@@ -83,6 +83,7 @@ impl Metadata {
         let is_directory = kind(stat) == FileKind::Directory;
         let has_btime = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let modified = time(&stat.stx_mtime);
+        let changed = info.changed.and_then(|changed| changed.valid(stat));
         let born = if has_btime { time(&stat.stx_btime) } else { modified };
         Self {
             key: FileKey::of(stat),
@@ -94,7 +95,7 @@ impl Metadata {
             created: info.created.unwrap_or(born),
             accessed: time(&stat.stx_atime),
             modified,
-            changed: time(&stat.stx_ctime),
+            changed: changed.unwrap_or_else(|| time(&stat.stx_ctime)),
             attributes: info.attributes,
             uid: stat.stx_uid,
             gid: stat.stx_gid,
@@ -103,6 +104,6 @@ impl Metadata {
     }
 }
 
-fn time(time: &StatxTimestamp) -> Time {
+pub(super) fn time(time: &StatxTimestamp) -> Time {
     (time.tv_sec, time.tv_nsec)
 }

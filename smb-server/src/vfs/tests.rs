@@ -159,6 +159,7 @@ on_each_backend! {
     a_listing_leaves_out_what_cannot_be_opened_or_spelled,
     attributes_are_kept_and_listed,
     times_are_kept_to_100_ns,
+    times_that_a_file_system_keeps_to_itself_are_set,
     a_stream_is_an_attribute_as_samba_has_it,
     streams_are_found_in_any_case_and_by_each_disposition,
     what_is_too_long_for_a_stream_changes_nothing,
@@ -543,6 +544,31 @@ async fn attributes_are_kept_and_listed(bench: Bench) {
     let len = rustix::fs::getxattr(bench.on_disk("dir"), "user.DOSATTRIB", &mut value).unwrap();
     assert_eq!(&value[..len], b"0x3");
     assert_eq!(bench.attributes("dir").await, set);
+}
+
+/// It is kept until something else changes the file, and so is the time of creation, for good.
+async fn times_that_a_file_system_keeps_to_itself_are_set(bench: Bench) {
+    bench.write("file", "");
+    let handle = bench.existing("file").await;
+    let (created, changed) = ((1_000_000_000, 500), (1_100_000_000, 600));
+    let change = Change { created: Some(created), changed: Some(changed), ..Change::default() };
+    handle.change(&change).await.unwrap();
+    let told = bench.existing("file").await.metadata().await.unwrap();
+    assert_eq!((told.created, told.changed), (created, changed));
+    assert_eq!(bench.list("").await.last().unwrap().metadata, told);
+
+    let later = (1_200_000_000, 0);
+    handle.change(&Change { modified: Some(later), ..Change::default() }).await.unwrap();
+    let on_disk = fs::metadata(bench.on_disk("file")).unwrap();
+    let told = handle.metadata().await.unwrap();
+    assert_eq!(told.changed, (on_disk.ctime(), on_disk.ctime_nsec() as u32));
+    handle.change(&change).await.unwrap();
+    assert_eq!(handle.metadata().await.unwrap().changed, changed);
+    handle.set_sparse(true).await.unwrap();
+    let on_disk = fs::metadata(bench.on_disk("file")).unwrap();
+    let told = handle.metadata().await.unwrap();
+    assert_eq!(told.changed, (on_disk.ctime(), on_disk.ctime_nsec() as u32));
+    assert_eq!(told.created, created);
 }
 
 async fn times_are_kept_to_100_ns(bench: Bench) {

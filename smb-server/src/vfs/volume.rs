@@ -408,7 +408,7 @@ async fn finish_new(
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
-        DosInfo { attributes: wanted, created: None }.write(&file, &stat).await?;
+        DosInfo { attributes: wanted, created: None, changed: None }.write(&file, &stat).await?;
     }
     let handle = Handle::new(tree.clone(), place_path(place), file, &stat);
     if how.allocation_size != 0 && !handle.is_directory() {
