@@ -1,8 +1,8 @@
 //! Drives one connection: messages from the transport into the protocol, its requests to the
 //! commands, its bytes back out. It knows the order of these and nothing about their contents.
 //!
-//! Three tasks share a [`Connection`]: one reads (and is `serve` itself), one writes, one keeps
-//! time; each chain of requests runs in a task of its own. All are on the connection's core.
+//! Four tasks share a [`Connection`]: one reads (and is `serve` itself), one writes, one keeps time, one
+//! takes what others have for the client; each chain of requests runs in a task of its own. All are on the connection's core.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,6 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_channel::mpsc::{self, UnboundedReceiver};
+use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
@@ -19,7 +21,7 @@ use ringway::time::{sleep_until, timeout};
 use crate::command::{self, Ongoing};
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
-use crate::state::Server;
+use crate::state::{Notice, Notices, Server};
 use crate::transport::{MessageReader, ReadError};
 use crate::wire::filetime::FileTime;
 
@@ -58,6 +60,8 @@ pub(crate) struct Connection {
     rearm: Signal,
     /// A chain has ended or something was sent.
     progress: Signal,
+    /// What the server says unasked: the way in, and the way out until it is taken.
+    notices: (Notices, Cell<Option<UnboundedReceiver<Notice>>>),
     timeouts: Timeouts,
     /// When the client last sent something.
     heard: Cell<Instant>,
@@ -74,12 +78,15 @@ pub(crate) struct Timeouts {
 
 /// Serves a connection until it ends, and leaves nothing of it behind.
 pub(crate) async fn serve(connection: Rc<Connection>) {
+    let notices = connection.notices.1.take();
+    let notifier = ringway::spawn(pass_on(Rc::clone(&connection), notices));
     let writer = ringway::spawn(write(Rc::clone(&connection)));
     let timer = ringway::spawn(keep_time(Rc::clone(&connection)));
     // In a task of its own, so that a panic in it ends this connection and nothing is left behind.
     let reader = Rc::clone(&connection);
     let _ = ringway::spawn(async move { reader.read().await }).await;
     timer.abort();
+    notifier.abort();
     // What others would have to bring about is not waited for.
     connection.running.borrow().values().for_each(|ongoing| ongoing.give_up());
     while connection.has_running() {
@@ -102,9 +109,11 @@ impl Connection {
         config: Arc<protocol::Config>,
         timeouts: Timeouts,
     ) -> Self {
+        let (notices, taken) = mpsc::unbounded();
         Self {
             peer,
             server,
+            notices: (notices, Cell::new(Some(taken))),
             stream: Rc::new(stream),
             machine: RefCell::new(protocol::Connection::new(config, Instant::now())),
             sessions: RefCell::default(),
@@ -168,7 +177,8 @@ impl Connection {
                     let stands = |id: &u64| self.server.session(*id).is_some();
                     self.sessions.borrow_mut().retain(stands);
                     self.sessions.borrow_mut().push(established.session_id);
-                    command::establish(&self.server, established).await;
+                    let notices = self.notices.0.clone();
+                    command::establish(&self.server, established, notices).await;
                 }
                 Some(Event::Ended(session_id)) => {
                     command::end_session(&self.server, session_id).await
@@ -340,6 +350,15 @@ async fn write(connection: Rc<Connection>) {
             tracing::debug!(peer = %connection.peer, %error, "connection lost");
             return connection.end_reading();
         }
+    }
+}
+
+/// Passes on what is said unasked.
+async fn pass_on(connection: Rc<Connection>, notices: Option<UnboundedReceiver<Notice>>) {
+    let Some(mut notices) = notices else { return };
+    while let Some(Notice { session_id, notification }) = notices.next().await {
+        connection.machine.borrow_mut().handle_notification(session_id, notification);
+        connection.outgoing.notify();
     }
 }
 

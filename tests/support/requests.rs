@@ -66,12 +66,13 @@ pub(crate) struct Create<'a> {
     disposition: u32,
     options: u32,
     asks_maximum: bool,
+    oplock: u8,
 }
 
 impl<'a> Create<'a> {
     pub(crate) fn open(name: &'a str, access: u32) -> Self {
         let (share, disposition, options) = (SHARE_ALL, OPEN, 0);
-        Self { name, access, share, disposition, options, asks_maximum: false }
+        Self { name, access, share, disposition, options, asks_maximum: false, oplock: 0 }
     }
 
     pub(crate) fn exclusive(self) -> Self {
@@ -90,6 +91,11 @@ impl<'a> Create<'a> {
         Self { options: self.options | DELETE_ON_CLOSE, ..self }
     }
 
+    /// MS-SMB2 2.2.13, RequestedOplockLevel.
+    pub(crate) fn oplock(self, oplock: u8) -> Self {
+        Self { oplock, ..self }
+    }
+
     pub(crate) fn body(&self) -> Result<Vec<u8>, Failed> {
         let mut name = utf16(self.name);
         let length = u16::try_from(name.len())?;
@@ -100,7 +106,7 @@ impl<'a> Create<'a> {
         if self.asks_maximum {
             contexts_at = u32::try_from(HEADER + CREATE_FIXED + name.len())?;
         }
-        let mut body = vec![57, 0, 0, 0];
+        let mut body = vec![57, 0, 0, self.oplock];
         body.extend_from_slice(&2_u32.to_le_bytes()); // impersonation
         body.extend_from_slice(&[0; 16]);
         for field in [self.access, 0, self.share, self.disposition, self.options] {
@@ -136,6 +142,16 @@ impl Session {
     pub(crate) fn opened(&mut self, create: Create<'_>) -> Result<FileId, Failed> {
         self.open(create)?
             .map_err(|status| format!("opening {:?}: {status:#010x}", create.name).into())
+    }
+
+    /// So, with the oplock level that it got.
+    pub(crate) fn opened_with_oplock(
+        &mut self,
+        create: Create<'_>,
+    ) -> Result<(FileId, u8), Failed> {
+        let answer = self.call(command::CREATE, &create.body()?)?;
+        expect(status(&answer), nt::SUCCESS, create.name)?;
+        Ok((file_id(&answer)?, *answer.get(HEADER + 2).ok_or("a short answer")?))
     }
 
     /// An open that must be refused in this way.
@@ -186,10 +202,8 @@ impl Session {
     }
 
     fn rename_to(&mut self, file: FileId, to: &str, replace: bool) -> Result<u32, Failed> {
-        let to = utf16(to);
-        let length = u32::try_from(to.len())?.to_le_bytes();
-        let head = [u8::from(replace), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        self.set_info(file, 10, &[&head, &length[..], &to].concat())
+        let body = set_info(file, 10, &rename_information(to, replace)?)?;
+        Ok(status(&self.call(command::SET_INFO, &body)?))
     }
 
     /// FileBasicInformation: attributes, and the times left alone.
@@ -251,12 +265,7 @@ impl Session {
     }
 
     fn set_info(&mut self, file: FileId, class: u8, data: &[u8]) -> Result<u32, Failed> {
-        let mut body = vec![33, 0, 1, class];
-        body.extend_from_slice(&u32::try_from(data.len())?.to_le_bytes());
-        body.extend_from_slice(&[96, 0, 0, 0, 0, 0, 0, 0]);
-        body.extend_from_slice(&file);
-        body.extend_from_slice(data);
-        Ok(status(&self.call(command::SET_INFO, &body)?))
+        Ok(status(&self.call(command::SET_INFO, &set_info(file, class, data)?)?))
     }
 
     fn query_info(&mut self, file: FileId, class: u8) -> Result<Vec<u8>, Failed> {
@@ -272,6 +281,27 @@ impl Session {
 
 pub(crate) fn close(file: FileId) -> Vec<u8> {
     [&[24, 0, 0, 0, 0, 0, 0, 0], &file[..]].concat()
+}
+
+/// A SET_INFO that gives a file a name that is free.
+pub(crate) fn rename(file: FileId, to: &str) -> Result<Vec<u8>, Failed> {
+    set_info(file, 10, &rename_information(to, false)?)
+}
+
+fn rename_information(to: &str, replace: bool) -> Result<Vec<u8>, Failed> {
+    let to = utf16(to);
+    let length = u32::try_from(to.len())?.to_le_bytes();
+    let head = [u8::from(replace), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    Ok([&head, &length[..], &to].concat())
+}
+
+fn set_info(file: FileId, class: u8, data: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut body = vec![33, 0, 1, class];
+    body.extend_from_slice(&u32::try_from(data.len())?.to_le_bytes());
+    body.extend_from_slice(&[96, 0, 0, 0, 0, 0, 0, 0]);
+    body.extend_from_slice(&file);
+    body.extend_from_slice(data);
+    Ok(body)
 }
 
 pub(crate) fn read(file: FileId, offset: u64, length: u32) -> Vec<u8> {

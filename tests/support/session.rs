@@ -37,6 +37,7 @@ pub(crate) mod command {
     pub(crate) const CHANGE_NOTIFY: u16 = 15;
     pub(crate) const QUERY_INFO: u16 = 16;
     pub(crate) const SET_INFO: u16 = 17;
+    pub(crate) const OPLOCK_BREAK: u16 = 18;
 }
 
 /// Frames over one socket.

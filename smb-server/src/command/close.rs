@@ -55,6 +55,7 @@ pub async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
 pub(super) async fn close_open(server: &Server, open: &Open) {
     let Some(file) = open.file() else { return };
     let Some(ticket) = file.take_ticket() else { return };
+    file.release_oplock();
     file.locks.release();
     file.end_watch();
     let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);

@@ -61,6 +61,21 @@ impl Context {
         }
     }
 
+    /// Waits for something that others do and that is sure to happen soon; also in the middle of a compound.
+    /// The client is told when that takes a while, as with whatever takes a while.
+    ///
+    /// # Errors
+    /// `CANCELLED` if the client takes the request back first, or is gone.
+    pub(super) async fn wait_in_order<T>(
+        &self,
+        event: impl Future<Output = T>,
+    ) -> Result<T, NtStatus> {
+        match select(pin!(event), pin!(self.ongoing.end())).await {
+            Either::Left((outcome, _)) => Ok(outcome),
+            Either::Right(_) => Err(NtStatus::CANCELLED),
+        }
+    }
+
     /// A request begins that is not related to the one before.
     pub(super) fn forget(&mut self) {
         self.create_failed = None;

@@ -19,7 +19,7 @@ use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
 use super::write::is_in_range;
-use super::{Answer, sticky};
+use super::{Answer, oplock, sticky};
 
 /// The most chunks, their most bytes, and the most bytes of all: Windows' numbers, which clients reckon with.
 const LIMITS: SrvCopychunkResponse = SrvCopychunkResponse {
@@ -76,6 +76,7 @@ pub(super) async fn copychunk(
     // One that failed may have written something all the same.
     let what = CompletionFilter::SIZE | CompletionFilter::LAST_WRITE;
     tell_modified(&context.server, &file.handle, what);
+    oplock::contents_change(&context.server, &file.handle);
     Ok(response(request, &target, status, done))
 }
 

@@ -30,6 +30,7 @@ use super::access::{Creator, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
+use super::oplock;
 use super::query_info::times;
 use super::security::decoded;
 
@@ -301,14 +302,31 @@ async fn create_file(
         };
         let share_access = wanted.request.share_access;
         let taken = granted_access | wanted.demanded();
+        let stream = opened.handle.stream_key();
+        let make_way = async |concerned: fn(OplockLevel) -> bool| {
+            oplock::make_way(context, stream, taken, wanted.truncates(), concerned).await
+        };
+        if sharing.is_delete_pending(&opened.handle) {
+            return Err(NtStatus::DELETE_PENDING);
+        }
+        // MS-FSA 2.1.5.1.2: who holds a batch oplock may have closed the file long ago, and then there is no
+        // conflict with it.
+        let mut waited = make_way(|level| level == OplockLevel::BATCH).await?;
         let entered = sharing.enter_by(taken, &opened.handle, granted_access, share_access);
         let ticket = entered.map_err(conflict)?;
+        // Whoever gets an oplock from here on has seen this open.
+        waited |= make_way(|_| true).await?;
+        if wanted.truncates() {
+            oplock::contents_change(&context.server, &opened.handle);
+        }
         // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
         let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
         let deleted = sharing.deletions() != deletions && !opened.handle.has_its_name().await?;
         if unlinked || deleted {
             continue;
         }
+        // Who held an oplock may have written meanwhile what was only there.
+        let metadata = if waited { opened.handle.metadata().await? } else { metadata };
         let response = finish(&opened, &wanted, metadata, by_descriptors, identity).await?;
         tell(context, &opened, response.create_action);
         let locks = context.server.locks.owner(opened.handle.stream_key());
@@ -318,6 +336,7 @@ async fn create_file(
             identity: identity.cloned(),
             ticket: Mutex::new(Some(ticket)),
             locks,
+            oplock: Mutex::default(),
             watch: Mutex::default(),
             sticky: Mutex::default(),
             mode: Mode::new(wanted.request.create_options),
@@ -327,6 +346,11 @@ async fn create_file(
         }));
         let options = wanted.request.create_options;
         let file_id = context.session()?.new_file_id();
+        let mut response = response;
+        if let Object::File(file) = &object {
+            let level = wanted.request.requested_oplock_level;
+            response.oplock_level = oplock::grant(context, file, file_id, level);
+        }
         let open = Arc::new(Open { file_id, tree_id, granted_access, options, object });
         return admit(context, open, response).await;
     }

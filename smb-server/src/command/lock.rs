@@ -10,6 +10,7 @@ use crate::wire::status::NtStatus;
 
 use super::Answer;
 use super::context::{Context, file_of};
+use super::oplock;
 
 /// How many ranges a request may have; clients send one, or a few.
 const ELEMENTS_MAX: usize = 256;
@@ -33,7 +34,10 @@ pub(super) async fn lock(context: &mut Context, request: &LockRequest) -> Result
     context.bytes = Bytes::new();
     match first.flags.contains(LockFlags::UNLOCK) {
         true => unlock(file, &request.locks)?,
-        false => acquire(context, file, &request.locks).await?,
+        false => {
+            acquire(context, file, &request.locks).await?;
+            oplock::contents_change(&context.server, &file.handle);
+        }
     }
     Ok(Body::Lock.into())
 }

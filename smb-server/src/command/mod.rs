@@ -18,6 +18,7 @@ mod ioctl;
 mod lock;
 mod object_id;
 mod ongoing;
+mod oplock;
 mod query_directory;
 mod query_info;
 mod read;
@@ -110,6 +111,9 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
             };
             let response = datapath::write(sink).await?;
             if let Some(file) = open.file() {
+                oplock::contents_change(&context.server, &file.handle);
+            }
+            if let Some(file) = open.file() {
                 sticky::restore(file, held).await;
             }
             write::tell(context, &open);
@@ -136,6 +140,6 @@ async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtS
         Request::SetInfo(request) => set_info::set_info(context, &request).await,
         Request::Lock(request) => lock::lock(context, &request).await,
         Request::ChangeNotify(request) => change_notify::change_notify(context, &request).await,
-        Request::OplockBreak(_) => Err(NtStatus::INVALID_PARAMETER),
+        Request::OplockBreak(request) => oplock::acknowledge(context, request),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::protocol::{Body, Established};
-use crate::state::{Server, Session};
+use crate::state::{Notices, Server, Session};
 use crate::wire::status::NtStatus;
 
 use super::Answer;
@@ -13,10 +13,11 @@ use super::context::Context;
 
 /// Takes up a new session. MS-SMB2 3.3.5.5.3: a client that comes back says which session it had;
 /// if that was the same user's, it ends now.
-pub async fn establish(server: &Server, established: Established) {
+pub async fn establish(server: &Server, established: Established, notices: Notices) {
     let Established { session_id, user, previous_session_id } = established;
     tracing::info!(session = session_id, user, "logged on");
-    server.insert(Arc::new(Session::new(session_id, user.clone(), server.session_limits)));
+    let limits = server.session_limits;
+    server.insert(Arc::new(Session::new(session_id, user.clone(), limits, notices)));
     let previous = server.session(previous_session_id).filter(|previous| previous.user == user);
     if let Some(previous) = previous.filter(|_| previous_session_id != session_id) {
         end_session(server, previous.id).await;

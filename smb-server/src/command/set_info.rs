@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
 use crate::state::{FileOpen, Open, Ticket};
-use crate::vfs::{self, Change, SharePath};
+use crate::vfs::{self, Change, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::codec::{Malformed, Reader};
@@ -29,7 +29,7 @@ use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
-use super::{security, sticky};
+use super::{oplock, security, sticky};
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -185,6 +185,9 @@ async fn rename(
         return Err(NtStatus::SHARING_VIOLATION);
     }
     // MS-FSA 2.1.5.15.11: a directory keeps its name while something in it is open.
+    if file.handle.is_directory() {
+        oplock::make_close(context, &sharing.open_below(&file.handle)).await?;
+    }
     if file.handle.is_directory() && sharing.is_open_below(&file.handle) {
         return Err(NtStatus::ACCESS_DENIED);
     }
@@ -197,6 +200,9 @@ async fn rename(
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
     if let Some(target) = look_up(&to).await? {
         // And an open file is not replaced.
+        if replace && target != file.handle.id() {
+            oplock::make_close(context, &[StreamKey::unnamed(target)]).await?;
+        }
         if replace && target != file.handle.id() && sharing.is_open(target) {
             return Err(NtStatus::ACCESS_DENIED);
         }
@@ -266,6 +272,7 @@ async fn end_of_file(
 ) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
     file.handle.set_len(size).await?;
+    oplock::contents_change(&context.server, &file.handle);
     tell_modified(&context.server, &file.handle, CompletionFilter::SIZE);
     Ok(())
 }
@@ -283,6 +290,7 @@ async fn allocation(
         return end_of_file(context, open, file, size).await;
     }
     file.handle.allocate(size).await?;
+    oplock::contents_change(&context.server, &file.handle);
     // What the file holds has not been written; that is a change all the same.
     let change = Change { modified: Some(before.modified), ..Change::default() };
     match file.handle.change(&change).await {

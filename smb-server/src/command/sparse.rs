@@ -16,7 +16,7 @@ use crate::wire::status::NtStatus;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
-use super::{Answer, sticky};
+use super::{Answer, oplock, sticky};
 
 /// How many ranges one response may tell, whatever room the client has.
 const RANGES_MAX: usize = 4096;
@@ -69,6 +69,7 @@ pub(super) async fn set_zero_data(
     let held = sticky::hold(file).await;
     file.handle.zero(start, length).await?;
     sticky::restore(file, held).await;
+    oplock::contents_change(&context.server, &file.handle);
     file.dirty.store(true, Ordering::Relaxed);
     tell_modified(&context.server, &file.handle, CompletionFilter::LAST_WRITE);
     Ok(answer(request, &open, |_| ()))

@@ -9,7 +9,7 @@ use crate::wire::flush::FlushRequest;
 use crate::wire::ioctl::{IoctlRequest, IoctlResponse};
 use crate::wire::lock::LockRequest;
 use crate::wire::negotiate::NegotiateResponse;
-use crate::wire::oplock_break::BreakAcknowledgment;
+use crate::wire::oplock_break::{BreakAcknowledgment, BreakNotification};
 use crate::wire::query_directory::{QueryDirectoryRequest, QueryDirectoryResponse};
 use crate::wire::query_info::{QueryInfoRequest, QueryInfoResponse};
 use crate::wire::read::{ReadRequest, ReadResponse};
@@ -130,6 +130,9 @@ pub enum Body {
     ChangeNotify(ChangeNotifyResponse),
     QueryInfo(QueryInfoResponse),
     SetInfo,
+    OplockBreak(BreakAcknowledgment),
+    /// Nothing has asked for it.
+    BreakNotification(BreakNotification),
 }
 
 impl Reply {

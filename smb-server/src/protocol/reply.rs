@@ -51,6 +51,23 @@ impl Slot {
         )
     }
 
+    /// What answers nothing. MS-SMB2 3.3.4.6: it has no ids, whatever session it is about.
+    pub(super) fn unsolicited(command: Command) -> Self {
+        Self {
+            command,
+            message_id: Header::UNSOLICITED,
+            credit_charge: 0,
+            credits_requested: 0,
+            session_id: 0,
+            process_id: 0,
+            tree_id: 0,
+            related: false,
+            signed: false,
+            sealed: false,
+            async_id: None,
+        }
+    }
+
     /// The response's header, without flags that depend on the session.
     fn header(&self, status: NtStatus, credits: u16) -> Header {
         let mut flags = HeaderFlags::SERVER_TO_REDIR;
@@ -231,6 +248,8 @@ fn encode_body(body: Body, error_contexts: bool, w: &mut Writer<'_>) {
         Body::QueryDirectory(response) => response.encode(w),
         Body::ChangeNotify(response) => response.encode(w),
         Body::QueryInfo(response) => response.encode(w),
+        Body::OplockBreak(response) => response.encode(w),
+        Body::BreakNotification(notification) => notification.encode(w),
         Body::SetInfo => set_info::SetInfoResponse.encode(w),
     }
 }

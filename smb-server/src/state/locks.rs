@@ -264,6 +264,13 @@ impl LockOwner {
         locks.iter().any(|lock| lock.forbids(self.id, range, write))
     }
 
+    /// Whether any bytes are locked, by whomever.
+    #[must_use]
+    pub fn is_any_locked(&self) -> bool {
+        let has = |locks: &FileLocks| !locks.granted.is_empty();
+        lock(&self.locks.files).get(&self.stream).is_some_and(has)
+    }
+
     /// Gives up everything, for good.
     pub fn release(&self) {
         self.locks.change(self.stream, true, |locks| {

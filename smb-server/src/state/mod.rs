@@ -9,6 +9,7 @@
 mod account;
 mod locks;
 mod open;
+mod oplocks;
 mod server;
 mod session;
 mod share;
@@ -18,6 +19,7 @@ mod watches;
 pub use account::{Account, Accounts};
 pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
 pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Watching};
+pub use oplocks::{Grantee, NotAcknowledged, Notice, Notices, Oplock, Oplocks};
 pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{READ_ACCESS, Share};

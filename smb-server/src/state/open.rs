@@ -15,7 +15,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
 use crate::wire::file_id::FileId;
 
-use super::{DirectoryWatch, LockOwner, News, Share, Ticket, lock};
+use super::{DirectoryWatch, LockOwner, News, Oplock, Share, Ticket, lock};
 
 /// What a client holds by a FileId.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct FileOpen {
     pub ticket: Mutex<Option<Ticket>>,
     /// Its part in the file's byte-range locks.
     pub locks: LockOwner,
+    /// Its oplock, if it has got one.
+    pub oplock: Mutex<Option<Oplock>>,
     /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY
     /// until it is closed.
     pub watch: Mutex<Watching>,
@@ -170,6 +172,21 @@ impl FileOpen {
     pub fn end_watch(&self) {
         let ended = std::mem::replace(&mut *lock(&self.watch), Watching::Ended);
         drop(ended);
+    }
+
+    /// Keeps an oplock until the file is closed.
+    pub fn keep_oplock(&self, oplock: Oplock) {
+        *lock(&self.oplock) = Some(oplock);
+    }
+
+    /// Gives the oplock up, if there is one.
+    pub fn release_oplock(&self) {
+        drop(lock(&self.oplock).take());
+    }
+
+    /// Does something with the oplock, if there is one.
+    pub fn with_oplock<T>(&self, act: impl FnOnce(&Oplock) -> T) -> Option<T> {
+        lock(&self.oplock).as_ref().map(act)
     }
 
     /// Looks at, or changes, which times are left alone.

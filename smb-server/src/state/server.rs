@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::rpc;
 
-use super::{Accounts, Locks, Session, SessionLimits, Share, Sharing, Target, Watches, lock};
+use super::{
+    Accounts, Locks, Oplocks, Session, SessionLimits, Share, Sharing, Target, Watches, lock,
+};
 
 /// The server's tables.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Server {
     pub sharing: Arc<Sharing>,
     /// Byte-range locks, over all sessions.
     pub locks: Arc<Locks>,
+    /// Oplocks, over all sessions.
+    pub oplocks: Arc<Oplocks>,
     /// Watched directories, over all sessions.
     pub watches: Arc<Watches>,
     /// What the RPC services tell.
@@ -40,6 +44,7 @@ impl Server {
             sessions: Mutex::default(),
             sharing: Arc::default(),
             locks: Arc::default(),
+            oplocks: Arc::default(),
             watches: Arc::default(),
             rpc,
             session_limits,

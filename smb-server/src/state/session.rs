@@ -8,7 +8,7 @@ use ringway::Identity;
 
 use crate::wire::file_id::FileId;
 
-use super::{Open, Share, lock};
+use super::{Notices, Open, Share, lock};
 
 /// How much a session may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,8 @@ pub struct Session {
     pub id: u64,
     /// The user's name as the user store has it.
     pub user: String,
+    /// The way to its client.
+    pub notices: Notices,
     limits: SessionLimits,
     tables: Mutex<Tables>,
     next_tree: AtomicU32,
@@ -76,10 +78,11 @@ pub enum Target {
 impl Session {
     /// A session without anything open.
     #[must_use]
-    pub fn new(id: u64, user: String, limits: SessionLimits) -> Self {
+    pub fn new(id: u64, user: String, limits: SessionLimits, notices: Notices) -> Self {
         Self {
             id,
             user,
+            notices,
             limits,
             tables: Mutex::default(),
             next_tree: AtomicU32::new(1),

@@ -156,6 +156,15 @@ impl Sharing {
         lock(&self.files).values().any(|openers| openers.list.iter().any(below))
     }
 
+    /// What is open below a directory.
+    #[must_use]
+    pub fn open_below(&self, directory: &Handle) -> Vec<StreamKey> {
+        let files = lock(&self.files);
+        let openers = files.values().flat_map(|openers| &openers.list);
+        let below = openers.filter(|opener| opener.handle.is_below(directory));
+        below.map(|opener| opener.handle.stream_key()).collect()
+    }
+
     /// Whether somebody has a directory open in a way that keeps files from being renamed into it. A
     /// rename is an open that adds a file, and that lets nobody delete the directory, MS-FSA 2.1.5.15.11.
     #[must_use]
@@ -246,6 +255,20 @@ impl Ticket {
                 && !opener.share.contains(ShareAccess::DELETE)
         };
         openers.list.iter().any(denies)
+    }
+
+    /// Whether nobody else has it open, but to use nothing beyond `little`.
+    #[must_use]
+    pub fn is_alone(&self, little: AccessMask) -> bool {
+        let files = lock(&self.sharing.files);
+        let Some(openers) = files.get(&self.file) else { return false };
+        let stream = openers.opener(self.id).map(|own| own.handle.stream_key());
+        let disturbs = |opener: &Opener| {
+            opener.id != self.id
+                && Some(opener.handle.stream_key()) == stream
+                && !little.contains(opener.access)
+        };
+        !openers.list.iter().any(disturbs)
     }
 
     /// Leaves. The last one out of a file that is to be deleted has to do it.

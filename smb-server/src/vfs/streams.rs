@@ -47,6 +47,12 @@ pub struct StreamInfo {
 }
 
 impl StreamKey {
+    /// The contents of a file.
+    #[must_use]
+    pub fn unnamed(file: FileKey) -> Self {
+        Self { file, stream: 0 }
+    }
+
     pub(super) fn new(file: FileKey, stream: Option<&str>) -> Self {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let hash = |name| hasher.hash_one(name::folded(name)).max(1);

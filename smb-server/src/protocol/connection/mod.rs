@@ -11,6 +11,7 @@ use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
 use crate::wire::negotiate::NegotiateRequest;
+use crate::wire::oplock_break::BreakNotification;
 use crate::wire::session_setup::SessionSetupRequest;
 use crate::wire::smb1_negotiate::Smb1NegotiateRequest;
 use crate::wire::status::NtStatus;
@@ -221,6 +222,11 @@ impl Connection {
             self.send_interim(chain);
         }
         true
+    }
+
+    /// Has a session's client told something that it has not asked for. If the session has ended, nobody is.
+    pub fn handle_notification(&mut self, session_id: u64, notification: BreakNotification) {
+        self.send_notification(session_id, notification);
     }
 
     /// To be called when [`Self::poll_timeout`]'s time has come.

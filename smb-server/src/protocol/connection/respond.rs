@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use crate::wire::dialect::Dialect;
 use crate::wire::header::Command;
+use crate::wire::oplock_break::BreakNotification;
 use crate::wire::status::NtStatus;
 
 use crate::protocol::channel::Channel;
-use crate::protocol::message::{ChainId, Reply};
+use crate::protocol::message::{Body, ChainId, Reply};
 use crate::protocol::reply::{Encoded, Response, Slot};
 
 use super::{Connection, Phase};
@@ -132,6 +133,16 @@ impl Connection {
         let response =
             Response { slot, reply: Reply::error(NtStatus::PENDING), credits, sign: false };
         self.send(vec![response], None, sealed.then_some(session_id));
+    }
+
+    /// Tells a client something that it has not asked for. It is never signed, MS-SMB2 3.3.4.1.1.
+    pub(super) fn send_notification(&mut self, session_id: u64, notification: BreakNotification) {
+        let Some(channel) = self.sessions.get(session_id) else { return };
+        let seal_for = channel.encryption_required.then_some(session_id);
+        let slot = Slot::unsolicited(Command::OPLOCK_BREAK);
+        let reply = Reply::ok(Body::BreakNotification(notification));
+        let response = Response { slot, reply, credits: 0, sign: false };
+        self.send(vec![response], None, seal_for);
     }
 
     /// Keeps the logon deadline up to date.

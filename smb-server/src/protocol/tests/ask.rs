@@ -11,6 +11,7 @@ use crate::wire::header::{Command, Header, HeaderFlags};
 use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::logoff::{LogoffRequest, LogoffResponse};
 use crate::wire::negotiate::{NegotiateRequest, NegotiateResponse};
+use crate::wire::oplock_break::BreakNotification;
 use crate::wire::query_directory::QueryDirectoryResponse;
 use crate::wire::query_info::QueryInfoResponse;
 use crate::wire::read::{ReadRequest, ReadResponse};
@@ -184,6 +185,7 @@ pub(super) fn decode_body(command: Command, message: &[u8]) -> Result<(), Malfor
         Command::QUERY_DIRECTORY => QueryDirectoryResponse::decode(message).map(drop),
         Command::QUERY_INFO => QueryInfoResponse::decode(message).map(drop),
         Command::SET_INFO => SetInfoResponse::decode(message).map(drop),
+        Command::OPLOCK_BREAK => BreakNotification::decode(message).map(drop),
         _ => Err(Malformed::new("success of a command that has none")),
     }
 }

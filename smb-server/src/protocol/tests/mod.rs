@@ -10,6 +10,7 @@ pub(crate) mod pair;
 mod compounds;
 mod credits;
 mod negotiate;
+mod notifications;
 mod payload;
 mod robustness;
 mod sealing;

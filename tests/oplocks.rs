@@ -1,0 +1,125 @@
+//! Oplocks between clients on connections of their own: what takes them back, and who waits for that. Over raw SMB,
+//! since smbclient asks for none; smbtorture has the rest.
+
+mod support;
+
+use std::fs;
+use std::process::ExitCode;
+
+use libtest_mimic::Failed;
+use support::requests::{Create, FileId, access, nt, rename};
+use support::server::Server;
+use support::session::{HEADER, Session, command, expect, status, u64_at};
+use support::{Need, Outcome, Serve, ensure};
+
+const NONE: u8 = 0;
+const LEVEL_2: u8 = 1;
+const BATCH: u8 = 9;
+
+const BACKENDS: [(&str, &[Need]); 3] =
+    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    for (backend, needs) in BACKENDS {
+        let serve = || Serve::new().backend(backend);
+        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
+            trials.push(support::served(&format!("{name} ({backend})"), needs, serve(), body));
+        };
+        trial("an open waits until a client has written what it kept", written_back);
+        trial("an open waits no longer than for the client", client_gone);
+        trial("a copy is old when somebody writes", level_2);
+        trial("a folder is renamed although a client keeps a file in it open", renamed_above);
+    }
+    support::run(trials)
+}
+
+/// A client that has this file open with a batch oplock.
+fn holder(server: &Server, name: &str) -> Result<(Session, FileId), Failed> {
+    let mut session = Session::in_share(server.address)?;
+    let create = Create::open(name, access::ALL).or_create().oplock(BATCH);
+    let (file, level) = session.opened_with_oplock(create)?;
+    ensure(level == BATCH, || format!("oplock level {level} instead of a batch oplock"))?;
+    Ok((session, file))
+}
+
+/// Sends an open that has to wait; the MessageId.
+fn begin_open(session: &mut Session, name: &str) -> Result<u64, Failed> {
+    let message = session.request(command::CREATE, &Create::open(name, access::READ).body()?);
+    session.wire.send(&message)?;
+    u64_at(&message, 24)
+}
+
+/// The next message, which nobody has asked for: to what level the oplock of which file is lowered.
+fn told(session: &mut Session) -> Result<(FileId, u8), Failed> {
+    let message = session.wire.receive()?.ok_or("closed instead of a break")?;
+    ensure(u64_at(&message, 24)? == u64::MAX, || "an answer instead of a break".into())?;
+    let body = message.get(HEADER..HEADER + 24).ok_or("a short break")?;
+    Ok((body[8..24].try_into()?, body[2]))
+}
+
+/// MS-SMB2 2.2.24.1.
+fn acknowledge(session: &mut Session, file: FileId, level: u8) -> Outcome {
+    let body = [&[24, 0, level, 0, 0, 0, 0, 0], &file[..]].concat();
+    let answer = session.call(command::OPLOCK_BREAK, &body)?;
+    expect(status(&answer), nt::SUCCESS, "the acknowledgement")?;
+    ensure(answer.get(HEADER + 2) == Some(&level), || "another level than acknowledged".into())
+}
+
+fn final_answer(session: &mut Session, id: u64) -> Result<Vec<u8>, Failed> {
+    session.answer(id)?.ok_or_else(|| "closed instead of an answer".into())
+}
+
+fn written_back(server: &Server) -> Outcome {
+    let (mut keeps, file) = holder(server, "file")?;
+    let mut opens = Session::in_share(server.address)?;
+    let id = begin_open(&mut opens, "file")?;
+    ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
+    expect(keeps.write(file, 0, b"kept until now")?, nt::SUCCESS, "WRITE")?;
+    acknowledge(&mut keeps, file, LEVEL_2)?;
+    let answer = final_answer(&mut opens, id)?;
+    expect(status(&answer), nt::SUCCESS, "the open that waited")?;
+    // EndofFile, as it is now.
+    ensure(u64_at(&answer, HEADER + 48)? == 14, || "the size is that of before".into())
+}
+
+fn client_gone(server: &Server) -> Outcome {
+    let (mut keeps, file) = holder(server, "file")?;
+    let mut opens = Session::in_share(server.address)?;
+    let id = begin_open(&mut opens, "file")?;
+    ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
+    drop(keeps);
+    expect(status(&final_answer(&mut opens, id)?), nt::SUCCESS, "the open that waited")
+}
+
+fn level_2(server: &Server) -> Outcome {
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut session = Session::in_share(server.address)?;
+        let create = Create::open("file", access::ALL).or_create().oplock(LEVEL_2);
+        let (file, level) = session.opened_with_oplock(create)?;
+        ensure(level == LEVEL_2, || format!("oplock level {level}"))?;
+        clients.push((session, file));
+    }
+    let mut writes = Session::in_share(server.address)?;
+    let file = writes.opened(Create::open("file", access::READ_AND_WRITE))?;
+    expect(writes.write(file, 0, b"new")?, nt::SUCCESS, "WRITE")?;
+    for (session, file) in &mut clients {
+        ensure(told(session)? == (*file, NONE), || "another break".into())?;
+    }
+    Ok(())
+}
+
+fn renamed_above(server: &Server) -> Outcome {
+    fs::create_dir(server.folder().join("folder"))?;
+    let (mut keeps, file) = holder(server, "folder\\file")?;
+    let mut renames = Session::in_share(server.address)?;
+    let folder = renames.opened(Create::open("folder", access::ALL).directory())?;
+    let message = renames.request(command::SET_INFO, &rename(folder, "renamed")?);
+    renames.wire.send(&message)?;
+    ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
+    keeps.close(file)?;
+    let answer = final_answer(&mut renames, u64_at(&message, 24)?)?;
+    expect(status(&answer), nt::SUCCESS, "the rename")?;
+    ensure(server.folder().join("renamed/file").exists(), || "it is not there".into())
+}
