@@ -48,6 +48,12 @@ fn main() -> ExitCode {
         trial("what is made without SMB has what its folder hands down", made_without_smb),
         trial("files are not given away", not_given_away),
         support::served(
+            "a share may hide what the user may not read",
+            &[Need::Root],
+            with_accounts().share_option("hide-unreadable"),
+            unreadable_hidden,
+        ),
+        support::served(
             "an unprivileged server keeps security descriptors, too",
             &[],
             unprivileged(),
@@ -301,6 +307,25 @@ fn damaged_descriptor(server: &Server) -> Outcome {
     rustix::fs::setxattr(path, "security.NTACL", b"\x01\0\x01\0\0\0\x02\0damaged", flags)?;
     owner.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)?;
     nobody.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)
+}
+
+/// By the mode or by a descriptor.
+fn unreadable_hidden(server: &Server) -> Outcome {
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let denied = owner.opened(Create::open("guarded\\denied", access::ALL).or_create())?;
+    expect(owner.set_dacl(denied, &[(DAEMON, access::ALL)])?, nt::SUCCESS, "the DACL")?;
+    let private = server.folder().join("guarded/private");
+    fs::write(&private, "")?;
+    chown(&private, Some(DAEMON), Some(DAEMON))?;
+    fs::set_permissions(&private, Permissions::from_mode(0o600))?;
+    let all = [".", "..", "denied", "file", "private"];
+    for (session, names) in [(&mut owner, &all[..]), (&mut nobody, &[".", "..", "file"])] {
+        let folder = session.opened(Create::open("guarded", access::READ).directory())?;
+        let mut listed = session.list(folder)?;
+        listed.sort();
+        ensure(listed == names, || format!("{listed:?} listed instead of {names:?}"))?;
+    }
+    Ok(())
 }
 
 /// Whatever rights an open has.

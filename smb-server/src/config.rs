@@ -56,23 +56,26 @@ pub struct ShareOptions {
     pub read_only: bool,
     /// Files may have named streams.
     pub streams: bool,
+    /// Listings leave out what the user may not read.
+    pub hide_unreadable: bool,
 }
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        Self { read_only: false, streams: true }
+        Self { read_only: false, streams: true, hide_unreadable: false }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 2] = ["ro", "no-streams"];
+    pub const WORDS: [&str; 3] = ["ro", "no-streams", "hide-unreadable"];
 
     /// Applies one of the words; `false` if it is none.
     pub fn apply(&mut self, word: &str) -> bool {
         match word {
             "ro" => self.read_only = true,
             "no-streams" => self.streams = false,
+            "hide-unreadable" => self.hide_unreadable = true,
             _ => return false,
         }
         true

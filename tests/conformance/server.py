@@ -30,6 +30,10 @@ class Server:
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--backend", backend]
         share = ",".join([f"{SHARE}={self.folder / SHARE}", *settings.share])
         command += ["--share", share, *users, *settings.server]
+        if settings.other:
+            name, *words = settings.other
+            (self.folder / name).mkdir(mode=0o777)
+            command += ["--share", ",".join([f"{name}={self.folder / name}", *words])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, env=os.environ | {"NO_COLOR": "1"}
         )

@@ -10,6 +10,8 @@ class Settings:
 
     # Words behind the share's folder.
     share: tuple[str, ...] = ()
+    # Another share: its name, and its words.
+    other: tuple[str, ...] = ()
     # More of usmbd's command line.
     server: tuple[str, ...] = ()
     # Options of smbtorture, K=V.
@@ -17,6 +19,7 @@ class Settings:
 
 
 WANTED = [
+    (r"\.ACCESSBASED$", Settings(other=("hideunread", "hide-unreadable"))),
     (r"^smb2\.create_no_streams\.", Settings(share=("no-streams",))),
     (r"^smb2\.session-require-signing\.", Settings(server=("--require-signing",))),
 ]

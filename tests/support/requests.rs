@@ -264,6 +264,25 @@ impl Session {
         u32_at(&self.query_info(file, 8)?, 0)
     }
 
+    /// The names of a listing that fits into one answer.
+    pub(crate) fn list(&mut self, folder: FileId) -> Result<Vec<String>, Failed> {
+        let answer = self.call(command::QUERY_DIRECTORY, &query_directory(folder, "*")?)?;
+        expect(status(&answer), nt::SUCCESS, "QUERY_DIRECTORY")?;
+        let mut names = Vec::new();
+        let mut at = HEADER + 8;
+        loop {
+            let length = usize::try_from(u32_at(&answer, at + 60)?)?;
+            let name = answer.get(at + 104..at + 104 + length).ok_or("a short entry")?;
+            let units: Vec<u16> =
+                name.chunks(2).map(|it| u16::from(it[0]) | u16::from(it[1]) << 8).collect();
+            names.push(String::from_utf16(&units)?);
+            match usize::try_from(u32_at(&answer, at)?)? {
+                0 => return Ok(names),
+                next => at += next,
+            }
+        }
+    }
+
     fn set_info(&mut self, file: FileId, class: u8, data: &[u8]) -> Result<u32, Failed> {
         Ok(status(&self.call(command::SET_INFO, &set_info(file, class, data)?)?))
     }

@@ -31,6 +31,7 @@ const LOG_LINES_SHOWN: usize = 40;
 pub(crate) struct Serve {
     backend: Option<&'static str>,
     arguments: Vec<String>,
+    words: Vec<&'static str>,
     share_owner: Option<u32>,
     restriction: Option<Restriction>,
 }
@@ -47,6 +48,12 @@ impl Serve {
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// An option of the share.
+    pub(crate) fn share_option(mut self, word: &'static str) -> Self {
+        self.words.push(word);
         self
     }
 
@@ -99,10 +106,11 @@ impl Serve {
     /// The command line, for the tests that expect the start to fail.
     pub(crate) fn command(&self, listen: &str, root: &Path) -> Result<Command, Failed> {
         let mut command = Command::new(binary()?);
+        let words: String = self.words.iter().map(|word| format!(",{word}")).collect();
         command
             .args(["serve", "--listen", listen, "--backend", self.backend_name(), "--log", "debug"])
             .arg("--share")
-            .arg(format!("{SHARE}={}", root.join("share").display()))
+            .arg(format!("{SHARE}={}{words}", root.join("share").display()))
             .arg("--share")
             .arg(format!("readonly={},ro", root.join("readonly").display()))
             .args(["--user", &format!("{USER}:{PASSWORD}")])

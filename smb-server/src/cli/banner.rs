@@ -33,7 +33,9 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
     for share in &config.shares {
         let read_only = if share.options.read_only { " (read-only)" } else { "" };
         let streams = if share.options.streams { "" } else { " (without streams)" };
-        writeln!(out, "  {} -> {}{read_only}{streams}", share.name, share.path.display())?;
+        let hidden = if share.options.hide_unreadable { " (unreadable files hidden)" } else { "" };
+        let path = share.path.display();
+        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}", share.name)?;
     }
     for address in &facts.addresses {
         writeln!(out, "listening on {address}")?;

@@ -48,7 +48,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
-    /// "no-streams" for files without named streams
+    /// "no-streams" for files without named streams, "hide-unreadable" for listings without what the user
+    /// may not read
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
@@ -266,7 +267,10 @@ mod tests {
         let share = format!("x={},no-streams,ro", folder.display());
         let config = config(&["--share", &share]).unwrap();
         assert!(config.shares[0].path.ends_with("a,b"));
-        assert_eq!(config.shares[0].options, ShareOptions { read_only: true, streams: false });
+        assert_eq!(
+            config.shares[0].options,
+            ShareOptions { read_only: true, streams: false, hide_unreadable: false }
+        );
     }
 
     #[test]

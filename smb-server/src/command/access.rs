@@ -5,7 +5,7 @@ use ringway::Identity;
 
 use crate::security::{Token, for_new, granted_by, group_sid, inherited, merged, user_sid};
 use crate::state::FileOpen;
-use crate::vfs::{Error, Guard, Handle, Metadata, Replaced};
+use crate::vfs::{self, Error, Guard, Handle, Metadata, Opened, Replaced};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{Control, SecurityDescriptor};
@@ -25,6 +25,29 @@ pub(super) async fn effective(
             let directory = understood(handle.directory_security().await?.as_deref())?;
             Ok(directory.and_then(|directory| handed_down(&directory, metadata)))
         }
+    }
+}
+
+/// Whether the user may read what has this name in a directory, and all that is to know about it.
+pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
+    /// FILE_GENERIC_READ, which is what Windows asks for here.
+    const GENERIC_READ: AccessMask = AccessMask::READ_DATA
+        .union(AccessMask::READ_ATTRIBUTES)
+        .union(AccessMask::READ_EA)
+        .union(AccessMask::READ_CONTROL)
+        .union(AccessMask::SYNCHRONIZE);
+    let identity = directory.identity.as_ref();
+    let path = directory.handle.share_path().child(name);
+    let open = directory.share.volume.open(identity, &path, &vfs::Open::TO_READ, &());
+    let Ok(Opened { handle, .. }) = open.await else { return false };
+    let Ok(metadata) = handle.metadata().await else { return false };
+    match effective(&handle, &metadata).await {
+        Ok(Some(descriptor)) => {
+            granted_by(&descriptor, &Token::of(identity)).contains(GENERIC_READ)
+        }
+        // The kernel has decided it.
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 

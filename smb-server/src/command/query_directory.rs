@@ -13,6 +13,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
 use super::Answer;
+use super::access::may_read;
 use super::context::{Context, file_of};
 use super::query_info::times;
 
@@ -38,7 +39,7 @@ pub(super) async fn query_directory(
     }
     let enumeration = enumeration.as_mut().ok_or(NtStatus::INTERNAL_ERROR)?;
     let single = request.flags.contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
-    let output = fill(enumeration, buffer, single).await?;
+    let output = fill(file, enumeration, buffer, single).await?;
     Ok(Body::QueryDirectory(QueryDirectoryResponse { output }).into())
 }
 
@@ -61,11 +62,12 @@ fn begin(
 }
 
 async fn fill(
+    file: &FileOpen,
     enumeration: &mut Enumeration,
     mut buffer: DirBuffer,
     single: bool,
 ) -> Result<Vec<u8>, NtStatus> {
-    while let Some(entry) = next(enumeration).await? {
+    while let Some(entry) = next(file, enumeration).await? {
         enumeration.found = true;
         if buffer.push(&wire_entry(&entry)).is_err() {
             if buffer.is_empty() {
@@ -91,13 +93,26 @@ async fn fill(
     }
 }
 
-/// The next entry that matches.
-async fn next(enumeration: &mut Enumeration) -> Result<Option<vfs::DirEntry>, NtStatus> {
+/// The next entry that matches, and that the user is to see.
+async fn next(
+    file: &FileOpen,
+    enumeration: &mut Enumeration,
+) -> Result<Option<vfs::DirEntry>, NtStatus> {
     if let Some(entry) = enumeration.held_back.take() {
         return Ok(Some(entry));
     }
     let Enumeration { stream, pattern, .. } = enumeration;
-    Ok(stream.next_matching(|name| pattern.matches(name)).await?)
+    loop {
+        match stream.next_matching(|name| pattern.matches(name)).await? {
+            Some(entry) if !is_visible(file, &entry.name).await => {}
+            found => return Ok(found),
+        }
+    }
+}
+
+/// Access-based enumeration.
+async fn is_visible(file: &FileOpen, name: &str) -> bool {
+    !file.share.options.hide_unreadable || matches!(name, "." | "..") || may_read(file, name).await
 }
 
 fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {

@@ -20,7 +20,10 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
     let (share_type, maximal_access, share_flags) = match &target {
         // Nothing breaks an offline copy's assumptions yet, so clients keep none.
         Target::Disk { share, .. } => {
-            (ShareType::DISK, share.maximal_access(), ShareFlags::NO_CACHING)
+            let mut flags = ShareFlags::NO_CACHING;
+            let hides = share.options.hide_unreadable;
+            flags.set(ShareFlags::ACCESS_BASED_DIRECTORY_ENUM, hides);
+            (ShareType::DISK, share.maximal_access(), flags)
         }
         Target::Ipc => (ShareType::PIPE, AccessMask::FILE_ALL, ShareFlags::NO_CACHING),
     };

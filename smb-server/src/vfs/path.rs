@@ -111,6 +111,14 @@ impl SharePath {
         Self { components, ..Self::default() }
     }
 
+    /// What has this name in the directory that this is; the name is one from a listing.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        let mut components = self.components.clone();
+        components.push(name.to_owned());
+        Self::from_components(components)
+    }
+
     /// The stream, if it is not the unnamed one.
     #[must_use]
     pub fn stream(&self) -> Option<&str> {

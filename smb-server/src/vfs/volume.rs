@@ -136,6 +136,16 @@ pub struct SpaceInfo {
 }
 
 impl Open {
+    /// What is there, to read its contents.
+    pub const TO_READ: Self = Self {
+        read: true,
+        write: false,
+        kind: Kind::Any,
+        disposition: Disposition::Open,
+        attributes: Attributes::empty(),
+        allocation_size: 0,
+    };
+
     /// Applies what the name says about the kind. MS-FSA 2.1.5.1: one that ends with a separator is a
     /// directory's, one that ends with the type of data a file's.
     fn for_name(mut self, path: &SharePath) -> Result<Self, Error> {
