@@ -16,9 +16,28 @@ class Settings:
     server: tuple[str, ...] = ()
     # Options of smbtorture, K=V.
     torture: tuple[str, ...] = ()
+    # An empty file in the share.
+    file: str = ""
 
+
+# Another person also to the kernel, where usmbd is root: with an account of every unix.
+SECOND_USER = Settings(
+    server=("--user", "daemon:secret3"),
+    torture=("torture:user2name=daemon", "torture:user2password=secret3"),
+)
+FILE = "testfile"
 
 WANTED = [
+    (r"\.set-sparse-ioctl$", Settings(torture=(f"torture:filename={FILE}",))),
+    (
+        r"\.zero-data-ioctl$",
+        Settings(
+            file=FILE,
+            torture=(f"torture:filename={FILE}", "torture:offset=4096", "torture:beyond_final_zero=8192"),
+        ),
+    ),
+    (r"\.case-insensitive-bypass$", SECOND_USER),
+    (r"\.bug14788\.VALIDATE", Settings(other=("noperm",))),
     (r"\.ACCESSBASED$", Settings(other=("hideunread", "hide-unreadable"))),
     (r"^smb2\.create_no_streams\.", Settings(share=("no-streams",))),
     (r"^smb2\.session-require-signing\.", Settings(server=("--require-signing",))),
