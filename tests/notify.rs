@@ -15,6 +15,7 @@ const TREE: u16 = 1;
 const NAMES: u32 = 3;
 const ATTRIBUTES: u32 = 4;
 const SIZE: u32 = 8;
+const EA: u32 = 0x80;
 
 const NOTIFY_CLEANUP: u32 = 0x0000_010b;
 
@@ -154,13 +155,19 @@ fn both_told(session: &mut Session, ids: [u64; 2], names: [&str; 2]) -> Outcome 
 fn filters(server: &Server) -> Outcome {
     let (mut one, dir, mut other) = watcher(server)?;
     let sizes = one.opened(Create::open("dir", access::READ).directory())?;
+    let eas = one.opened(Create::open("dir", access::READ).directory())?;
     let attributes = watch(&mut one, dir, 0, ATTRIBUTES)?;
+    let ea = watch(&mut one, eas, 0, EA)?;
     let size = watch(&mut one, sizes, 0, SIZE)?;
     let file = other.opened(Create::open(r"dir\a", access::ALL).or_create())?;
     expect(other.write(file, 0, b"bytes")?, nt::SUCCESS, "WRITE")?;
     told(&mut one, size, &[(MODIFIED, "a")])?;
     expect(other.set_attributes(file, attribute::HIDDEN)?, nt::SUCCESS, "HIDDEN")?;
-    told(&mut one, attributes, &[(MODIFIED, "a")])
+    told(&mut one, attributes, &[(MODIFIED, "a")])?;
+    // FileFullEaInformation: an EA called E, which holds one byte.
+    let set = other.set_info(file, 15, b"\0\0\0\0\0\x01\x01\0E\0x")?;
+    expect(set, nt::SUCCESS, "setting an EA")?;
+    told(&mut one, ea, &[(MODIFIED, "a")])
 }
 
 fn kept(server: &Server) -> Outcome {

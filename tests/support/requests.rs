@@ -283,7 +283,8 @@ impl Session {
         }
     }
 
-    fn set_info(&mut self, file: FileId, class: u8, data: &[u8]) -> Result<u32, Failed> {
+    /// SET_INFO of a class of information about a file.
+    pub(crate) fn set_info(&mut self, file: FileId, class: u8, data: &[u8]) -> Result<u32, Failed> {
         Ok(status(&self.call(command::SET_INFO, &set_info(file, class, data)?)?))
     }
 

@@ -5,7 +5,7 @@ use ringway::Identity;
 
 use crate::security::{Token, for_new, granted_by, group_sid, inherited, merged, user_sid};
 use crate::state::FileOpen;
-use crate::vfs::{self, Error, Guard, Handle, Metadata, Opened, Replaced};
+use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Opened, Replaced};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{Control, SecurityDescriptor};
@@ -108,10 +108,12 @@ fn right_to_make(is_directory: bool) -> AccessMask {
     if is_directory { AccessMask::APPEND_DATA } else { AccessMask::WRITE_DATA }
 }
 
-/// Who makes files and gives them names, and the descriptor that they are to have, if the client sent one.
+/// Who makes files and gives them names, and the descriptor and the EAs that they are to have, if the client
+/// sent any.
 pub(super) struct Creator {
     token: Token,
     given: Option<SecurityDescriptor>,
+    eas: Vec<Ea>,
 }
 
 impl Creator {
@@ -130,16 +132,25 @@ impl Creator {
                 check_group(&token, given.group.as_ref())?;
             }
         }
-        Ok(Self { token, given })
+        Ok(Self { token, given, eas: Vec::new() })
+    }
+
+    /// With these EAs for what is made.
+    pub(super) fn with_eas(self, eas: &[Ea]) -> Self {
+        Self { eas: eas.to_vec(), ..self }
     }
 
     /// Who renames a file.
     pub(super) fn of(file: &FileOpen) -> Self {
-        Self { token: Token::of(file.identity.as_ref()), given: None }
+        Self { token: Token::of(file.identity.as_ref()), given: None, eas: Vec::new() }
     }
 }
 
 impl Guard for Creator {
+    fn eas(&self) -> &[Ea] {
+        &self.eas
+    }
+
     fn admit(
         &self,
         directory: Option<&[u8]>,

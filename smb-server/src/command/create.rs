@@ -1,6 +1,6 @@
 //! CREATE: opens or creates a file, a directory or a pipe. MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use futures_util::lock::Mutex as AsyncMutex;
@@ -12,7 +12,7 @@ use crate::rpc;
 use crate::security::{Token, generic_to_specific, user_sid};
 use crate::state::{Conflict, FileOpen, Mode, Object, Open, READS, Refused, Share, Target, WRITES};
 use crate::vfs::{
-    self, Action, Attributes, Change, Disposition, Kind, Metadata, Opened, SharePath,
+    self, Action, Attributes, Change, Disposition, Ea, Kind, Metadata, Opened, SharePath,
 };
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
@@ -30,9 +30,9 @@ use super::access::{Creator, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
-use super::oplock;
 use super::query_info::times;
 use super::security::decoded;
+use super::{ea, oplock};
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -165,6 +165,8 @@ struct Wanted {
     maximal: AccessMask,
     disposition: CreateDisposition,
     contexts: Vec<CreateContext>,
+    /// EAs of a file that this makes or overwrites.
+    eas: Vec<Ea>,
     request: CreateRequest,
 }
 
@@ -205,7 +207,12 @@ impl Wanted {
             // There are no snapshots, so nothing can be in one.
             return Err(NtStatus::OBJECT_NAME_NOT_FOUND);
         }
-        Ok(Self { path, desired, maximal, disposition, contexts, request })
+        let eas = eas(&contexts)?;
+        // MS-FSA 2.1.5.1.
+        if !eas.is_empty() && request.create_options.contains(CreateOptions::NO_EA_KNOWLEDGE) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+        Ok(Self { path, desired, maximal, disposition, contexts, eas, request })
     }
 
     /// What the client must get, apart from what it would like to: an overwrite takes writing, too.
@@ -266,6 +273,15 @@ impl Wanted {
         };
         self.contexts.iter().find_map(size).unwrap_or_default()
     }
+}
+
+/// The EAs that a client sent.
+fn eas(contexts: &[CreateContext]) -> Result<Vec<Ea>, NtStatus> {
+    let eas = |context: &CreateContext| match context {
+        CreateContext::ExtendedAttributes(bytes) => Some(ea::decoded(bytes)),
+        _ => None,
+    };
+    contexts.iter().find_map(eas).transpose().map(Option::unwrap_or_default)
 }
 
 /// How often a CREATE starts over because the file was deleted between being opened and being
@@ -342,6 +358,7 @@ async fn create_file(
             mode: Mode::new(wanted.request.create_options),
             dirty: AtomicBool::new(wanted.truncates()),
             position: AtomicU64::new(0),
+            next_ea: AtomicUsize::new(0),
             enumeration: AsyncMutex::new(None),
         }));
         let options = wanted.request.create_options;
@@ -401,7 +418,7 @@ async fn open(
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), NtStatus> {
     let given = if wanted.creates() { wanted.descriptor()? } else { None };
-    let creator = Creator::new(identity, given)?;
+    let creator = Creator::new(identity, given)?.with_eas(&wanted.eas);
     let mut access = granted(wanted.desired, wanted.maximal);
     let demanded = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED);
     let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
@@ -565,6 +582,11 @@ async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Res
         return Ok(());
     }
     opened.handle.remove_streams().await?;
+    // Who may write the file and not read it leaves those that there are.
+    match opened.handle.replace_eas(&wanted.eas).await {
+        Err(vfs::Error::AccessDenied) if wanted.eas.is_empty() => {}
+        result => result?,
+    }
     let size = wanted.allocation_size();
     if size != 0 {
         opened.handle.allocate(size).await?;

@@ -18,6 +18,8 @@ pub fn status_of(error: &Error) -> NtStatus {
         Error::ReadOnly => NtStatus::MEDIA_WRITE_PROTECTED,
         Error::NoSpace => NtStatus::DISK_FULL,
         Error::QuotaExceeded => NtStatus::QUOTA_EXCEEDED,
+        Error::NoEas => NtStatus::EAS_NOT_SUPPORTED,
+        Error::EaTooLarge => NtStatus::EA_TOO_LARGE,
         Error::NameInvalid | Error::NameTooLong => NtStatus::OBJECT_NAME_INVALID,
         Error::TooManyLinks => NtStatus::OBJECT_PATH_NOT_FOUND,
         Error::TooManyOpenFiles => NtStatus::TOO_MANY_OPENED_FILES,

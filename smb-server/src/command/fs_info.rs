@@ -42,7 +42,8 @@ pub(super) async fn fs_info(file: &FileOpen, class: FsInfoClass) -> Result<Info,
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::ATTRIBUTE => {
-            let info = attribute(&file.share.options);
+            let has_eas = file.share.volume.has_eas().await;
+            let info = attribute(&file.share.options, has_eas);
             Info::with_tail(FsAttributeInfo::FIXED, |w| info.encode(w))
         }
         FsInfoClass::SECTOR_SIZE => {
@@ -104,12 +105,13 @@ fn full_size(space: &SpaceInfo) -> FsFullSizeInfo {
     }
 }
 
-fn attribute(share: &ShareOptions) -> FsAttributeInfo {
+fn attribute(share: &ShareOptions, has_eas: bool) -> FsAttributeInfo {
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
         | FsAttributes::SUPPORTS_OBJECT_IDS
         | FsAttributes::SUPPORTS_SPARSE_FILES;
     attributes.set(FsAttributes::NAMED_STREAMS, share.streams);
+    attributes.set(FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES, has_eas);
     attributes.set(FsAttributes::READ_ONLY_VOLUME, share.read_only);
     FsAttributeInfo {
         attributes,

@@ -11,6 +11,7 @@ mod compression;
 mod context;
 mod copychunk;
 mod create;
+mod ea;
 mod error;
 mod flush;
 mod fs_info;

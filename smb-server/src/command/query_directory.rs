@@ -126,7 +126,7 @@ fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {
         end_of_file: entry.metadata.size,
         allocation_size: entry.metadata.allocation_size,
         file_attributes: times.file_attributes,
-        ea_size: 0,
+        ea_size: entry.ea_size,
         short_name: Utf16::default(),
         file_id: entry.metadata.key.ino,
         name: Utf16::from_str(&entry.name),

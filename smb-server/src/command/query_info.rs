@@ -20,7 +20,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
 use super::context::Context;
-use super::{Answer, fs_info, security};
+use super::{Answer, ea, fs_info, security};
 
 pub(super) async fn query_info(
     context: &mut Context,
@@ -30,6 +30,9 @@ pub(super) async fn query_info(
     let limit = request.output_buffer_length as usize;
     let Some(file) = open.file() else { return pipe_info(request)?.within(limit) };
     let info = match request.info_type {
+        InfoType::FILE if request.info_class == FileInfoClass::FULL_EA.0 => {
+            return ea::query(&open, file, request).await;
+        }
         InfoType::FILE => {
             file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?
         }
@@ -118,12 +121,18 @@ async fn file_info(
         FileInfoClass::BASIC => Info::whole(|w| times(&about.metadata).encode(w)),
         FileInfoClass::STANDARD => Info::whole(|w| about.standard().encode(w)),
         FileInfoClass::INTERNAL => Info::whole(|w| about.internal().encode(w)),
-        FileInfoClass::EA => Info::whole(|w| FileEaInfo::default().encode(w)),
+        FileInfoClass::EA => {
+            let info = about.ea().await;
+            Info::whole(|w| info.encode(w))
+        }
         FileInfoClass::ACCESS => Info::whole(|w| about.access().encode(w)),
         FileInfoClass::POSITION => Info::whole(|w| about.position().encode(w)),
         FileInfoClass::MODE => Info::whole(|w| about.mode().encode(w)),
         FileInfoClass::ALIGNMENT => Info::whole(|w| FileAlignmentInfo::default().encode(w)),
-        FileInfoClass::ALL => Info::with_tail(FileAllInfo::FIXED, |w| about.all().encode(w)),
+        FileInfoClass::ALL => {
+            let info = about.all().await;
+            Info::with_tail(FileAllInfo::FIXED, |w| info.encode(w))
+        }
         FileInfoClass::NAME => Info::with_tail(FileNameInfo::FIXED, |w| about.name(r"\").encode(w)),
         FileInfoClass::NORMALIZED_NAME => {
             Info::with_tail(FileNameInfo::FIXED, |w| about.name("").encode(w))
@@ -133,11 +142,6 @@ async fn file_info(
         FileInfoClass::NETWORK_OPEN => Info::whole(|w| about.network_open().encode(w)),
         FileInfoClass::ATTRIBUTE_TAG => Info::whole(|w| about.attribute_tag().encode(w)),
         FileInfoClass::ID => Info::whole(|w| about.id().encode(w)),
-        // MS-FSA 2.1.5.12.12: extended attributes are not offered yet, so no file has any.
-        FileInfoClass::FULL_EA if open.may(AccessMask::READ_EA) => {
-            return Err(NtStatus::NO_EAS_ON_FILE);
-        }
-        FileInfoClass::FULL_EA => return Err(NtStatus::ACCESS_DENIED),
         FileInfoClass::ALTERNATE_NAME => {
             let name = about.alternate_name().ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
             Info::with_tail(FileNameInfo::FIXED, |w| name.encode(w))
@@ -195,12 +199,16 @@ impl About<'_> {
         Some(FileNameInfo { name: Utf16::from_str(name) })
     }
 
-    fn all(&self) -> FileAllInfo {
+    async fn ea(&self) -> FileEaInfo {
+        FileEaInfo { ea_size: self.file.handle.ea_size().await }
+    }
+
+    async fn all(&self) -> FileAllInfo {
         FileAllInfo {
             basic: times(&self.metadata),
             standard: self.standard(),
             internal: self.internal(),
-            ea: FileEaInfo::default(),
+            ea: self.ea().await,
             access: self.access(),
             position: self.position(),
             mode: self.mode(),

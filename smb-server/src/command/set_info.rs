@@ -29,7 +29,7 @@ use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
-use super::{oplock, security, sticky};
+use super::{ea, oplock, security, sticky};
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -101,7 +101,8 @@ async fn set(
                 return Err(NtStatus::INVALID_PARAMETER);
             }
         }
-        FileInfoClass::LINK | FileInfoClass::FULL_EA => return Err(NtStatus::NOT_SUPPORTED),
+        FileInfoClass::FULL_EA => ea::set(&context.server, open, file, buffer).await?,
+        FileInfoClass::LINK => return Err(NtStatus::NOT_SUPPORTED),
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     }
     Ok(())

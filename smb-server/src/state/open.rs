@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
@@ -67,6 +67,8 @@ pub struct FileOpen {
     pub dirty: AtomicBool,
     /// FilePositionInformation: kept for the client, used by nobody.
     pub position: AtomicU64,
+    /// How many EAs have been told by queries that go on where the one before ended.
+    pub next_ea: AtomicUsize,
     /// How far a listing has come.
     pub enumeration: AsyncMutex<Option<Enumeration>>,
 }

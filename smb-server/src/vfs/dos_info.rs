@@ -5,7 +5,6 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::fs::{File, Statx};
@@ -81,19 +80,16 @@ impl DosInfo {
         stored.unwrap_or_else(|| Self::default_for(stat, name)).with_mode(stat)
     }
 
-    /// What is stored for `name` in `directory`, without opening it and without following a link.
-    ///
-    /// Blocks. It goes by way of `/proc`, as only the newest kernels have `getxattrat`; and it is done
-    /// as the process, which tells no more than that a file is hidden and when it was made.
-    pub(super) fn stored_at(directory: &File, name: &str) -> Option<Self> {
-        if name == ".." {
-            // It may be above the share.
-            return None;
-        }
-        let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
+    /// What is stored for the file at a path. A link is not followed. Blocks.
+    pub(super) fn stored_at(path: &str) -> Option<Self> {
         let mut value = [0; XATTR_LEN_MAX];
         let len = rustix::fs::lgetxattr(path, XATTR, &mut value).ok()?;
         Self::parse(value.get(..len)?)
+    }
+
+    /// Whether an extended attribute of this name has it.
+    pub(super) fn is_stored_in(attribute: &[u8]) -> bool {
+        attribute == XATTR.to_bytes()
     }
 
     pub(super) fn with_mode(self, stat: &Statx) -> Self {

@@ -35,6 +35,12 @@ pub enum Error {
     /// The user's quota is used up.
     #[error("quota exceeded")]
     QuotaExceeded,
+    /// Files of this file system have no extended attributes.
+    #[error("no extended attributes on this file system")]
+    NoEas,
+    /// The extended attributes are more than SMB or the file system lets one file have.
+    #[error("too many or too large extended attributes")]
+    EaTooLarge,
     /// No file can have this name.
     #[error("invalid name")]
     NameInvalid,

@@ -19,7 +19,7 @@ use super::path::unix;
 use super::resolve::{Place, Tree, beneath, is_empty, place};
 use super::streams::{self, Alone, StreamInfo, StreamKey};
 use super::volume::{Disposition, Guard, Replaced};
-use super::{Attributes, Error, SharePath, nt_acl};
+use super::{Attributes, Ea, Error, SharePath, ea, nt_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
@@ -435,6 +435,40 @@ impl Handle {
         };
         let owner = self.file.statx(MASK).await?.stx_uid;
         Ok(user == 0 || user == owner || user == parent.stx_uid)
+    }
+
+    // ---- extended attributes
+
+    /// How long the list of its EAs is, as clients are told it; 0 if it has none. A stream has those of its
+    /// file.
+    pub async fn ea_size(&self) -> u32 {
+        ea::size(&self.file).await
+    }
+
+    /// Its EAs.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] to who may not read the file.
+    pub async fn eas(&self) -> Result<Vec<Ea>, Error> {
+        ea::load(&self.file).await
+    }
+
+    /// Sets these EAs, or removes those that are to hold nothing; all of them or none.
+    ///
+    /// # Errors
+    /// [`Error::EaTooLarge`] if it cannot have so much; [`Error::NoEas`] if it can have none.
+    pub async fn change_eas(&self, changes: &[Ea]) -> Result<(), Error> {
+        let _alone = self.alone().await;
+        ea::change(&self.file, changes).await
+    }
+
+    /// Gives it these EAs in place of those that it has.
+    ///
+    /// # Errors
+    /// Those of [`Self::change_eas`].
+    pub async fn replace_eas(&self, eas: &[Ea]) -> Result<(), Error> {
+        let _alone = self.alone().await;
+        ea::replace(&self.file, eas).await
     }
 
     // ---- streams

@@ -1,10 +1,11 @@
 //! The entries of a directory, with what is known about each.
 //!
 //! Names come from the kernel by the thousand; what is known about them is asked in portions, as a
-//! client takes them: one `statx` each, several at a time, then one trip to the blocking pool for the
-//! stored attributes of all. No file is opened for it, so a listing disturbs nobody's lease.
+//! client takes them: one `statx` each, several at a time, then one trip to the blocking pool for what
+//! extended attributes say of all. No file is opened for it, so a listing disturbs nobody's lease.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
@@ -12,7 +13,7 @@ use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
 use super::dos_info::DosInfo;
 use super::metadata::{FileKind, MASK, Metadata, kind};
 use super::resolve::{Scan, beneath};
-use super::{Error, SharePath};
+use super::{Error, SharePath, ea, xattr};
 
 /// How many entries are looked at in one portion: about what fits in a reply of 8 KiB.
 const PORTION: usize = 64;
@@ -27,6 +28,8 @@ pub struct DirEntry {
     pub name: String,
     /// What is known about it.
     pub metadata: Metadata,
+    /// How long the list of its EAs is; 0 if it has none.
+    pub ea_size: u32,
 }
 
 /// Reads a directory from front to back: `.` and `..` first, then what is in it.
@@ -166,18 +169,46 @@ fn is_absence(error: &Error) -> bool {
     )
 }
 
-/// Adds the attributes stored for each. What a link leads to, and everything if the pool cannot be had,
-/// has those that it has without.
+/// What extended attributes say of an entry.
+#[derive(Default)]
+struct Stored {
+    info: Option<DosInfo>,
+    ea_size: u32,
+}
+
+impl Stored {
+    /// Of `name` in `directory`, without opening it and without following a link. Most files have no extended
+    /// attribute, and are asked for nothing but that.
+    ///
+    /// Blocks. It goes by way of `/proc`, as only the newest kernels have `listxattrat`; and it is done as the
+    /// process, which tells no more than that a file is hidden, when it was made, and how long its EAs are.
+    fn at(directory: &File, name: &str, buffer: &mut Vec<u8>) -> Self {
+        if name == ".." {
+            // It may be above the share.
+            return Self::default();
+        }
+        let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
+        let names = xattr::names_at(&path, buffer);
+        let has_info = names.split(|byte| *byte == 0).any(DosInfo::is_stored_in);
+        let info = if has_info { DosInfo::stored_at(&path) } else { None };
+        Self { info, ea_size: ea::size_at(&path, names) }
+    }
+}
+
+/// Adds what is stored for each. What a link leads to, and everything if the pool cannot be had, has what it
+/// has without.
 async fn with_attributes(dir: File, found: Vec<(String, Statx)>) -> Vec<DirEntry> {
     let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
     let stored = ringway::spawn_blocking(move || {
-        names.iter().map(|name| DosInfo::stored_at(&dir, name)).collect::<Vec<_>>()
+        let mut buffer = Vec::new();
+        names.iter().map(|name| Stored::at(&dir, name, &mut buffer)).collect::<Vec<_>>()
     });
-    let stored = stored.await.unwrap_or_default().into_iter().chain(std::iter::repeat(None));
-    let entry = |((name, stat), stored): ((String, Statx), Option<DosInfo>)| {
-        let info = stored.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
+    let stored = stored.await.unwrap_or_default().into_iter();
+    let stored = stored.chain(std::iter::repeat_with(Stored::default));
+    let entry = |((name, stat), stored): ((String, Statx), Stored)| {
+        let info = stored.info.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
         let metadata = Metadata::new(&stat, info.with_mode(&stat));
-        DirEntry { name, metadata }
+        DirEntry { name, metadata, ea_size: stored.ea_size }
     };
     found.into_iter().zip(stored).map(entry).collect()
 }

@@ -8,6 +8,7 @@
 
 mod attributes;
 mod dos_info;
+mod ea;
 mod error;
 mod handle;
 mod index;
@@ -21,8 +22,10 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod xattr;
 
 pub use attributes::Attributes;
+pub use ea::Ea;
 pub use error::Error;
 pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};

@@ -3,14 +3,12 @@
 
 use std::ffi::CString;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::io;
 use std::sync::LazyLock;
 
 use futures_util::lock::{Mutex, MutexGuard};
 use ringway::fs::File;
 
-use super::name;
-use super::{Error, FileKey};
+use super::{Error, FileKey, name, xattr};
 
 const PREFIX: &str = "user.DosStream.";
 const SUFFIX: &str = ":$DATA";
@@ -20,12 +18,6 @@ const ATTRIBUTE_NAME_MAX: usize = 255;
 
 /// The longest contents: the longest value of an extended attribute, less the NUL.
 pub(super) const LEN_MAX: usize = 65_535;
-
-/// How much the names of all extended attributes of a file come to, XATTR_LIST_MAX of the kernel.
-const NAMES_MAX: usize = 65_536;
-
-/// What most files' names fit into.
-const NAMES_USUAL: usize = 1024;
 
 /// A stream of a file, for what concerns each apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -84,18 +76,8 @@ fn attribute(stream: &str) -> Result<CString, Error> {
 
 /// The names of all that there are.
 pub(super) async fn names(file: &File) -> Result<Vec<String>, Error> {
-    for capacity in [NAMES_USUAL, NAMES_MAX] {
-        let (result, names) = file.list_xattr(Vec::with_capacity(capacity)).await;
-        match result {
-            Ok(_) => return Ok(names.split(|byte| *byte == 0).filter_map(stream).collect()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
-                Some(libc::ERANGE) => {}
-                _ => return Err(error.into()),
-            },
-        }
-    }
-    Err(io::Error::from_raw_os_error(libc::ERANGE).into())
+    let names = xattr::names(file).await?;
+    Ok(names.split(|byte| *byte == 0).filter_map(stream).collect())
 }
 
 fn stream(attribute: &[u8]) -> Option<String> {

@@ -164,6 +164,9 @@ on_each_backend! {
     streams_are_found_in_any_case_and_by_each_disposition,
     what_is_too_long_for_a_stream_changes_nothing,
     writers_of_streams_do_not_lose_each_others_bytes,
+    an_ea_is_an_attribute_as_samba_has_it,
+    a_change_of_eas_happens_whole_or_not_at_all,
+    a_new_file_comes_with_its_eas_or_not_at_all,
     an_identity_is_held_to_its_permissions,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
     a_link_and_its_target_do_not_replace_each_other,
@@ -670,6 +673,110 @@ async fn writers_of_streams_do_not_lose_each_others_bytes(bench: Bench) {
         writer.await.unwrap().unwrap();
     }
     assert_eq!(stream.read_stream(0, 99).await.unwrap(), [b'x'; 20]);
+}
+
+fn ea(name: &str, value: &[u8]) -> Ea {
+    Ea { name: name.into(), value: value.to_vec() }
+}
+
+/// Sorted by name: the file system has an order of its own.
+async fn eas(handle: &Handle) -> Vec<Ea> {
+    let mut eas = handle.eas().await.unwrap();
+    eas.sort_by(|a, b| a.name.cmp(&b.name));
+    eas
+}
+
+/// The sizes as Samba 4.25.1 tells them of these EAs.
+async fn an_ea_is_an_attribute_as_samba_has_it(bench: Bench) {
+    bench.write("file", "");
+    bench.write("none", "");
+    let file = bench.existing("file").await;
+    assert_eq!((file.eas().await.unwrap(), file.ea_size().await), (Vec::new(), 0));
+    let set = [ea("ONE", b"first"), ea("two", b"v2"), ea("three", b"3333333333")];
+    file.change_eas(&set).await.unwrap();
+    let mut value = [0; 16];
+    let len = rustix::fs::getxattr(bench.on_disk("file"), "user.ONE", &mut value).unwrap();
+    assert_eq!(&value[..len], b"first");
+    // What the server keeps itself, and what is no EA.
+    file.change(&Change { attributes: Some(Attributes::HIDDEN), ..Change::default() })
+        .await
+        .unwrap();
+    bench.open("file:stream", writing(Disposition::Create)).await.unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    for (name, value) in [("user.empty", &b""[..]), ("user.a:b", b"x"), ("user.NTACL", b"x")] {
+        rustix::fs::setxattr(bench.on_disk("file"), name, value, flags).unwrap();
+    }
+    assert_eq!(
+        eas(&file).await,
+        [ea("ONE", b"first"), ea("three", b"3333333333"), ea("two", b"v2")]
+    );
+    assert_eq!(file.ea_size().await, 60);
+    let listed = bench.list("").await;
+    let sizes = ["file", "none"]
+        .map(|name| listed.iter().find(|entry| entry.name == name).unwrap().ea_size);
+    assert_eq!(sizes, [60, 0]);
+    let file = listed.iter().find(|entry| entry.name == "file").unwrap();
+    assert_eq!(file.metadata.attributes, Attributes::HIDDEN);
+}
+
+async fn a_change_of_eas_happens_whole_or_not_at_all(bench: Bench) {
+    bench.write("file", "");
+    let file = bench.existing("file").await;
+    let before = [ea("keep", b"it"), ea("lose", b"it")];
+    file.change_eas(&before).await.unwrap();
+    for (wrong, expected) in [
+        (ea("DosAttrib", b"x"), "AccessDenied"),
+        (ea("a:b", b"x"), "NameInvalid"),
+        // More than an extended attribute holds, and so than any file system takes.
+        (ea("large", &[0; 65_537]), "EaTooLarge"),
+    ] {
+        let changes = [ea("KEEP", b"not"), ea("lose", b""), ea("new", b"x"), wrong];
+        let error = file.change_eas(&changes).await.unwrap_err();
+        assert_eq!(format!("{error:?}"), expected);
+        assert_eq!(eas(&file).await, before);
+    }
+    // One that is read-only keeps that, and changes all the same, as on Windows.
+    file.change(&Change { attributes: Some(Attributes::READONLY), ..Change::default() })
+        .await
+        .unwrap();
+    file.change_eas(&[ea("Lose", b"")]).await.unwrap();
+    assert_eq!(eas(&file).await, before[..1]);
+    assert_eq!(fs::metadata(bench.on_disk("file")).unwrap().permissions().mode() & 0o222, 0);
+    file.replace_eas(&[ea("other", b"x")]).await.unwrap();
+    assert_eq!(eas(&file).await, [ea("other", b"x")]);
+}
+
+/// Makes what comes with these EAs.
+struct With(Vec<Ea>);
+
+impl Guard for With {
+    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+
+    fn replace(&self, _: Option<&[u8]>, _: &Replaced) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn eas(&self) -> &[Ea] {
+        &self.0
+    }
+}
+
+async fn a_new_file_comes_with_its_eas_or_not_at_all(bench: Bench) {
+    let open = async |name: &str, kind, eas: Vec<Ea>| {
+        let how = Open { kind, ..writing(Disposition::OpenIf) };
+        bench.volume.open(None, &path(name), &how, &With(eas)).await
+    };
+    for (name, kind) in [("file", Kind::File), ("dir", Kind::Directory), ("base:stream", Kind::Any)]
+    {
+        open(name, kind, vec![ea("a", b"1")]).await.unwrap();
+        // What is there keeps its own.
+        let handle = open(name, kind, vec![ea("b", b"2")]).await.unwrap().handle;
+        assert_eq!(eas(&handle).await, [ea("a", b"1")], "{name}");
+    }
+    assert_error!(open("no", Kind::File, vec![ea("ntacl", b"x")]).await, Error::AccessDenied);
+    assert_eq!(bench.names(""), ["base", "dir", "file"]);
 }
 
 async fn an_identity_is_held_to_its_permissions(bench: Bench) {

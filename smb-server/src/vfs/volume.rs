@@ -12,7 +12,7 @@ use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
-use super::{Attributes, Error, SharePath, nt_acl};
+use super::{Attributes, Ea, Error, SharePath, ea, nt_acl};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
 /// likely, a few are possible, this many are an attack.
@@ -41,7 +41,8 @@ pub struct Open {
     pub allocation_size: u64,
 }
 
-/// Decides about what is to be made, by the security descriptors that are kept with files.
+/// Decides about what is to be made, by the security descriptors that are kept with files; and gives it what
+/// its maker wants with it.
 pub trait Guard {
     /// The descriptor to keep with a new file or directory, in a directory with this one; each may be none.
     ///
@@ -55,6 +56,11 @@ pub trait Guard {
     /// # Errors
     /// [`Error::AccessDenied`] if it is to stay.
     fn replace(&self, directory: Option<&[u8]>, replaced: &Replaced) -> Result<(), Error>;
+
+    /// The EAs that a new file or directory is to have.
+    fn eas(&self) -> &[Ea] {
+        &[]
+    }
 }
 
 /// What is to make room for another file.
@@ -194,6 +200,11 @@ impl Volume {
             available_bytes: stat.f_bavail.saturating_mul(block_size),
             block_size,
         })
+    }
+
+    /// Whether files can have EAs.
+    pub async fn has_eas(&self) -> bool {
+        ea::are_supported(self.tree.root.as_file()).await
     }
 
     /// The tree as `who` sees it.
@@ -390,7 +401,7 @@ async fn create(
         Kind::Directory => create_directory(place).await?,
         Kind::Any | Kind::File => create_file(place, how).await?,
     };
-    match finish_new(tree, place, file, how, descriptor).await {
+    match finish_new(tree, place, file, how, (descriptor, guard.eas())).await {
         Ok(handle) => {
             place.note_created(tree).await;
             Ok(Opened { handle: Arc::new(handle), action: Action::Created, with_file: false })
@@ -404,16 +415,19 @@ async fn create(
     }
 }
 
-/// Gives a new file the security, the attributes and the room that were asked for.
+/// Gives a new file the security, the EAs, the attributes and the room that were asked for.
 async fn finish_new(
     tree: &Tree,
     place: &Place,
     file: File,
     how: &Open,
-    descriptor: Option<Vec<u8>>,
+    (descriptor, eas): (Option<Vec<u8>>, &[Ea]),
 ) -> Result<Handle, Error> {
     if let Some(descriptor) = descriptor {
         nt_acl::store(&file, &descriptor).await?;
+    }
+    if !eas.is_empty() {
+        ea::change(&file, eas).await?;
     }
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");

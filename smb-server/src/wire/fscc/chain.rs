@@ -65,13 +65,26 @@ impl Chain {
 /// Walks a chain; `decode` reads what follows an entry's `NextEntryOffset`, and its reader ends
 /// where the next entry starts.
 pub(super) fn decode<T>(
+    chain: &[u8],
+    what: &'static str,
+    decode: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    decode_aligned(chain, 1, what, decode)
+}
+
+/// Walks a chain that is malformed if an entry does not start at a multiple of `alignment`.
+pub(super) fn decode_aligned<T>(
     mut chain: &[u8],
+    alignment: usize,
     what: &'static str,
     decode: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
     let mut entries = Vec::new();
     while !chain.is_empty() {
         let next = Reader::new(chain, what).length()?;
+        if !next.is_multiple_of(alignment) {
+            return Err(Malformed::new(what));
+        }
         let length = if next == 0 { chain.len() } else { next };
         let (entry, rest) = chain.split_at_checked(length).ok_or(Malformed::new(what))?;
         if next != 0 && rest.is_empty() {

@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod chain;
 pub mod dir_info;
+pub mod ea;
 pub mod file_info;
 pub mod fs_info;
 pub mod info_class;

@@ -1,6 +1,8 @@
 //! Where MS-FSCC puts the fields that no recorded session asks for. Each structure is read from
 //! bytes that count up from 0, so that a field's value names its offset.
 
+use super::chain::DoesNotFit;
+use super::ea::{EaBuffer, FullEa, GetEa};
 use super::file_info::*;
 use super::fs_info::*;
 use super::set_info::*;
@@ -149,4 +151,41 @@ fn streams_that_do_not_fit_are_left_out_and_said_to_be() {
     let (bytes, all) = FileStreamInfo::encode_all(&streams, 79);
     assert_eq!((bytes.len(), all), (38, false));
     assert_eq!(FileStreamInfo::decode_all(&bytes).as_deref(), Ok(&streams[..1]));
+}
+
+/// MS-FSCC 2.4.16: two entries, of 8 + 4 + 5 bytes, padded to 20, and of 8 + 2 + 1.
+const EAS: &[u8] = b"\x14\0\0\0\0\x03\x05\0one\0first\0\0\0\0\0\0\0\x80\x01\x01\0b\0\xff";
+
+#[test]
+fn extended_attributes_have_a_nul_between_name_and_value() {
+    let eas = FullEa::decode_all(EAS).expect("two entries");
+    let first = FullEa { flags: 0, name: b"one".to_vec(), value: b"first".to_vec() };
+    let second = FullEa { flags: FullEa::NEED_EA, name: b"b".to_vec(), value: vec![0xff] };
+    assert_eq!(eas, [first, second]);
+    let mut buffer = EaBuffer::new(EAS.len());
+    eas.iter().for_each(|ea| buffer.push(ea).expect("it fits"));
+    assert_eq!(buffer.into_bytes(), EAS);
+    let mut buffer = EaBuffer::new(EAS.len() - 1);
+    assert_eq!(eas.iter().map(|ea| buffer.push(ea)).collect::<Vec<_>>(), [Ok(()), Err(DoesNotFit)]);
+    assert_eq!(buffer.into_bytes(), b"\0\0\0\0\0\x03\x05\0one\0first");
+
+    let wanted = GetEa::decode_all(b"\x0c\0\0\0\x03one\0\0\0\0\0\0\0\0\x01b\0").expect("two names");
+    let names: Vec<_> = wanted.into_iter().map(|ea| ea.name).collect();
+    assert_eq!(names, [&b"one"[..], b"b"]);
+}
+
+#[test]
+fn extended_attributes_that_are_cut_off_or_not_aligned_are_malformed() {
+    for end in 1..EAS.len() {
+        assert!(FullEa::decode_all(&EAS[..end]).is_err(), "{end}");
+    }
+    // The next one at 19, no NUL behind the name, a value longer than the buffer.
+    for (at, byte) in [(0, 0x13), (11, b'x'), (25, 2), (26, 2)] {
+        let mut bytes = EAS.to_vec();
+        bytes[at] = byte;
+        assert!(FullEa::decode_all(&bytes).is_err(), "{at}");
+    }
+    assert!(GetEa::decode_all(b"\0\0\0\0\x03onex").is_err());
+    assert!(GetEa::decode_all(b"\0\0\0\0\x04one\0").is_err());
+    assert_eq!(FullEa::decode_all(&[]), Ok(Vec::new()));
 }

@@ -4,6 +4,7 @@ use super::any::reencode;
 use super::capture::{Captured, Side, everything};
 use super::info::{relist, requery, reset};
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
+use crate::wire::fscc::ea::GetEa;
 use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::fscc::notify_info::FileNotifyInfo;
 use crate::wire::negotiate::{NegotiateRequest, NegotiateResponse};
@@ -66,6 +67,7 @@ fn feed_all_decoders(bytes: &[u8], captured: &Captured) {
         let _ = relist(FileInfoClass(class), bytes);
     }
     let _ = FileNotifyInfo::decode_all(bytes);
+    let _ = GetEa::decode_all(bytes);
     let _ = CreateContext::decode_all(bytes);
     let _ = CreateContextResponse::decode_all(bytes);
     let _ = NegotiateRequest::decode(bytes);

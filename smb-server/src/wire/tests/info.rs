@@ -6,6 +6,7 @@ use super::capture::{Captured, Side, everything};
 use crate::wire::change_notify::ChangeNotifyResponse;
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::fscc::dir_info::{DirBuffer, DirEntry};
+use crate::wire::fscc::ea::{EaBuffer, FullEa};
 use crate::wire::fscc::file_info::*;
 use crate::wire::fscc::fs_info::*;
 use crate::wire::fscc::info_class::{FileInfoClass, FsInfoClass};
@@ -55,6 +56,7 @@ fn requery_file(class: FileInfoClass, b: &[u8]) -> Result<Option<Vec<u8>>, Malfo
             let streams = FileStreamInfo::decode_all(b)?;
             Ok(Some(FileStreamInfo::encode_all(&streams, usize::MAX).0))
         }
+        FileInfoClass::FULL_EA => re_ea(b),
         _ => Ok(None),
     }
 }
@@ -84,8 +86,17 @@ pub(super) fn reset(class: FileInfoClass, b: &[u8]) -> Result<Option<Vec<u8>>, M
         FileInfoClass::END_OF_FILE => via!(FileEndOfFileInfo, b),
         FileInfoClass::POSITION => via!(FilePositionInfo, b),
         FileInfoClass::MODE => via!(FileModeInfo, b),
+        FileInfoClass::FULL_EA => re_ea(b),
         _ => Ok(None),
     }
+}
+
+fn re_ea(b: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    let mut buffer = EaBuffer::new(usize::MAX);
+    for ea in FullEa::decode_all(b)? {
+        buffer.push(&ea).expect("lengths that were decoded");
+    }
+    Ok(Some(buffer.into_bytes()))
 }
 
 /// Decodes a directory listing and encodes it again.
