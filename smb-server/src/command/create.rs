@@ -31,6 +31,7 @@ use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
+use super::quota;
 use super::security::decoded;
 use super::{ea, oplock};
 
@@ -55,6 +56,10 @@ pub(super) async fn create(
     let tree = Arc::clone(context.tree()?);
     match &tree.target {
         Target::Ipc => create_pipe(context, &request, &name).await,
+        Target::Disk { share, .. } if quota::is_index(&name) => {
+            let access = granted(request.desired_access, share.maximal_access());
+            quota::create(context, &request, share, access).await
+        }
         Target::Disk { share, identity } => {
             let file = Wanted::new(request, contexts, &name, share)?;
             create_file(context, tree.id, share, identity.as_ref(), file).await
@@ -392,7 +397,7 @@ fn tell(context: &Context, opened: &Opened, action: CreateAction) {
 }
 
 /// Puts an open into its session, or closes it again.
-async fn admit(
+pub(super) async fn admit(
     context: &Context,
     open: Arc<Open>,
     response: CreateResponse,

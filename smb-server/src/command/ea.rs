@@ -124,6 +124,10 @@ pub(super) async fn set(
         return Err(NtStatus::ACCESS_DENIED);
     }
     check_no_stream(file)?;
+    // MS-SMB2 3.3.5.21.1.
+    if buffer.is_empty() {
+        return Err(NtStatus::INFO_LENGTH_MISMATCH);
+    }
     let changes = decoded(buffer)?;
     file.handle.change_eas(&changes).await?;
     tell_modified(server, &file.handle, CompletionFilter::EA | CompletionFilter::ATTRIBUTES);

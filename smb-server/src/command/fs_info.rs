@@ -1,18 +1,20 @@
 //! QUERY_INFO about the volume that a file lies on. MS-FSA 2.1.5.13.
 
 use crate::config::ShareOptions;
-use crate::state::FileOpen;
-use crate::vfs::SpaceInfo;
+use crate::state::Share;
+use crate::vfs::{FileKey, SpaceInfo};
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::fs_info::{
-    DeviceType, FsAttributeInfo, FsAttributes, FsDeviceInfo, FsFullSizeInfo, FsSectorSizeInfo,
-    FsSizeInfo, FsVolumeInfo,
+    DeviceType, FsAttributeInfo, FsAttributes, FsDeviceInfo, FsFullSizeInfo, FsObjectIdInfo,
+    FsSectorSizeInfo, FsSizeInfo, FsVolumeInfo,
 };
 use crate::wire::fscc::info_class::FsInfoClass;
+use crate::wire::guid::Guid;
 use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
 use super::query_info::Info;
+use super::quota;
 
 /// What clients reckon in, whatever the disk has.
 const BYTES_PER_SECTOR: u32 = 512;
@@ -23,18 +25,23 @@ const IS_MOUNTED: u32 = 0x20;
 /// SSINFO_FLAGS: aligned to physical sectors, and the partition too, MS-FSCC 2.5.7.
 const ALIGNED: u32 = 0x3;
 
-pub(super) async fn fs_info(file: &FileOpen, class: FsInfoClass) -> Result<Info, NtStatus> {
+/// About the volume of a share, on which lies the file that is asked.
+pub(super) async fn fs_info(
+    share: &Share,
+    file: FileKey,
+    class: FsInfoClass,
+) -> Result<Info, NtStatus> {
     Ok(match class {
         FsInfoClass::VOLUME => {
-            let info = volume(file);
+            let info = volume(share, file);
             Info::with_tail(FsVolumeInfo::FIXED, |w| info.encode(w))
         }
         FsInfoClass::SIZE => {
-            let info = size(&file.share.volume.statfs().await?);
+            let info = size(&share.volume.statfs().await?);
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::FULL_SIZE => {
-            let info = full_size(&file.share.volume.statfs().await?);
+            let info = full_size(&share.volume.statfs().await?);
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::DEVICE => {
@@ -42,27 +49,41 @@ pub(super) async fn fs_info(file: &FileOpen, class: FsInfoClass) -> Result<Info,
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::ATTRIBUTE => {
-            let has_eas = file.share.volume.has_eas().await;
-            let info = attribute(&file.share.options, has_eas);
+            let has_eas = share.volume.has_eas().await;
+            let info = attribute(&share.options, has_eas);
             Info::with_tail(FsAttributeInfo::FIXED, |w| info.encode(w))
         }
+        FsInfoClass::CONTROL => {
+            let info = quota::control();
+            Info::whole(|w| info.encode(w))
+        }
+        FsInfoClass::OBJECT_ID => {
+            let info = object_id(file);
+            Info::whole(|w| info.encode(w))
+        }
         FsInfoClass::SECTOR_SIZE => {
-            let info = sector_size(&file.share.volume.statfs().await?);
+            let info = sector_size(&share.volume.statfs().await?);
             Info::whole(|w| info.encode(w))
         }
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     })
 }
 
-fn volume(file: &FileOpen) -> FsVolumeInfo {
-    let dev = file.handle.id().dev;
+fn volume(share: &Share, file: FileKey) -> FsVolumeInfo {
+    let dev = file.dev;
     FsVolumeInfo {
         volume_creation_time: FileTime::default(),
         // 32 of the device number's 64 bits, both halves mixed in.
         volume_serial_number: (dev ^ (dev >> 32)) as u32,
         supports_objects: false,
-        volume_label: Utf16::from_str(&file.share.name),
+        volume_label: Utf16::from_str(&share.name),
     }
+}
+
+/// What the kernel knows the file system by stands for the identifier of the volume.
+fn object_id(file: FileKey) -> FsObjectIdInfo {
+    let object_id = Guid(u128::from(file.dev).to_le_bytes());
+    FsObjectIdInfo { object_id, extended_info: [0; 48] }
 }
 
 /// The file system's blocks as the protocol's allocation units.

@@ -22,6 +22,7 @@ mod ongoing;
 mod oplock;
 mod query_directory;
 mod query_info;
+mod quota;
 mod read;
 mod security;
 mod session;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::protocol::{Body, Reply};
-use crate::state::{FileOpen, Open, Server};
+use crate::state::{FileOpen, Object, Open, Server};
 use crate::vfs::Metadata;
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::Writer;
@@ -20,7 +20,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::utf16::Utf16;
 
 use super::context::Context;
-use super::{Answer, ea, fs_info, security};
+use super::{Answer, ea, fs_info, quota, security};
 
 pub(super) async fn query_info(
     context: &mut Context,
@@ -28,7 +28,11 @@ pub(super) async fn query_info(
 ) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let limit = request.output_buffer_length as usize;
-    let Some(file) = open.file() else { return pipe_info(request)?.within(limit) };
+    let file = match &open.object {
+        Object::File(file) => file,
+        Object::Pipe(_) => return pipe_info(request)?.within(limit),
+        Object::Quotas(share) => return quota::query(share, request).await?.within(limit),
+    };
     let info = match request.info_type {
         InfoType::FILE if request.info_class == FileInfoClass::FULL_EA.0 => {
             return ea::query(&open, file, request).await;
@@ -36,9 +40,12 @@ pub(super) async fn query_info(
         InfoType::FILE => {
             file_info(&context.server, &open, file, FileInfoClass(request.info_class)).await?
         }
-        InfoType::FILESYSTEM => fs_info::fs_info(file, FsInfoClass(request.info_class)).await?,
+        InfoType::FILESYSTEM => {
+            let class = FsInfoClass(request.info_class);
+            fs_info::fs_info(&file.share, file.handle.id(), class).await?
+        }
         InfoType::SECURITY => return security::query(&open, file, request).await,
-        // Quotas are not offered yet.
+        // MS-SMB2 3.3.5.20.4: there are none.
         InfoType::QUOTA => return Err(NtStatus::NOT_SUPPORTED),
         _ => return Err(NtStatus::INVALID_PARAMETER),
     };

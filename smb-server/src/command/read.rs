@@ -28,6 +28,7 @@ pub(super) fn read(context: &mut Context, request: &ReadRequest) -> Result<Answe
             let status = if more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
             Ok(Answer::Reply(Reply { status, body: Body::Read(Payload::new(buffer)) }))
         }
+        Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(&open, request),
     }
 }

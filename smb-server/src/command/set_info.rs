@@ -36,6 +36,10 @@ pub(super) async fn set_info(
     request: &SetInfoRequest,
 ) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
+    if request.info_type == InfoType::QUOTA {
+        // MS-SMB2 3.3.5.21.4: there are none.
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
     let file = file_of(&open)?;
     if file.share.options.read_only {
         return Err(NtStatus::ACCESS_DENIED);

@@ -35,6 +35,7 @@ pub(super) fn write(context: &mut Context, request: &WriteRequest) -> Result<Ans
             let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             Ok(Body::Write(WriteResponse { count, remaining: 0 }).into())
         }
+        Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(context, &open, request),
     }
 }

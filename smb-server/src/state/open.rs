@@ -39,6 +39,8 @@ pub enum Object {
     File(Box<FileOpen>),
     /// A named pipe of IPC$.
     Pipe(Mutex<rpc::Pipe>),
+    /// The index of a share's quotas.
+    Quotas(Arc<Share>),
 }
 
 /// An open file or directory.
@@ -213,7 +215,7 @@ impl Open {
     pub fn file(&self) -> Option<&FileOpen> {
         match &self.object {
             Object::File(file) => Some(file),
-            Object::Pipe(_) => None,
+            Object::Pipe(_) | Object::Quotas(_) => None,
         }
     }
 

@@ -52,6 +52,16 @@ pub struct FsFullSizeInfo {
     pub bytes_per_sector: u32,
 }
 
+/// MS-FSCC 2.5.2. The fields about content indexing, which nobody uses, are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FsControlInfo {
+    /// In bytes; all ones: none.
+    pub default_quota_threshold: u64,
+    /// In bytes; all ones: none.
+    pub default_quota_limit: u64,
+    pub flags: FsControlFlags,
+}
+
 /// MS-FSCC 2.5.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FsObjectIdInfo {
@@ -106,6 +116,22 @@ bitflags! {
         const SUPPORTS_INTEGRITY_STREAMS = 0x0400_0000;
         const SUPPORTS_BLOCK_REFCOUNTING = 0x0800_0000;
         const SUPPORTS_SPARSE_VDL = 0x1000_0000;
+    }
+}
+
+bitflags! {
+    /// MS-FSCC 2.5.2, FileSystemControlFlags.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct FsControlFlags: u32 {
+        const QUOTA_TRACK = 0x0000_0001;
+        const QUOTA_ENFORCE = 0x0000_0002;
+        const CONTENT_INDEX_DISABLED = 0x0000_0008;
+        const LOG_QUOTA_THRESHOLD = 0x0000_0010;
+        const LOG_QUOTA_LIMIT = 0x0000_0020;
+        const LOG_VOLUME_THRESHOLD = 0x0000_0040;
+        const LOG_VOLUME_LIMIT = 0x0000_0080;
+        const QUOTAS_INCOMPLETE = 0x0000_0100;
+        const QUOTAS_REBUILDING = 0x0000_0200;
     }
 }
 
@@ -199,6 +225,27 @@ impl FsFullSizeInfo {
         w.put_u64(self.actual_available_allocation_units);
         w.put_u32(self.sectors_per_allocation_unit);
         w.put_u32(self.bytes_per_sector);
+    }
+}
+
+impl FsControlInfo {
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        r.skip(24)?;
+        let info = Self {
+            default_quota_threshold: r.u64()?,
+            default_quota_limit: r.u64()?,
+            flags: FsControlFlags::from_bits_retain(r.u32()?),
+        };
+        r.skip(4)?;
+        Ok(info)
+    }
+
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.put_zeros(24);
+        w.put_u64(self.default_quota_threshold);
+        w.put_u64(self.default_quota_limit);
+        w.put_u32(self.flags.bits());
+        w.put_u32(0);
     }
 }
 

@@ -89,6 +89,19 @@ fn full_size_information_has_32_bytes_with_the_callers_share_second() {
 }
 
 #[test]
+fn control_information_has_48_bytes_with_its_limits_behind_24() {
+    let bytes = ramp(48);
+    let mut r = Reader::new(&bytes, "ramp");
+    let info = FsControlInfo::decode(&mut r).expect("48 bytes");
+    assert_eq!(r.finish(), Ok(()));
+    assert_eq!(info.default_quota_threshold, u64_at(24));
+    assert_eq!(info.default_quota_limit, u64_at(32));
+    assert_eq!(info.flags.bits(), u32_at(40));
+    let expected = [&[0; 24], &bytes[24..44], &[0; 4]].concat();
+    assert_eq!(encoded(|w| info.encode(w)), expected);
+}
+
+#[test]
 fn object_id_and_sector_size_information_have_64_and_28_bytes() {
     let bytes = ramp(64);
     let mut r = Reader::new(&bytes, "ramp");

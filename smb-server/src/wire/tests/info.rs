@@ -67,6 +67,7 @@ fn requery_fs(class: FsInfoClass, b: &[u8]) -> Result<Option<Vec<u8>>, Malformed
         FsInfoClass::SIZE => via!(FsSizeInfo, b),
         FsInfoClass::DEVICE => via!(FsDeviceInfo, b),
         FsInfoClass::ATTRIBUTE => via!(FsAttributeInfo, b),
+        FsInfoClass::CONTROL => via!(FsControlInfo, b),
         FsInfoClass::FULL_SIZE => via!(FsFullSizeInfo, b),
         FsInfoClass::OBJECT_ID => via!(FsObjectIdInfo, b),
         FsInfoClass::SECTOR_SIZE => via!(FsSectorSizeInfo, b),
