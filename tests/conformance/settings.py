@@ -36,6 +36,8 @@ WANTED = [
             torture=(f"torture:filename={FILE}", "torture:offset=4096", "torture:beyond_final_zero=8192"),
         ),
     ),
+    # What holds security descriptors where user attributes have to.
+    (r"\.acl_xattr$", Settings(torture=("torture:acl_xattr_name=NTACL",))),
     (r"\.case-insensitive-bypass$", SECOND_USER),
     (r"\.bug14788\.VALIDATE", Settings(other=("noperm",))),
     (r"\.ACCESSBASED$", Settings(other=("hideunread", "hide-unreadable"))),
