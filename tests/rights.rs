@@ -47,6 +47,9 @@ fn main() -> ExitCode {
         trial("who may not delete a file does not replace it", replaced),
         trial("what is made without SMB has what its folder hands down", made_without_smb),
         trial("files are not given away", not_given_away),
+        trial("a descriptor gives what the mode does not, also to the kernel", descriptor_gives),
+        trial("who a descriptor lets delete a file deletes it", descriptor_lets_delete),
+        trial("who takes a file owns it on the disk, too", taken),
         support::served(
             "a share may hide what the user may not read",
             &[Need::Root],
@@ -381,6 +384,54 @@ fn not_given_away(server: &Server) -> Outcome {
     let file = nobody.opened(Create::open("mine", access::ALL).or_create())?;
     expect(nobody.set_owner(file, DAEMON)?, nt::INVALID_OWNER, "to daemon")?;
     expect(nobody.set_owner(file, NOBODY)?, nt::SUCCESS, "to the owner")
+}
+
+/// A file of daemon's that nobody else may even read, by its mode, in daemon's folder.
+fn private_file(server: &Server, rights: u32) -> Result<Session, Failed> {
+    foreign_folder(server)?;
+    let mut owner = Session::of_user("daemon", server.address, SHARE)?;
+    let file = owner.opened(Create::open("theirs\\private", access::ALL))?;
+    let users = [(DAEMON, access::ALL), (NOBODY, rights)];
+    expect(owner.set_dacl(file, &users)?, nt::SUCCESS, "the DACL")?;
+    owner.close(file)?;
+    Session::of_user("nobody", server.address, SHARE)
+}
+
+fn descriptor_gives(server: &Server) -> Outcome {
+    let mut nobody = private_file(server, access::READ_AND_WRITE)?;
+    let file = nobody.opened(Create::open("theirs\\private", access::READ_AND_WRITE))?;
+    expect(nobody.write(file, 0, b"by nobody")?, nt::SUCCESS, "WRITE")?;
+    nobody.close(file)?;
+    nobody.refused(Create::open("theirs\\private", access::DELETE), nt::ACCESS_DENIED)?;
+    // As setfacl would have said it: read and write for one, nothing for the group and the rest.
+    let path = server.folder().join("theirs/private");
+    let mut acl = [0; 64];
+    let length = rustix::fs::getxattr(&path, "system.posix_acl_access", &mut acl)?;
+    let named: Vec<u8> = [2, 0, 6, 0].into_iter().chain(NOBODY.to_le_bytes()).collect();
+    let has = acl[..length].windows(8).any(|entry| entry == named);
+    ensure(has, || format!("no entry for nobody in {:?}", &acl[..length]))?;
+    // The group's bits are the mask now.
+    expect_mode(&path, 0o660)
+}
+
+/// Although the folder is daemon's, and nobody else writes to it.
+fn descriptor_lets_delete(server: &Server) -> Outcome {
+    let mut nobody = private_file(server, access::READ | access::DELETE)?;
+    let found = nobody.maximal_access("theirs\\private")?;
+    ensure(found & access::DELETE != 0, || format!("the most is {found:#x}"))?;
+    let file = nobody.opened(Create::open("theirs\\private", access::DELETE))?;
+    expect(nobody.mark_deleted(file)?, nt::SUCCESS, "the disposition")?;
+    nobody.close(file)?;
+    expect_names(&server.folder().join("theirs"), &["public"])
+}
+
+fn taken(server: &Server) -> Outcome {
+    let mut nobody = private_file(server, access::READ | access::WRITE_OWNER)?;
+    let file = nobody.opened(Create::open("theirs\\private", access::WRITE_OWNER))?;
+    expect(nobody.set_owner(file, 0)?, nt::INVALID_OWNER, "given to root")?;
+    expect(nobody.set_owner(file, NOBODY)?, nt::SUCCESS, "taken")?;
+    let owner = fs::metadata(server.folder().join("theirs/private"))?.uid();
+    ensure(owner == NOBODY, || format!("it is {owner}'s"))
 }
 
 fn unprivileged_descriptor(server: &Server) -> Outcome {

@@ -13,6 +13,7 @@ pub(crate) mod access {
     pub(crate) const APPEND_DATA: u32 = 0x04;
     pub(crate) const DELETE: u32 = 0x0001_0000;
     pub(crate) const WRITE_DAC: u32 = 0x0004_0000;
+    pub(crate) const WRITE_OWNER: u32 = 0x0008_0000;
     pub(crate) const READ: u32 = 0x0012_0089;
     pub(crate) const READ_AND_WRITE: u32 = 0x0012_019f;
     pub(crate) const ALL: u32 = 0x001f_01ff;

@@ -1,11 +1,16 @@
 //! What a user may do with a file, by the security descriptors that are kept: its own and its directory's.
 //! Where there are none it is unix that decides, when the file is used. MS-FSA 2.1.5.1.2.1.
 
+use std::sync::Arc;
+
 use ringway::Identity;
 
-use crate::security::{Token, for_new, granted_by, group_sid, inherited, merged, user_sid};
-use crate::state::FileOpen;
-use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Opened, Replaced};
+use crate::security::{
+    Owner, Token, default_posix_acl, for_new, granted_by, group_sid, inherited, merged, posix_acl,
+    user_sid,
+};
+use crate::state::{FileOpen, Server};
+use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Opened, Replaced, Security};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{Control, SecurityDescriptor};
@@ -51,26 +56,49 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
     }
 }
 
+/// A descriptor as it is kept, with what of it the kernel is told.
+pub(super) fn security(
+    server: &Server,
+    descriptor: &SecurityDescriptor,
+    owner: Owner,
+    is_directory: bool,
+) -> Security {
+    let groups_of = |uid| server.accounts().groups_of(uid);
+    let told = server.accounts().are_distinct();
+    let acl = told.then(|| posix_acl(descriptor, owner, is_directory, &groups_of));
+    let default_acl =
+        (told && is_directory).then(|| default_posix_acl(descriptor, &groups_of)).flatten();
+    Security { descriptor: encoded(descriptor), acl, default_acl }
+}
+
 fn handed_down(directory: &SecurityDescriptor, metadata: &Metadata) -> Option<SecurityDescriptor> {
     let (owner, group) = (user_sid(metadata.uid), group_sid(metadata.gid));
     inherited(directory, (&owner, &group), metadata.is_directory)
 }
 
-/// The most that the descriptors let the user do with a file. Without one of the file, who may change what
-/// it is decided by is the owner alone, as with `chmod`.
+/// What the descriptors let a user do with a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted {
+    /// The most.
+    pub(super) rights: AccessMask,
+    /// DELETE is among them because a descriptor says so: then unix is not asked.
+    pub(super) deletes: bool,
+}
+
+/// Without a descriptor of the file, who may change what it is decided by is the owner alone, as with `chmod`.
 pub(super) async fn granted_by_descriptors(
     handle: &Handle,
     metadata: &Metadata,
     identity: Option<&Identity>,
-) -> Result<AccessMask, NtStatus> {
+) -> Result<Granted, NtStatus> {
     let token = Token::of(identity);
     let own = understood(handle.security().await?.as_deref())?;
     let mut granted = own.as_ref().map(|own| granted_by(own, &token));
     let by_directory = AccessMask::DELETE | AccessMask::READ_ATTRIBUTES;
-    if let Some(granted) = granted
-        && (granted.contains(by_directory) || handle.is_root())
+    if let Some(rights) = granted
+        && (rights.contains(by_directory) || handle.is_root())
     {
-        return Ok(granted);
+        return Ok(Granted { rights, deletes: true });
     }
     let directory = understood(handle.directory_security().await?.as_deref())?;
     if granted.is_none()
@@ -82,20 +110,25 @@ pub(super) async fn granted_by_descriptors(
     // delete it. Where that directory has no descriptor, unix decides it.
     let above = directory.map(|directory| granted_by(&directory, &token));
     let lists = above.is_none_or(|above| above.contains(AccessMask::READ_DATA));
-    let deletes = above.is_none_or(|above| above.contains(AccessMask::DELETE_CHILD));
-    let owns = *token.user() == user_sid(metadata.uid);
-    let mut granted = granted.unwrap_or_else(|| match owns {
-        true => AccessMask::FILE_ALL,
-        false => AccessMask::FILE_ALL
-            .difference(AccessMask::WRITE_DAC | AccessMask::WRITE_OWNER | AccessMask::DELETE),
-    });
+    let deletes_all = above.map(|above| above.contains(AccessMask::DELETE_CHILD));
+    let deletes =
+        deletes_all == Some(true) || granted.is_some_and(|it| it.contains(AccessMask::DELETE));
+    let mut rights = granted.unwrap_or_else(|| without_descriptor(&token, metadata));
     if lists {
-        granted |= AccessMask::READ_ATTRIBUTES;
+        rights |= AccessMask::READ_ATTRIBUTES;
     }
-    if deletes {
-        granted |= AccessMask::DELETE;
+    if deletes || deletes_all.is_none() {
+        rights |= AccessMask::DELETE;
     }
-    Ok(granted)
+    Ok(Granted { rights, deletes })
+}
+
+fn without_descriptor(token: &Token, metadata: &Metadata) -> AccessMask {
+    let of_owner = AccessMask::WRITE_DAC | AccessMask::WRITE_OWNER | AccessMask::DELETE;
+    match *token.user() == user_sid(metadata.uid) {
+        true => AccessMask::FILE_ALL,
+        false => AccessMask::FILE_ALL.difference(of_owner),
+    }
 }
 
 /// One that cannot be understood lets nobody in.
@@ -111,6 +144,7 @@ fn right_to_make(is_directory: bool) -> AccessMask {
 /// Who makes files and gives them names, and the descriptor and the EAs that they are to have, if the client
 /// sent any.
 pub(super) struct Creator {
+    server: Arc<Server>,
     token: Token,
     given: Option<SecurityDescriptor>,
     eas: Vec<Ea>,
@@ -120,6 +154,7 @@ impl Creator {
     /// # Errors
     /// INVALID_OWNER and INVALID_PRIMARY_GROUP if files with the given descriptor would be others'.
     pub(super) fn new(
+        server: &Arc<Server>,
         identity: Option<&Identity>,
         given: Option<SecurityDescriptor>,
     ) -> Result<Self, NtStatus> {
@@ -132,7 +167,7 @@ impl Creator {
                 check_group(&token, given.group.as_ref())?;
             }
         }
-        Ok(Self { token, given, eas: Vec::new() })
+        Ok(Self { server: Arc::clone(server), token, given, eas: Vec::new() })
     }
 
     /// With these EAs for what is made.
@@ -141,8 +176,9 @@ impl Creator {
     }
 
     /// Who renames a file.
-    pub(super) fn of(file: &FileOpen) -> Self {
-        Self { token: Token::of(file.identity.as_ref()), given: None, eas: Vec::new() }
+    pub(super) fn of(server: &Arc<Server>, file: &FileOpen) -> Self {
+        let token = Token::of(file.identity.as_ref());
+        Self { server: Arc::clone(server), token, given: None, eas: Vec::new() }
     }
 }
 
@@ -155,7 +191,7 @@ impl Guard for Creator {
         &self,
         directory: Option<&[u8]>,
         is_directory: bool,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    ) -> Result<Option<Security>, Error> {
         let directory = understood(directory)?;
         if directory.is_none() && self.given.is_none() {
             return Ok(None);
@@ -179,7 +215,8 @@ impl Guard for Creator {
                 merged(inherited, given, parts)
             }
         };
-        Ok(Some(encoded(&descriptor)))
+        let owner = self.token.ids();
+        Ok(Some(security(&self.server, &descriptor, owner, is_directory)))
     }
 
     /// MS-FSA 2.1.5.15.11: it takes DELETE of what is replaced, or DELETE_CHILD of the directory.

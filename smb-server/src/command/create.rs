@@ -26,7 +26,7 @@ use crate::wire::security::SecurityDescriptor;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::access::{Creator, granted_by_descriptors};
+use super::access::{Creator, Granted, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
@@ -303,9 +303,9 @@ async fn create_file(
     let sharing = &context.server.sharing;
     for _ in 0..RACES_MAX {
         let deletions = sharing.deletions();
-        let (opened, access) = open(share, identity, &wanted).await?;
+        let (opened, access) = open(context, share, identity, &wanted).await?;
         let metadata = opened.handle.metadata().await?;
-        let settled = settle(&opened, &wanted, &metadata, access, identity).await;
+        let settled = settle(context, &opened, &wanted, &metadata, access, identity).await;
         let (granted_access, by_descriptors) = match settled {
             Ok(granted) => granted,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
@@ -418,12 +418,13 @@ pub(super) async fn admit(
 /// Opens the file with what the client asked for, or, where it asked for the maximum, with as much
 /// as the file system gives.
 async fn open(
+    context: &Context,
     share: &Share,
     identity: Option<&Identity>,
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), NtStatus> {
     let given = if wanted.creates() { wanted.descriptor()? } else { None };
-    let creator = Creator::new(identity, given)?.with_eas(&wanted.eas);
+    let creator = Creator::new(&context.server, identity, given)?.with_eas(&wanted.eas);
     let mut access = granted(wanted.desired, wanted.maximal);
     let demanded = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED);
     let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
@@ -442,9 +443,10 @@ async fn open(
 }
 
 /// The access that an opened file really gets, and, unless it is new, the most that descriptors would let
-/// the user have. The kernel has checked reading and writing; here is what it does not know at an open: descriptors, deletion,
-/// and the READONLY attribute.
+/// the user have. The kernel has checked reading and writing; here is what it does not know at an open:
+/// descriptors, deletion, and the READONLY attribute.
 async fn settle(
+    context: &Context,
     opened: &Opened,
     wanted: &Wanted,
     metadata: &Metadata,
@@ -463,7 +465,8 @@ async fn settle(
     if is_new_file {
         return Ok((access, None));
     }
-    let by_descriptors = granted_by_descriptors(&opened.handle, metadata, identity).await?;
+    let Granted { rights: by_descriptors, deletes } =
+        granted_by_descriptors(&opened.handle, metadata, identity).await?;
     let demanded = wanted.demanded();
     // A file that gets a stream is written.
     let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
@@ -487,6 +490,9 @@ async fn settle(
     }
     // The share's own folder is not deleted whoever asks, so it does not matter who might.
     let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
+    if deletes && context.server.accounts().are_distinct() {
+        opened.handle.let_delete();
+    }
     if guarded && !opened.handle.may_remove().await {
         access = access.difference(AccessMask::DELETE);
         if demanded.contains(AccessMask::DELETE) {
@@ -529,7 +535,7 @@ async fn finish(
             Some(granted) => granted,
             None => {
                 let granted = granted_by_descriptors(&opened.handle, &metadata, identity).await;
-                granted.unwrap_or(AccessMask::empty())
+                granted.map_or(AccessMask::empty(), |granted| granted.rights)
             }
         };
         maximal_access(opened, wanted, by_descriptors).await

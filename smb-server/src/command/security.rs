@@ -2,8 +2,8 @@
 //! 2.1.5.14 and 2.1.5.17.
 
 use crate::protocol::{Body, Reply};
-use crate::security::{Token, merged, security_of};
-use crate::state::{FileOpen, Open};
+use crate::security::{Owner, Token, gid_of, merged, security_of, uid_of};
+use crate::state::{FileOpen, Open, Server};
 use crate::vfs::Handle;
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::Writer;
@@ -13,7 +13,7 @@ use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::access::effective;
+use super::access::{effective, security};
 
 /// The parts of a descriptor that are kept. SACLs and what is kept in them are not: nobody has the privilege
 /// to read or write one.
@@ -40,6 +40,7 @@ pub(super) async fn query(
 }
 
 pub(super) async fn set(
+    server: &Server,
     open: &Open,
     file: &FileOpen,
     request: &SetInfoRequest,
@@ -63,7 +64,28 @@ pub(super) async fn set(
     if parts.contains(group) && new.group != current.group {
         check_group(&token, new.group.as_ref())?;
     }
-    Ok(file.handle.set_security(&encoded(&merged(current, new, parts))).await?)
+    let before = file.handle.metadata().await?;
+    let mut owner = Owner { uid: before.uid, gid: before.gid };
+    let descriptor = merged(current, new, parts);
+    if server.accounts().are_distinct() {
+        owner = give(file, owner, &descriptor).await?;
+    }
+    let kept = security(server, &descriptor, owner, before.is_directory);
+    Ok(file.handle.set_security(&kept).await?)
+}
+
+/// Who owns a file by its descriptor owns it to the kernel, too, if the kernel knows whom that means.
+async fn give(
+    file: &FileOpen,
+    now: Owner,
+    descriptor: &SecurityDescriptor,
+) -> Result<Owner, NtStatus> {
+    let uid = descriptor.owner.as_ref().and_then(uid_of).filter(|uid| *uid != now.uid);
+    let gid = descriptor.group.as_ref().and_then(gid_of).filter(|gid| *gid != now.gid);
+    if uid.is_some() || gid.is_some() {
+        file.handle.set_owner(uid, gid).await?;
+    }
+    Ok(Owner { uid: uid.unwrap_or(now.uid), gid: gid.unwrap_or(now.gid) })
 }
 
 /// Whether the user may make this the owner. MS-FSA 2.1.5.17.
@@ -85,8 +107,10 @@ pub(super) fn check_group(token: &Token, group: Option<&Sid>) -> Result<(), NtSt
 /// What a file is decided by: a descriptor, or what unix says.
 async fn current(handle: &Handle) -> Result<SecurityDescriptor, NtStatus> {
     let metadata = handle.metadata().await?;
-    let descriptor = effective(handle, &metadata).await?;
-    Ok(descriptor.unwrap_or_else(|| security_of(&metadata)))
+    match effective(handle, &metadata).await? {
+        Some(descriptor) => Ok(descriptor),
+        None => Ok(security_of(&metadata, handle.posix_acl().await?.as_ref())),
+    }
 }
 
 pub(super) fn encoded(descriptor: &SecurityDescriptor) -> Vec<u8> {

@@ -47,7 +47,7 @@ pub(super) async fn set_info(
     match request.info_type {
         InfoType::FILE => {}
         InfoType::SECURITY => {
-            security::set(&open, file, request).await?;
+            security::set(&context.server, &open, file, request).await?;
             tell_modified(&context.server, &file.handle, CompletionFilter::SECURITY);
             return Ok(Body::SetInfo.into());
         }
@@ -213,7 +213,7 @@ async fn rename(
         }
     }
     let from = file.handle.share_path();
-    file.handle.rename(&to, replace, &Creator::of(file)).await?;
+    file.handle.rename(&to, replace, &Creator::of(&context.server, file)).await?;
     sharing.renamed(file.handle.id(), &from, &file.handle);
     tell_renamed(&context.server, &file.handle, &from);
     Ok(())

@@ -3,13 +3,15 @@
 
 mod access;
 mod inherit;
+mod posix;
 mod token;
 mod unix;
 
 pub use access::{generic_to_specific, granted_by};
 pub use inherit::{for_new, inherited, merged};
+pub use posix::{Owner, default_posix_acl, posix_acl};
 pub use token::Token;
-pub use unix::{group_sid, security_of, user_sid};
+pub use unix::{gid_of, group_sid, security_of, uid_of, user_sid};
 
 use crate::wire::security::Sid;
 

@@ -5,8 +5,14 @@ use ringway::Identity;
 
 use crate::wire::security::Sid;
 
-use super::unix::{group_sid, user_sid};
+use super::posix::Owner;
+use super::unix::{gid_of, group_sid, uid_of, user_sid};
 use super::world;
+
+/// S-1-0-0.
+fn nobody() -> Sid {
+    Sid::new(0, [0])
+}
 
 /// What a user is known by. MS-DTYP 2.5.2, without privileges.
 #[derive(Clone, Debug)]
@@ -28,6 +34,24 @@ impl Token {
         Self { user: user_sid(uid), group: group_sid(gid), groups, others }
     }
 
+    /// Of a user of whom only the user id and the groups matter.
+    #[must_use]
+    pub fn of_user(uid: u32, groups: &[u32]) -> Self {
+        Self { group: nobody(), ..Self::new(uid, 0, groups) }
+    }
+
+    /// Of somebody in a group.
+    #[must_use]
+    pub fn of_member(gid: u32) -> Self {
+        Self { user: nobody(), ..Self::new(0, gid, &[]) }
+    }
+
+    /// Of somebody of whom nothing is known.
+    #[must_use]
+    pub fn of_anybody() -> Self {
+        Self { user: nobody(), group: nobody(), ..Self::new(0, 0, &[]) }
+    }
+
     /// Of who works as `identity`; `None` is the process itself.
     #[must_use]
     pub fn of(identity: Option<&Identity>) -> Self {
@@ -37,6 +61,13 @@ impl Token {
         let groups = getgroups().unwrap_or_default();
         let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
         Self::new(geteuid().as_raw(), getegid().as_raw(), &groups)
+    }
+
+    /// The unix ids of what this user makes.
+    #[must_use]
+    pub fn ids(&self) -> Owner {
+        let uid = uid_of(&self.user).unwrap_or(u32::MAX);
+        Owner { uid, gid: gid_of(&self.group).unwrap_or(u32::MAX) }
     }
 
     /// Who owns what this user makes.

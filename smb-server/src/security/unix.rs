@@ -1,6 +1,6 @@
 //! What a file's unix owner, group and mode are as a security descriptor.
 
-use crate::vfs::{Attributes, Metadata};
+use crate::vfs::{Attributes, Metadata, Permissions, PosixAcl};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::security::{
     Ace, AceBody, AceFlags, AceType, Acl, Control, SecurityDescriptor, Sid,
@@ -51,15 +51,36 @@ pub fn group_sid(gid: u32) -> Sid {
     Sid::new(UNIX, [2, gid])
 }
 
-/// The descriptor that says what the mode says. Unix looks at the first of owner, group and others that
-/// fits, and an ACL adds up all that fit, so what one is not given and a later one is, it is denied first.
-/// A directory hands down what new files in it get, so that who changes the list keeps that.
-pub fn security_of(file: &Metadata) -> SecurityDescriptor {
-    let mut aces = entries(file, user_sid(file.uid), group_sid(file.gid), AceFlags::empty());
+/// The unix user that a SID means.
+pub fn uid_of(sid: &Sid) -> Option<u32> {
+    id_of(sid, 1)
+}
+
+/// The unix group that a SID means.
+pub fn gid_of(sid: &Sid) -> Option<u32> {
+    id_of(sid, 2)
+}
+
+fn id_of(sid: &Sid, kind: u32) -> Option<u32> {
+    match *sid.sub_authorities.as_slice() {
+        [of, id] if of == kind && *sid == Sid::new(UNIX, [of, id]) => Some(id),
+        _ => None,
+    }
+}
+
+/// The descriptor that says what the mode says, or the ACL that a file has beside it. Unix looks at the first that
+/// fits of owner, others by name, groups and the rest, and a descriptor adds up all that fit; so what one is not
+/// given and a later one is, it is denied first. A directory hands down what new files in it get, so that who changes
+/// the list keeps that.
+pub fn security_of(file: &Metadata, acl: Option<&PosixAcl>) -> SecurityDescriptor {
+    let of_mode = PosixAcl::of_mode(file.mode);
+    let owner = (user_sid(file.uid), group_sid(file.gid));
+    let mut aces = entries(file, acl.unwrap_or(&of_mode), owner, AceFlags::empty());
     if file.is_directory {
         let below = Metadata { mode: NEW_MODE, attributes: Attributes::empty(), ..*file };
         let down = AceFlags::OBJECT_INHERIT | AceFlags::CONTAINER_INHERIT | AceFlags::INHERIT_ONLY;
-        aces.extend(entries(&below, creator_owner(), creator_group(), down));
+        let creators = (creator_owner(), creator_group());
+        aces.extend(entries(&below, &PosixAcl::of_mode(NEW_MODE), creators, down));
     }
     SecurityDescriptor {
         control: Control::SELF_RELATIVE | Control::DACL_PRESENT,
@@ -70,15 +91,35 @@ pub fn security_of(file: &Metadata) -> SecurityDescriptor {
     }
 }
 
-fn entries(file: &Metadata, user: Sid, members: Sid, flags: AceFlags) -> Vec<Ace> {
-    let [owner, group, others] = [6, 3, 0].map(|shift| rights(file, shift));
-    let entries = [
-        (AceType::ACCESS_DENIED, (group | others).difference(owner | LOOK | OWNER), user.clone()),
-        (AceType::ACCESS_ALLOWED, owner | LOOK | OWNER, user),
-        (AceType::ACCESS_DENIED, others.difference(group | LOOK), members.clone()),
-        (AceType::ACCESS_ALLOWED, group | LOOK, members),
-        (AceType::ACCESS_ALLOWED, others | LOOK, super::world()),
-    ];
+fn entries(
+    file: &Metadata,
+    acl: &PosixAcl,
+    (user, members): (Sid, Sid),
+    flags: AceFlags,
+) -> Vec<Ace> {
+    let given = |permissions: Permissions| {
+        rights(&Metadata { mode: permissions.into(), attributes: Attributes::empty(), ..*file }, 0)
+    };
+    let by_name =
+        acl.groups.iter().map(|(gid, permissions)| (group_sid(*gid), given(*permissions)));
+    let groups: Vec<_> = std::iter::once((members, given(acl.group))).chain(by_name).collect();
+    let others = given(acl.others);
+    let by_groups = groups.iter().fold(AccessMask::empty(), |all, (_, mask)| all | *mask);
+    let mut users = vec![(user, rights(file, 6) | OWNER)];
+    users.extend(acl.users.iter().map(|(uid, permissions)| (user_sid(*uid), given(*permissions))));
+
+    let mut entries = Vec::new();
+    for (sid, mask) in users {
+        let denied = (by_groups | others).difference(mask | LOOK);
+        entries.push((AceType::ACCESS_DENIED, denied, sid.clone()));
+        entries.push((AceType::ACCESS_ALLOWED, mask | LOOK, sid));
+    }
+    for (sid, mask) in groups {
+        // Who is in several has what any of them has.
+        entries.push((AceType::ACCESS_DENIED, others.difference(by_groups | LOOK), sid.clone()));
+        entries.push((AceType::ACCESS_ALLOWED, mask | LOOK, sid));
+    }
+    entries.push((AceType::ACCESS_ALLOWED, others | LOOK, super::world()));
     let entries = entries.into_iter().filter(|(_, mask, _)| !mask.is_empty());
     let ace = |(kind, mask, sid)| Ace { kind, flags, body: AceBody::Basic { mask, sid } };
     entries.map(ace).collect()

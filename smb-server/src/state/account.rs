@@ -33,6 +33,19 @@ impl Accounts {
         Self { by_user, privileged: geteuid().is_root() }
     }
 
+    /// Whether users are different ones to the kernel.
+    #[must_use]
+    pub fn are_distinct(&self) -> bool {
+        self.privileged
+    }
+
+    /// The groups of whoever of the server's users has this user id.
+    #[must_use]
+    pub fn groups_of(&self, uid: u32) -> Vec<u32> {
+        let account = self.by_user.values().find(|account| account.uid == uid);
+        account.map(|account| account.identity.groups().to_vec()).unwrap_or_default()
+    }
+
     /// The account of a user, as the user store spells the name.
     #[must_use]
     pub fn get(&self, user: &str) -> Option<&Account> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway::fs::{
@@ -9,7 +10,7 @@ use ringway::fs::{
     Timespec,
 };
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{Gid, SeekFrom, Uid, chownat, seek};
 use rustix::io::Errno;
 
 use super::dos_info::{DosInfo, SetChange};
@@ -18,8 +19,8 @@ use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::unix;
 use super::resolve::{Place, Tree, beneath, is_empty, place};
 use super::streams::{self, Alone, StreamInfo, StreamKey};
-use super::volume::{Disposition, Guard, Replaced};
-use super::{Attributes, Ea, Error, SharePath, ea, nt_acl};
+use super::volume::{Disposition, Guard, Replaced, Security};
+use super::{Attributes, Ea, Error, PosixAcl, SharePath, ea, nt_acl, posix_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Handle {
     file: File,
     key: FileKey,
     is_directory: bool,
+    /// Deletions are not the user's to the kernel.
+    deleted_by_process: AtomicBool,
     /// As found on disk; a rename through this handle changes it.
     path: Mutex<SharePath>,
     /// The name of the stream that this is, if it is not the unnamed one; so also.
@@ -64,7 +67,8 @@ impl Handle {
     pub(super) fn new(tree: Tree, path: SharePath, file: File, stat: &Statx) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
         let (key, path) = (FileKey::of(stat), Mutex::new(path));
-        Self { tree, file, key, is_directory, path, stream: None }
+        let deleted_by_process = AtomicBool::new(false);
+        Self { tree, file, key, is_directory, deleted_by_process, path, stream: None }
     }
 
     /// Opens a stream of this; tells whether it is new.
@@ -90,6 +94,7 @@ impl Handle {
             file: self.file.clone(),
             key: self.key,
             is_directory: false,
+            deleted_by_process: AtomicBool::new(false),
             path: Mutex::new(self.share_path()),
             stream: Some(Mutex::new(name)),
         };
@@ -252,8 +257,34 @@ impl Handle {
     ///
     /// # Errors
     /// Those of setting an extended attribute.
-    pub async fn set_security(&self, descriptor: &[u8]) -> Result<(), Error> {
-        nt_acl::store(&self.file, descriptor).await
+    pub async fn set_security(&self, security: &Security) -> Result<(), Error> {
+        security.store(&self.file).await
+    }
+
+    /// What unix lets others do with it, if that is more than its mode says.
+    ///
+    /// # Errors
+    /// Those of reading an extended attribute.
+    pub async fn posix_acl(&self) -> Result<Option<PosixAcl>, Error> {
+        posix_acl::load(&self.file).await
+    }
+
+    /// Gives it to another user or group, whatever the user may otherwise do.
+    ///
+    /// # Errors
+    /// Those of `fchownat`; [`Error::Busy`] when no thread can be had for it.
+    pub async fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Error> {
+        let file = self.file.clone();
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        // Also for one that is opened only to be looked at.
+        let chown = move || chownat(&file, "", uid, gid, AtFlags::EMPTY_PATH);
+        let result = ringway::spawn_blocking(chown).await.map_err(|_| Error::Busy)?;
+        Ok(result.map_err(io::Error::from)?)
+    }
+
+    /// A descriptor lets the user delete it: then it goes as the process, whatever unix would say.
+    pub fn let_delete(&self) {
+        self.deleted_by_process.store(true, Ordering::Relaxed);
     }
 
     /// The security descriptor that is kept with the directory that has its name; the share's own folder has
@@ -411,11 +442,14 @@ impl Handle {
         self.file.access(access).await.is_ok()
     }
 
-    /// Whether the file system would let the user remove the name: that takes permission to write to
+    /// Whether the user may remove the name, because a descriptor says so or the file system: that takes permission to write to
     /// its directory, and in a sticky one to own the file or the directory.
     pub async fn may_remove(&self) -> bool {
         if self.stream.is_some() {
             return self.may(Access::WRITE_OK).await;
+        }
+        if self.deleted_by_process.load(Ordering::Relaxed) {
+            return true;
         }
         self.removal().await.unwrap_or(false)
     }
@@ -684,7 +718,10 @@ impl Handle {
             let _alone = self.alone().await;
             return streams::remove(&self.file, &stream).await;
         }
-        let place = self.place().await?;
+        let mut place = self.place().await?;
+        if self.deleted_by_process.load(Ordering::Relaxed) {
+            place.parent = place.parent.with_identity(None);
+        }
         let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         // Opened through a link, it is the link that goes, as it is the link that has the name.
         let directory = kind(&stat) == FileKind::Directory;

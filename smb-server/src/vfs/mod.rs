@@ -17,6 +17,7 @@ mod metadata;
 pub mod name;
 mod nt_acl;
 mod path;
+mod posix_acl;
 mod resolve;
 mod streams;
 #[cfg(test)]
@@ -31,5 +32,8 @@ pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use metadata::{FileKey, Metadata, Time};
 pub use path::SharePath;
+pub use posix_acl::{Permissions, PosixAcl};
 pub use streams::{Alone, StreamInfo, StreamKey};
-pub use volume::{Action, Disposition, Guard, Kind, Open, Opened, Replaced, SpaceInfo, Volume};
+pub use volume::{
+    Action, Disposition, Guard, Kind, Open, Opened, Replaced, Security, SpaceInfo, Volume,
+};

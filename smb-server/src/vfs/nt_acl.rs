@@ -4,14 +4,14 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 
 use nix::unistd::geteuid;
 use ringway::fs::File;
 
-use super::Error;
 use super::attributes::OWNER_WRITE;
 use super::metadata::MASK;
+use super::xattr::path;
+use super::{Error, xattr};
 
 const SECURITY: &CStr = c"security.NTACL";
 
@@ -88,9 +88,9 @@ async fn value_by_path(
 pub(super) async fn store(file: &File, descriptor: &[u8]) -> Result<(), Error> {
     let value = wrap(descriptor).ok_or(Error::Invalid)?;
     let file = file.with_identity(None);
-    let result = match set(&file, SECURITY, &value).await {
+    let result = match xattr::set(&file, SECURITY, value.clone()).await {
         Err(error) if is_forbidden(&error) && !geteuid().is_root() => {
-            set_writable(&file, USER, &value).await
+            set_writable(&file, USER, value).await
         }
         result => result,
     };
@@ -107,39 +107,21 @@ fn is_forbidden(error: &io::Error) -> bool {
 }
 
 /// The kernel lets nobody change extended attributes of what he may not write, not even the owner.
-async fn set_writable(file: &File, name: &'static CStr, value: &[u8]) -> io::Result<()> {
+async fn set_writable(file: &File, name: &'static CStr, value: Vec<u8>) -> io::Result<()> {
     let mode = u32::from(file.statx(MASK).await?.stx_mode) & 0o7777;
     if mode & OWNER_WRITE != 0 {
-        return set(file, name, value).await;
+        return xattr::set(file, name, value).await;
     }
     file.chmod(mode | OWNER_WRITE).await?;
-    let result = set(file, name, value).await;
+    let result = xattr::set(file, name, value).await;
     file.chmod(mode).await?;
     result
-}
-
-async fn set(file: &File, name: &'static CStr, value: &[u8]) -> io::Result<()> {
-    match file.set_xattr(name, value.to_vec()).await {
-        // Opened only to be looked at.
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-            let (file, value) = (file.clone(), value.to_vec());
-            let flags = rustix::fs::XattrFlags::empty();
-            let set = move || rustix::fs::setxattr(path(&file), name, &value, flags);
-            let result = ringway::spawn_blocking(set).await;
-            Ok(result.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))??)
-        }
-        result => result,
-    }
 }
 
 fn damaged(file: &File) -> Error {
     let path = std::fs::read_link(path(file)).unwrap_or_default();
     tracing::warn!(path = %path.display(), "what is kept is no security descriptor; nobody is let in");
     Error::AccessDenied
-}
-
-fn path(file: &File) -> String {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
 /// What is in front of what we store: the version, twice (2 bytes each), and a pointer (4).

@@ -750,7 +750,7 @@ async fn a_change_of_eas_happens_whole_or_not_at_all(bench: Bench) {
 struct With(Vec<Ea>);
 
 impl Guard for With {
-    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Vec<u8>>, Error> {
+    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Security>, Error> {
         Ok(None)
     }
 

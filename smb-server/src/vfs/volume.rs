@@ -12,7 +12,7 @@ use super::handle::Handle;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
-use super::{Attributes, Ea, Error, SharePath, ea, nt_acl};
+use super::{Attributes, Ea, Error, PosixAcl, SharePath, ea, nt_acl, posix_acl};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
 /// likely, a few are possible, this many are an attack.
@@ -44,12 +44,15 @@ pub struct Open {
 /// Decides about what is to be made, by the security descriptors that are kept with files; and gives it what
 /// its maker wants with it.
 pub trait Guard {
-    /// The descriptor to keep with a new file or directory, in a directory with this one; each may be none.
+    /// The security of a new file or directory, in a directory with this descriptor; each may be none.
     ///
     /// # Errors
     /// [`Error::AccessDenied`] if it is not to be made.
-    fn admit(&self, directory: Option<&[u8]>, is_directory: bool)
-    -> Result<Option<Vec<u8>>, Error>;
+    fn admit(
+        &self,
+        directory: Option<&[u8]>,
+        is_directory: bool,
+    ) -> Result<Option<Security>, Error>;
 
     /// Something in a directory with this descriptor is to make room for what gets its name.
     ///
@@ -60,6 +63,26 @@ pub trait Guard {
     /// The EAs that a new file or directory is to have.
     fn eas(&self) -> &[Ea] {
         &[]
+    }
+}
+
+/// What decides about a file: the descriptor, and, for the kernel, what of it unix can say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Security {
+    /// As it is kept.
+    pub descriptor: Vec<u8>,
+    /// For the file itself; `None` where the kernel takes everybody for one user.
+    pub acl: Option<PosixAcl>,
+    /// For what is made in it.
+    pub default_acl: Option<PosixAcl>,
+}
+
+impl Security {
+    pub(super) async fn store(&self, file: &File) -> Result<(), Error> {
+        if let Some(acl) = &self.acl {
+            posix_acl::store(file, acl, self.default_acl.as_ref()).await?;
+        }
+        nt_acl::store(file, &self.descriptor).await
     }
 }
 
@@ -76,7 +99,7 @@ pub struct Replaced {
 
 /// Everything may be made, and gets none; and everything may be replaced.
 impl Guard for () {
-    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Vec<u8>>, Error> {
+    fn admit(&self, _: Option<&[u8]>, _: bool) -> Result<Option<Security>, Error> {
         Ok(None)
     }
 
@@ -396,12 +419,12 @@ async fn create(
     guard: &dyn Guard,
 ) -> Result<Opened, Error> {
     let directory = nt_acl::load(place.parent.as_file()).await?;
-    let descriptor = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
+    let security = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
     let file = match how.kind {
         Kind::Directory => create_directory(place).await?,
         Kind::Any | Kind::File => create_file(place, how).await?,
     };
-    match finish_new(tree, place, file, how, (descriptor, guard.eas())).await {
+    match finish_new(tree, place, file, how, (security, guard.eas())).await {
         Ok(handle) => {
             place.note_created(tree).await;
             Ok(Opened { handle: Arc::new(handle), action: Action::Created, with_file: false })
@@ -421,10 +444,10 @@ async fn finish_new(
     place: &Place,
     file: File,
     how: &Open,
-    (descriptor, eas): (Option<Vec<u8>>, &[Ea]),
+    (security, eas): (Option<Security>, &[Ea]),
 ) -> Result<Handle, Error> {
-    if let Some(descriptor) = descriptor {
-        nt_acl::store(&file, &descriptor).await?;
+    if let Some(security) = security {
+        security.store(&file).await?;
     }
     if !eas.is_empty() {
         ea::change(&file, eas).await?;

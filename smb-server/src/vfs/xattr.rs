@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 use ringway::fs::File;
 
@@ -45,6 +46,25 @@ pub(super) fn names_at<'a>(path: &str, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         }
     }
     &[]
+}
+
+/// Gives a file an attribute, also one that is opened only to be looked at.
+pub(super) async fn set(file: &File, name: &'static CStr, value: Vec<u8>) -> io::Result<()> {
+    match file.set_xattr(name, value.clone()).await {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+            let file = file.clone();
+            let flags = rustix::fs::XattrFlags::empty();
+            let set = move || rustix::fs::setxattr(path(&file), name, &value, flags);
+            let result = ringway::spawn_blocking(set).await;
+            Ok(result.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))??)
+        }
+        result => result,
+    }
+}
+
+/// The way to an open file that takes names.
+pub(super) fn path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
 /// A value; `None` if there is no such attribute.
