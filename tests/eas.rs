@@ -311,6 +311,12 @@ fn created(server: &Server) -> Outcome {
         expect(refused.err().unwrap_or_default(), status, "a CREATE that is wrong")?;
         ensure(!server.folder().join("file").exists(), || "it was made".into())?;
     }
+    let path = server.folder().join("file");
+    fs::write(&path, "contents")?;
+    let refused = create(&mut session, OVERWRITE, 0, &list(&[("NTACL", "x")])?)?;
+    expect(refused.err().unwrap_or_default(), nt::ACCESS_DENIED, "overwriting with that")?;
+    ensure(fs::read(&path)? == b"contents", || "it was emptied".into())?;
+    fs::remove_file(&path)?;
     let mut step = |disposition, eas: Pairs<'_>, found: &[&str], what| {
         let file = create(&mut session, disposition, 0, &list(eas)?)?;
         let file = file.map_err(|status| format!("{what}: {status:#010x}"))?;

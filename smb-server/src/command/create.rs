@@ -587,17 +587,17 @@ async fn maximal_access(
 }
 
 async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Result<(), NtStatus> {
-    opened.handle.set_len(0).await?;
     if opened.handle.stream().is_some() {
         // Attributes are the file's.
-        return Ok(());
+        return Ok(opened.handle.set_len(0).await?);
     }
-    opened.handle.remove_streams().await?;
-    // Who may write the file and not read it leaves those that there are.
+    // First, because it may fail. Who may write the file and not read it leaves those that there are.
     match opened.handle.replace_eas(&wanted.eas).await {
         Err(vfs::Error::AccessDenied) if wanted.eas.is_empty() => {}
         result => result?,
     }
+    opened.handle.set_len(0).await?;
+    opened.handle.remove_streams().await?;
     let size = wanted.allocation_size();
     if size != 0 {
         opened.handle.allocate(size).await?;

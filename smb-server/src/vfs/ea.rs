@@ -227,7 +227,11 @@ async fn step(file: &File, before: &[Ea], after: &[Ea]) -> Result<(), Error> {
     };
     let (had, has) = (by_name(before), by_name(after));
     for name in had.keys().filter(|name| !has.contains_key(*name)) {
-        file.remove_xattr(&attribute(name)?).await?;
+        match file.remove_xattr(&attribute(name)?).await {
+            // Somebody else has done it.
+            Err(error) if error.raw_os_error() == Some(libc::ENODATA) => {}
+            result => result?,
+        }
     }
     for ea in after.iter().filter(|ea| had.get(&ea.name) != Some(&ea.value)) {
         let set = file.set_xattr(&attribute(&ea.name)?, ea.value.clone()).await;

@@ -167,6 +167,7 @@ on_each_backend! {
     an_ea_is_an_attribute_as_samba_has_it,
     a_change_of_eas_happens_whole_or_not_at_all,
     a_new_file_comes_with_its_eas_or_not_at_all,
+    eas_are_read_and_changed_as_unix_lets_the_user,
     an_identity_is_held_to_its_permissions,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
     a_link_and_its_target_do_not_replace_each_other,
@@ -777,6 +778,35 @@ async fn a_new_file_comes_with_its_eas_or_not_at_all(bench: Bench) {
     }
     assert_error!(open("no", Kind::File, vec![ea("ntacl", b"x")]).await, Error::AccessDenied);
     assert_eq!(bench.names(""), ["base", "dir", "file"]);
+}
+
+async fn eas_are_read_and_changed_as_unix_lets_the_user(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
+    let open = async |name: &str, mode, owner| {
+        bench.write(name, "");
+        bench.existing(name).await.change_eas(&[ea("a", b"1")]).await.unwrap();
+        std::os::unix::fs::chown(bench.on_disk(name), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(bench.on_disk(name), fs::Permissions::from_mode(mode)).unwrap();
+        bench.volume.open(Some(&nobody), &path(name), &ATTRIBUTES, &()).await.unwrap().handle
+    };
+    let change = [ea("b", b"2")];
+    let secret = open("secret", 0o600, 0).await;
+    assert_error!(secret.eas().await, Error::AccessDenied);
+    assert_error!(secret.change_eas(&change).await, Error::AccessDenied);
+    for mode in [0o644, 0o444] {
+        let readable = open("readable", mode, 0).await;
+        assert_eq!(readable.eas().await.unwrap(), [ea("a", b"1")]);
+        assert_error!(readable.change_eas(&change).await, Error::AccessDenied);
+        assert_eq!(readable.eas().await.unwrap(), [ea("a", b"1")]);
+    }
+    let own = open("own", 0o444, 65534).await;
+    own.change_eas(&change).await.unwrap();
+    assert_eq!(eas(&own).await, [ea("a", b"1"), ea("b", b"2")]);
+    let mode = fs::metadata(bench.on_disk("own")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o444);
 }
 
 async fn an_identity_is_held_to_its_permissions(bench: Bench) {
