@@ -28,9 +28,10 @@ mod message;
 mod negotiate;
 mod pending;
 mod reply;
+pub(crate) mod script;
 mod session_setup;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use config::{Config, SessionIds};
 pub use connection::{Connection, Now};

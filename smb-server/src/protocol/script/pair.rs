@@ -299,13 +299,18 @@ pub(crate) struct Exchange {
     pub(crate) log_on: LogOn,
     pub(crate) token: Vec<u8>,
     pub(crate) session_id: u64,
-    auth: auth::client::Client,
-    preauth: crate::crypto::preauth::PreauthHash,
+    pub(crate) auth: auth::client::Client,
+    pub(crate) preauth: crate::crypto::preauth::PreauthHash,
 }
 
 impl Exchange {
     /// The next request of the exchange, on the wire.
     pub(crate) fn request(&self, client: &mut Client) -> Vec<u8> {
+        client.encode(self.log_on.guard, &[self.ask()])
+    }
+
+    /// The next request of the exchange.
+    pub(crate) fn ask(&self) -> Ask {
         let request = SessionSetupRequest {
             flags: SessionSetupFlags::empty(),
             security_mode: self.log_on.security_mode,
@@ -313,8 +318,7 @@ impl Exchange {
             security_buffer: self.token.clone(),
             ..SessionSetupRequest::default()
         };
-        let ask = Ask { tree_id: 0, ..Ask::session_setup(&request).session(self.session_id) };
-        client.encode(self.log_on.guard, &[ask])
+        Ask { tree_id: 0, ..Ask::session_setup(&request).session(self.session_id) }
     }
 }
 

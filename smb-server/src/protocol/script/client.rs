@@ -156,6 +156,11 @@ impl Client {
         self.sessions.contains_key(&session_id)
     }
 
+    /// Whether messages of a session can be sealed.
+    pub(crate) fn can_seal(&self, session_id: u64) -> bool {
+        self.sessions.get(&session_id).is_some_and(|keys| keys.sealing.is_some())
+    }
+
     // ---- requests
 
     /// One message of one or more requests. Unless a request names its MessageId it takes the next.
