@@ -23,6 +23,8 @@ pub mod config;
 mod connection;
 pub mod crypto;
 pub mod datapath;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod protocol;
 pub mod rpc;
 pub mod security;

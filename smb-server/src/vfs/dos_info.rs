@@ -27,7 +27,7 @@ const CREATED_VALID: u32 = 0x10;
 
 /// What is stored for a file, or stands for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct DosInfo {
+pub(crate) struct DosInfo {
     pub(super) attributes: Attributes,
     /// When it was made, if somebody has set that; otherwise the file system knows.
     pub(super) created: Option<Time>,
@@ -126,7 +126,7 @@ impl DosInfo {
 
     /// Samba's later forms begin with the same text, or an empty one, behind it a NUL and a structure;
     /// where the text is empty, everything is in the structure.
-    fn parse(value: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let text = value.split(|byte| *byte == 0).next()?;
         if text.is_empty() {
             return Self::parse_structure(value);
@@ -167,7 +167,7 @@ impl DosInfo {
         Some(Self { attributes, created: created.map(from_filetime), changed })
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(self) -> Vec<u8> {
         let bits = self.attributes.bits();
         if self.created.is_none() && self.changed.is_none() {
             return format!("{bits:#x}").into_bytes();

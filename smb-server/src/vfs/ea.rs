@@ -66,7 +66,7 @@ impl Ea {
 }
 
 /// The name of the EA that an extended attribute is, unless no client may see it.
-fn ea_name(attribute: &[u8]) -> Option<&[u8]> {
+pub(crate) fn ea_name(attribute: &[u8]) -> Option<&[u8]> {
     let name = attribute.strip_prefix(PREFIX)?;
     (Ea::is_name(name) && !is_private(name)).then_some(name)
 }
@@ -78,7 +78,7 @@ fn is_private(name: &[u8]) -> bool {
     })
 }
 
-fn attribute(name: &[u8]) -> Result<CString, Error> {
+pub(crate) fn attribute(name: &[u8]) -> Result<CString, Error> {
     CString::new([PREFIX, name].concat()).map_err(|_| Error::NameInvalid)
 }
 

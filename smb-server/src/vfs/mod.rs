@@ -7,19 +7,19 @@
 //! are given, so the kernel's permission checks are the server's.
 
 mod attributes;
-mod dos_info;
-mod ea;
+pub(crate) mod dos_info;
+pub(crate) mod ea;
 mod error;
 mod handle;
 mod index;
 mod listing;
 mod metadata;
 pub mod name;
-mod nt_acl;
+pub(crate) mod nt_acl;
 mod path;
 mod posix_acl;
 mod resolve;
-mod streams;
+pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
 mod volume;

@@ -146,7 +146,7 @@ fn start(value: &[u8]) -> Option<usize> {
     }
 }
 
-fn unwrap(value: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unwrap(value: &[u8]) -> Option<Vec<u8>> {
     let start = start(value)?;
     let mut descriptor = value.get(start..)?.to_vec();
     let start = u32::try_from(start).ok()?;
@@ -155,7 +155,7 @@ fn unwrap(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// `None` for what is no descriptor.
-fn wrap(descriptor: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn wrap(descriptor: &[u8]) -> Option<Vec<u8>> {
     let mut value = [HEADER, descriptor].concat();
     let start = u32::try_from(HEADER.len()).ok()?;
     moved(value.get_mut(HEADER.len()..)?, |offset| offset.checked_add(start))?;

@@ -136,7 +136,7 @@ impl SharePath {
     }
 
     /// As the kernel takes it, relative to the root.
-    pub(super) fn to_unix(&self) -> PathBuf {
+    pub(crate) fn to_unix(&self) -> PathBuf {
         unix(&self.components)
     }
 }

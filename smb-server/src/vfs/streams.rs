@@ -66,7 +66,7 @@ pub(super) async fn alone(file: FileKey) -> Alone {
     LOCKS[stripe].lock().await
 }
 
-fn attribute(stream: &str) -> Result<CString, Error> {
+pub(crate) fn attribute(stream: &str) -> Result<CString, Error> {
     let name = format!("{PREFIX}{stream}{SUFFIX}");
     if name.len() > ATTRIBUTE_NAME_MAX {
         return Err(Error::NameTooLong);
@@ -80,7 +80,7 @@ pub(super) async fn names(file: &File) -> Result<Vec<String>, Error> {
     Ok(names.split(|byte| *byte == 0).filter_map(stream).collect())
 }
 
-fn stream(attribute: &[u8]) -> Option<String> {
+pub(crate) fn stream(attribute: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(attribute).ok()?;
     let stream = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     super::path::is_stream_name(stream).then(|| stream.to_owned())

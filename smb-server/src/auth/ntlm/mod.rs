@@ -3,7 +3,7 @@
 //! What stands in for trust: the proof is checked always, whatever else a message has or has not.
 
 pub mod crypto;
-pub(super) mod messages;
+pub(crate) mod messages;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;

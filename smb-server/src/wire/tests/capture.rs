@@ -3,14 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+pub(super) use crate::fuzzing::message::Side;
 use crate::wire::header::Header;
-
-/// Who sent a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
-    Server,
-}
 
 /// One recorded message, compounds included.
 #[derive(Clone, Debug)]

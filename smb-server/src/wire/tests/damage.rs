@@ -1,8 +1,8 @@
 //! Messages that were cut off or garbled: refused or read, never a panic, and nothing made up.
 
-use super::any::reencode;
 use super::capture::{Captured, Side, everything};
-use super::info::{relist, requery, reset};
+use crate::fuzzing::info::{relist, requery, reset};
+use crate::fuzzing::message::reencode;
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
 use crate::wire::fscc::ea::GetEa;
 use crate::wire::fscc::info_class::FileInfoClass;

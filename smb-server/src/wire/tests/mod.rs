@@ -1,7 +1,6 @@
 //! The codecs against bytes that Samba's client and server exchanged (`tests/captures`), against
 //! what tshark reads in them, and against the offsets of the specification.
 
-mod any;
 mod capture;
 mod damage;
 mod dialogue;

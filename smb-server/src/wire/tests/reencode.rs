@@ -1,8 +1,8 @@
 //! What was read and is written again is what was there, byte for byte. The bytes are Samba's, so
 //! this checks the layouts, offsets and paddings that are written as well as those that are read.
 
-use super::any::reencode;
 use super::capture::{Captured, Side, everything};
+use crate::fuzzing::message::reencode;
 use crate::wire::create::{CreateRequest, CreateResponse};
 use crate::wire::create_context::{CreateContext, CreateContextResponse, RawContext};
 use crate::wire::header::{Command, Header, HeaderFlags};

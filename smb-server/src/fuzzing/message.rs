@@ -1,6 +1,5 @@
-//! Any message, for tests that treat all of them alike.
+//! Any message, for what treats all of them alike.
 
-use super::capture::Side;
 use crate::wire::cancel::CancelRequest;
 use crate::wire::change_notify::{ChangeNotifyRequest, ChangeNotifyResponse};
 use crate::wire::close::{CloseRequest, CloseResponse};
@@ -24,8 +23,15 @@ use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::tree_disconnect::{TreeDisconnectRequest, TreeDisconnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
+/// Who sent a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
 /// Decodes the message and encodes what was read.
-pub(super) fn reencode(from: Side, message: &[u8]) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn reencode(from: Side, message: &[u8]) -> Result<Vec<u8>, Malformed> {
     let header = Header::decode(message)?;
     let mut out = Vec::new();
     let mut w = Writer::new(&mut out);

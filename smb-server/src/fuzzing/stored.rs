@@ -1,0 +1,32 @@
+//! What is read from extended attributes, where others may have left anything.
+
+use crate::vfs::dos_info::DosInfo;
+use crate::vfs::{ea, nt_acl, streams};
+
+pub(super) fn dos_attributes(value: &[u8]) {
+    let Some(info) = DosInfo::parse(value) else { return };
+    assert_eq!(DosInfo::parse(&info.encode()), Some(info));
+}
+
+pub(super) fn nt_acl(value: &[u8]) {
+    if let Some(wrapped) = nt_acl::wrap(value) {
+        assert_eq!(nt_acl::unwrap(&wrapped).as_deref(), Some(value));
+    }
+    let Some(descriptor) = nt_acl::unwrap(value) else { return };
+    super::wire::security(&descriptor);
+    let again = nt_acl::wrap(&descriptor).and_then(|wrapped| nt_acl::unwrap(&wrapped));
+    assert_eq!(again, Some(descriptor));
+}
+
+/// None is found under another name than it was given.
+pub(super) fn attribute_names(list: &[u8]) {
+    for attribute in list.split(|byte| *byte == 0) {
+        if let Some(Ok(again)) = streams::stream(attribute).map(|it| streams::attribute(&it)) {
+            assert_eq!(again.as_bytes(), attribute);
+        }
+        if let Some(Ok(again)) = ea::ea_name(attribute).map(ea::attribute) {
+            assert_eq!(again.as_bytes(), attribute);
+            assert!(streams::stream(attribute).is_none(), "a stream is shown as an attribute, too");
+        }
+    }
+}
