@@ -1,5 +1,5 @@
 //! File names as people write them: blanks, umlauts in both normal forms, characters outside the BMP, full length, and
-//! a case that is kept but does not matter.
+//! a case that is kept but does not matter; and with characters that SMB reserves.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use support::content::{same_file, tree};
-use support::{Client, Need, Outcome, Serve, Server};
+use support::{Client, Need, Outcome, Serve, Server, ensure};
 
 fn main() -> ExitCode {
     let trial = |name, body: fn(&Server) -> Outcome| {
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             "two names on the disk that differ in case alone are both reachable exactly",
             case_twins,
         ),
+        trial("names on the disk with reserved characters are listed, fetched and made", reserved),
+        trial("a share may have other characters for them, or none", other_mappings),
     ])
 }
 
@@ -151,6 +153,51 @@ fn case_twins(server: &Server) -> Outcome {
     Client::new(server).local(&local).run("get twin a; get TWIN b")?.success()?;
     same_file(&server.folder().join("twin"), &local.join("a"))?;
     same_file(&server.folder().join("TWIN"), &local.join("b"))
+}
+
+fn reserved(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    let folder = server.folder();
+    fs::create_dir(folder.join("When? Now."))?;
+    let client = Client::new(server).local(&local);
+    // As Linux and macOS send them, by the table of Services for Macintosh.
+    for (path, name, sent) in [
+        ("12:30.log", "12\u{f022}30.log", "12\u{f022}30.log"),
+        ("<\"a|b*\">", "\u{f023}\u{f020}a\u{f027}b\u{f021}\u{f020}\u{f024}", ""),
+        ("back\\slash", "back\u{f026}slash", ""),
+        ("two\nlines", "two\u{f00a}lines", ""),
+        ("When? Now./blank ", "blank\u{f028}", "When\u{f025} Now\u{f029}\\blank\u{f028}"),
+    ] {
+        fs::write(folder.join(path), path)?;
+        let sent = if sent.is_empty() { name } else { sent };
+        let list = format!("ls \"{sent}\"; get \"{sent}\" back");
+        client.run(&list)?.success()?.says(&format!("  {name} "))?;
+        same_file(&folder.join(path), &local.join("back"))?;
+    }
+    client
+        .run("ls")?
+        .success()?
+        .says("  12\u{f022}30.log ")?
+        .says("  When\u{f025} Now\u{f029} ")?;
+    fs::write(local.join("f"), "new")?;
+    let made = "put f \"a\u{f022}b\"; rename \"a\u{f022}b\" \"c\u{f025}\"; mkdir \"d\u{f029}\"";
+    client.run(made)?.success()?;
+    same_file(&local.join("f"), &folder.join("c?"))?;
+    let is_made = folder.join("d.").is_dir() && !folder.join("a:b").exists();
+    ensure(is_made, || format!("on the disk: {:?}", tree(&folder)))
+}
+
+fn other_mappings(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    let folder = server.folder();
+    let share = |name: &str| format!("--share={name}={},{name}", folder.display());
+    let other = Serve::new().argument(&share("catia")).argument(&share("no-mapping")).start()?;
+    fs::write(folder.join("12:30"), "x")?;
+    let client = |share| Client::new(&other).share(share).local(&local);
+    client("catia").run("ls; get 12÷30 back")?.success()?.says("  12÷30 ")?;
+    same_file(&folder.join("12:30"), &local.join("back"))?;
+    let run = client("no-mapping").run("put back plain; ls")?.success()?.says("  plain ")?;
+    ensure(!run.text().contains("30 "), || format!("it is listed:\n{}", run.text()))
 }
 
 fn expect_names(server: &Server, expected: &[&str]) -> Outcome {

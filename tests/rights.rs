@@ -321,8 +321,11 @@ fn unreadable_hidden(server: &Server) -> Outcome {
     fs::write(&private, "")?;
     chown(&private, Some(DAEMON), Some(DAEMON))?;
     fs::set_permissions(&private, Permissions::from_mode(0o600))?;
-    let all = [".", "..", "denied", "file", "private"];
-    for (session, names) in [(&mut owner, &all[..]), (&mut nobody, &[".", "..", "file"])] {
+    // A name that clients have in another form.
+    fs::write(server.folder().join("guarded/why?"), "")?;
+    let all = [".", "..", "denied", "file", "private", "why\u{f025}"];
+    let public = [".", "..", "file", "why\u{f025}"];
+    for (session, names) in [(&mut owner, &all[..]), (&mut nobody, &public)] {
         let folder = session.opened(Create::open("guarded", access::READ).directory())?;
         let mut listed = session.list(folder)?;
         listed.sort();

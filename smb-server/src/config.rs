@@ -14,6 +14,8 @@ use std::time::Duration;
 use ringway::Backend;
 use zeroize::Zeroizing;
 
+use crate::vfs::Mapping;
+
 /// Everything the server needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,17 +60,24 @@ pub struct ShareOptions {
     pub streams: bool,
     /// Listings leave out what the user may not read.
     pub hide_unreadable: bool,
+    /// What stands for characters that names in SMB cannot have.
+    pub mapping: Mapping,
 }
 
 impl Default for ShareOptions {
     fn default() -> Self {
-        Self { read_only: false, streams: true, hide_unreadable: false }
+        Self {
+            read_only: false,
+            streams: true,
+            hide_unreadable: false,
+            mapping: Mapping::default(),
+        }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 3] = ["ro", "no-streams", "hide-unreadable"];
+    pub const WORDS: [&str; 5] = ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping"];
 
     /// Applies one of the words; `false` if it is none.
     pub fn apply(&mut self, word: &str) -> bool {
@@ -76,6 +85,8 @@ impl ShareOptions {
             "ro" => self.read_only = true,
             "no-streams" => self.streams = false,
             "hide-unreadable" => self.hide_unreadable = true,
+            "catia" => self.mapping = Mapping::Catia,
+            "no-mapping" => self.mapping = Mapping::None,
             _ => return false,
         }
         true

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use usmbd::config::{Config, Secret, ShareConfig};
 use usmbd::server::WorksAs;
+use usmbd::vfs::Mapping;
 
 use super::quote;
 
@@ -34,8 +35,13 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
         let read_only = if share.options.read_only { " (read-only)" } else { "" };
         let streams = if share.options.streams { "" } else { " (without streams)" };
         let hidden = if share.options.hide_unreadable { " (unreadable files hidden)" } else { "" };
+        let mapping = match share.options.mapping {
+            Mapping::PrivateUse => "",
+            Mapping::Catia => " (with Catia's characters)",
+            Mapping::None => " (without mapped characters)",
+        };
         let path = share.path.display();
-        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}", share.name)?;
+        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}{mapping}", share.name)?;
     }
     for address in &facts.addresses {
         writeln!(out, "listening on {address}")?;

@@ -49,7 +49,8 @@ pub(crate) struct ServeArgs {
     listen: Vec<SocketAddr>,
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
     /// "no-streams" for files without named streams, "hide-unreadable" for listings without what the user
-    /// may not read
+    /// may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
+    /// SMB cannot have
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
@@ -221,6 +222,8 @@ fn cores() -> NonZeroUsize {
 
 #[cfg(test)]
 mod tests {
+    use usmbd::vfs::Mapping;
+
     use super::*;
 
     fn config(arguments: &[&str]) -> Result<Config, Error> {
@@ -264,13 +267,16 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let folder = top.path().join("a,b");
         std::fs::create_dir(&folder).unwrap();
-        let share = format!("x={},no-streams,ro", folder.display());
+        let share = format!("x={},no-streams,catia,ro", folder.display());
         let config = config(&["--share", &share]).unwrap();
         assert!(config.shares[0].path.ends_with("a,b"));
-        assert_eq!(
-            config.shares[0].options,
-            ShareOptions { read_only: true, streams: false, hide_unreadable: false }
-        );
+        let expected = ShareOptions {
+            read_only: true,
+            streams: false,
+            hide_unreadable: false,
+            mapping: Mapping::Catia,
+        };
+        assert_eq!(config.shares[0].options, expected);
     }
 
     #[test]

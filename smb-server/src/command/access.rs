@@ -42,7 +42,7 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
         .union(AccessMask::READ_CONTROL)
         .union(AccessMask::SYNCHRONIZE);
     let identity = directory.identity.as_ref();
-    let path = directory.handle.share_path().child(name);
+    let path = directory.handle.share_path().child(name, directory.share.options.mapping);
     let open = directory.share.volume.open(identity, &path, &vfs::Open::TO_READ, &());
     let Ok(Opened { handle, .. }) = open.await else { return false };
     let Ok(metadata) = handle.metadata().await else { return false };

@@ -186,7 +186,7 @@ impl Wanted {
         if name.contains(':') && !share.options.streams {
             return Err(NtStatus::OBJECT_NAME_INVALID);
         }
-        let path = SharePath::parse(name)?;
+        let path = SharePath::parse(name, share.options.mapping)?;
         let desired = generic_to_specific(request.desired_access);
         let maximal = share.maximal_access();
         if desired.is_empty() {

@@ -201,9 +201,8 @@ impl About<'_> {
 
     /// No short names are made up, but a name that is short already is its own.
     fn alternate_name(&self) -> Option<FileNameInfo> {
-        let path = self.file.handle.share_path().to_string();
-        let name = path.rsplit('\\').next().filter(|name| is_8_3(name))?;
-        Some(FileNameInfo { name: Utf16::from_str(name) })
+        let name = self.file.handle.name().filter(|name| is_8_3(name))?;
+        Some(FileNameInfo { name: Utf16::from_str(&name) })
     }
 
     async fn ea(&self) -> FileEaInfo {

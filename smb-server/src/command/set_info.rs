@@ -184,7 +184,8 @@ async fn rename(
         return rename_stream(context, file, &name, info.flags).await;
     }
     // Some clients begin the new name at the root of the share.
-    let to = SharePath::parse(name.strip_prefix('\\').unwrap_or(&name))?;
+    let name = name.strip_prefix('\\').unwrap_or(&name);
+    let to = SharePath::parse(name, file.share.options.mapping)?;
     let sharing = &context.server.sharing;
     if file.with_ticket(Ticket::others_deny_delete).ok_or(NtStatus::FILE_CLOSED)? {
         return Err(NtStatus::SHARING_VIOLATION);
@@ -231,7 +232,7 @@ async fn rename_stream(
         // Another file, or this one by its name: it is open.
         return Err(NtStatus::SHARING_VIOLATION);
     }
-    let to = SharePath::parse(name)?;
+    let to = SharePath::parse(name, file.share.options.mapping)?;
     // What makes the stream the file's contents is not done.
     let to = to.stream().ok_or(NtStatus::NOT_SUPPORTED)?;
     let sharing = &context.server.sharing;

@@ -30,7 +30,7 @@ impl Share {
     /// The folder cannot be opened.
     pub fn open(name: &str, path: &Path, options: ShareOptions) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
-        let volume = Volume::open_root(path)?;
+        let volume = Volume::open_root(path, options.mapping)?;
         let owner = (metadata.uid(), metadata.gid());
         Ok(Self { name: name.to_owned(), path: path.to_owned(), options, volume, owner })
     }

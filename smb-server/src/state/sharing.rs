@@ -339,7 +339,7 @@ pub const WRITES: AccessMask = AccessMask::WRITE_DATA.union(AccessMask::APPEND_D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vfs::{Disposition, Kind, Open, Volume};
+    use crate::vfs::{Disposition, Kind, Mapping, Open, Volume};
 
     const ALL: ShareAccess = ShareAccess::all();
     const NONE: ShareAccess = ShareAccess::empty();
@@ -354,7 +354,7 @@ mod tests {
         test: impl FnOnce(&Arc<Sharing>, &[Arc<Handle>; N]),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let volume = Volume::open_root(folder.path()).unwrap();
+        let volume = Volume::open_root(folder.path(), Mapping::default()).unwrap();
         let how = Open {
             read: true,
             write: true,
@@ -365,7 +365,7 @@ mod tests {
         };
         let runtime = ringway::Builder::new().build().unwrap();
         let open = |name| {
-            let path = SharePath::parse(name).unwrap();
+            let path = SharePath::parse(name, Mapping::default()).unwrap();
             runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle
         };
         test(&Arc::default(), &names.map(open));

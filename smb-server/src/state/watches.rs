@@ -273,7 +273,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::vfs::{Disposition, Kind, Open, Volume};
+    use crate::vfs::{Disposition, Kind, Mapping, Open, Volume};
 
     const NAMES: CompletionFilter = CompletionFilter::FILE_NAME.union(CompletionFilter::DIR_NAME);
     const ROOM: usize = 1000;
@@ -281,7 +281,7 @@ mod tests {
     /// The handle of a directory `dir` of a share.
     fn directory() -> (tempfile::TempDir, Arc<Handle>) {
         let folder = tempfile::tempdir().unwrap();
-        let volume = Volume::open_root(folder.path()).unwrap();
+        let volume = Volume::open_root(folder.path(), Mapping::default()).unwrap();
         let how = Open {
             read: true,
             write: false,
@@ -291,13 +291,13 @@ mod tests {
             allocation_size: 0,
         };
         let runtime = ringway::Builder::new().build().unwrap();
-        let path = SharePath::parse("dir").unwrap();
+        let path = SharePath::parse("dir", Mapping::default()).unwrap();
         let handle = runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle;
         (folder, handle)
     }
 
     fn added(path: &str) -> Change {
-        let path = SharePath::parse(path).unwrap();
+        let path = SharePath::parse(path, Mapping::default()).unwrap();
         Change::new(NotifyAction::ADDED, path, CompletionFilter::FILE_NAME)
     }
 
@@ -342,7 +342,7 @@ mod tests {
         let watches = Arc::<Watches>::default();
         let sizes = watches.watch(&dir, CompletionFilter::SIZE, false, ROOM);
         let both = watches.watch(&dir, NAMES | CompletionFilter::SIZE, false, ROOM);
-        let path = SharePath::parse(r"dir\a").unwrap();
+        let path = SharePath::parse(r"dir\a", Mapping::default()).unwrap();
         let mut change = Change::new(NotifyAction::MODIFIED, path, CompletionFilter::SIZE);
         watches.report(&dir, &[change.clone(), change.clone()]);
         watches.report(&dir, &[change.clone()]);

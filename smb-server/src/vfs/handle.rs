@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
-use super::path::unix;
+use super::path::{to_client, unix};
 use super::resolve::{Place, Tree, beneath, is_empty, place};
 use super::streams::{self, Alone, StreamInfo, StreamKey};
 use super::volume::{Disposition, Guard, Replaced, Security};
@@ -144,14 +144,21 @@ impl Handle {
         self.key
     }
 
-    /// Its path in the share, with backslashes, and its stream; empty for the root.
+    /// Its path in the share as clients have it, with backslashes, and its stream; empty for the root.
     #[must_use]
     pub fn path(&self) -> String {
-        let path = self.share_path();
+        let path = to_client(self.share_path().components(), self.tree.mapping);
         match self.stream() {
             Some(stream) => format!("{path}:{stream}"),
-            None => path.to_string(),
+            None => path,
         }
+    }
+
+    /// The name that clients know it by; the root has none.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let path = self.share_path();
+        path.split_last().map(|(_, last)| self.tree.mapping.to_client(last).into_owned())
     }
 
     /// Whether this lies, by its path, below a directory of the same share.
@@ -163,8 +170,8 @@ impl Handle {
         inside && self.is_in_tree_of(directory)
     }
 
-    /// What `path`, a name in the tree of `of`, is called from this directory on, with backslashes; `None`
-    /// if it does not lie below it.
+    /// What clients call `path`, a name in the tree of `of`, from this directory on, with backslashes;
+    /// `None` if it does not lie below it.
     #[must_use]
     pub fn name_below(&self, of: &Self, path: &SharePath) -> Option<String> {
         if !self.is_in_tree_of(of) {
@@ -172,7 +179,7 @@ impl Handle {
         }
         let own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         let below = path.components().strip_prefix(own.components())?;
-        (!below.is_empty()).then(|| below.join("\\"))
+        (!below.is_empty()).then(|| to_client(below, self.tree.mapping))
     }
 
     /// Takes over the path of a handle of the same file that was renamed, if this had the same name.
@@ -632,7 +639,7 @@ impl Handle {
     /// [`Error::NotADirectory`].
     pub fn read_dir(&self) -> Result<DirStream, Error> {
         match self.is_directory {
-            true => Ok(DirStream::new(&self.tree.root, &self.file, self.share_path())),
+            true => Ok(DirStream::new(&self.tree, &self.file, self.share_path())),
             false => Err(Error::NotADirectory),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ringway::fs::Statx;
 
 use super::metadata::FileKey;
-use super::name;
+use super::{Mapping, name};
 
 /// How long an index is believed: what somebody does outside in the same tick of the clock as its
 /// making is noticed after this at the latest.
@@ -25,9 +25,10 @@ const NAMES_MAX: usize = 200_000;
 /// How many directories have an index at once: those being worked in.
 const DIRECTORIES_MAX: usize = 64;
 
-/// The indexes of a volume.
-#[derive(Debug, Default)]
+/// The indexes of a volume. Looked up are clients' names, found are those on disk.
+#[derive(Debug)]
 pub(super) struct Index {
+    mapping: Mapping,
     directories: Mutex<HashMap<FileKey, Names>>,
 }
 
@@ -75,6 +76,10 @@ impl Version {
 }
 
 impl Index {
+    pub(super) fn new(mapping: Mapping) -> Self {
+        Self { mapping, directories: Mutex::default() }
+    }
+
     pub(super) fn look_up(&self, version: Version, wanted: &str, now: Instant) -> Answer {
         let directories = self.lock();
         let names =
@@ -98,7 +103,8 @@ impl Index {
             if by_folded.len() == NAMES_MAX {
                 return;
             }
-            let first = by_folded.entry(name::folded(&name)).or_insert_with(|| name.clone());
+            let folded = name::folded(&self.mapping.to_client(&name));
+            let first = by_folded.entry(folded).or_insert_with(|| name.clone());
             if name < *first {
                 *first = name;
             }
@@ -121,7 +127,8 @@ impl Index {
             return;
         };
         names.stamp = after.stamp;
-        names.by_folded.entry(name::folded(name)).or_insert_with(|| name.to_owned());
+        let folded = name::folded(&self.mapping.to_client(name));
+        names.by_folded.entry(folded).or_insert_with(|| name.to_owned());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FileKey, Names>> {
@@ -144,13 +151,17 @@ mod tests {
         Version { key: FileKey { dev: 1, ino: 2 }, stamp }
     }
 
+    fn index() -> Index {
+        Index::new(Mapping::default())
+    }
+
     fn present(name: &str) -> Answer {
         Answer::Present(name.to_owned())
     }
 
     #[test]
     fn names_are_found_in_any_case_while_the_directory_is_unchanged() {
-        let (index, now) = (Index::default(), Instant::now());
+        let (index, now) = (index(), Instant::now());
         assert_eq!(index.look_up(version(1), "a", now), Answer::Unknown);
         let names = ["readme", "README", "Ärger"].map(String::from);
         index.insert(version(1), names.into_iter(), now);
@@ -163,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_addition_is_noted_only_in_the_version_that_it_was_made_in() {
-        let (index, now) = (Index::default(), Instant::now());
+        let (index, now) = (index(), Instant::now());
         index.insert(version(1), std::iter::empty(), now);
         index.add(version(1), version(2), "New");
         assert_eq!(index.look_up(version(2), "NEW", now), present("New"));
@@ -174,11 +185,19 @@ mod tests {
 
     #[test]
     fn the_number_of_directories_is_bounded() {
-        let (index, now) = (Index::default(), Instant::now());
+        let (index, now) = (index(), Instant::now());
         for ino in 0..1000 {
             let version = Version { key: FileKey { dev: 1, ino }, ..version(1) };
             index.insert(version, std::iter::empty(), now);
         }
         assert_eq!(index.lock().len(), DIRECTORIES_MAX);
+    }
+
+    #[test]
+    fn names_are_looked_up_as_clients_have_them_and_found_as_on_disk() {
+        let (index, now) = (index(), Instant::now());
+        index.insert(version(1), ["a:B", "c\u{f022}D"].map(String::from).into_iter(), now);
+        assert_eq!(index.look_up(version(1), "A\u{f022}b", now), present("a:B"));
+        assert_eq!(index.look_up(version(1), "C\u{f022}d", now), present("c\u{f022}D"));
     }
 }

@@ -12,8 +12,8 @@ use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
 
 use super::dos_info::DosInfo;
 use super::metadata::{FileKind, MASK, Metadata, kind};
-use super::resolve::{Scan, beneath};
-use super::{Error, SharePath, ea, xattr};
+use super::resolve::{Scan, Tree, beneath, leads_back};
+use super::{Error, Mapping, SharePath, ea, xattr};
 
 /// How many entries are looked at in one portion: about what fits in a reply of 8 KiB.
 const PORTION: usize = 64;
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 16;
 /// An entry of a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirEntry {
-    /// Its name.
+    /// Its name, as clients have it.
     pub name: String,
     /// What is known about it.
     pub metadata: Metadata,
@@ -35,11 +35,11 @@ pub struct DirEntry {
 /// Reads a directory from front to back: `.` and `..` first, then what is in it.
 #[derive(Debug)]
 pub struct DirStream {
-    root: Dir,
+    tree: Tree,
     dir: Dir,
     path: SharePath,
     scan: Scan,
-    /// Names that have been read and not been given.
+    /// Names on disk that have been read and not been given.
     names: VecDeque<(String, FileType)>,
     /// Entries that have been looked at and not been given.
     ready: VecDeque<DirEntry>,
@@ -47,12 +47,12 @@ pub struct DirStream {
 }
 
 impl DirStream {
-    pub(super) fn new(root: &Dir, directory: &File, path: SharePath) -> Self {
-        let dir = Dir::from_file(directory.clone()).with_identity(root.identity());
+    pub(super) fn new(tree: &Tree, directory: &File, path: SharePath) -> Self {
+        let dir = Dir::from_file(directory.clone()).with_identity(tree.root.identity());
         let dots = [".", ".."].map(|name| (name.to_owned(), FileType::Directory));
         Self {
-            root: root.clone(),
-            scan: Scan::new(&dir),
+            tree: tree.clone(),
+            scan: Scan::new(&dir, tree.mapping),
             dir,
             path,
             names: VecDeque::from(dots),
@@ -62,7 +62,7 @@ impl DirStream {
     }
 
     /// How many names were left out because no client could be shown them: they are not UTF-8, or
-    /// have characters that SMB reserves.
+    /// have characters that SMB reserves and nothing stands for.
     #[must_use]
     pub fn unpresentable(&self) -> u64 {
         self.scan.unpresentable
@@ -70,7 +70,8 @@ impl DirStream {
 
     /// The next entry whose name is `wanted`; what is not is not looked at. Ask for the same names
     /// each time: some entries are looked at ahead. An entry that has gone since its name was read, or
-    /// is a link that leads nowhere or out of the share, or is neither file nor directory, is left out.
+    /// is a link that leads nowhere or out of the share, or is neither file nor directory, is left out;
+    /// so is one whose name, as clients have it, means another.
     ///
     /// Not cancel safe: a dropped call loses entries.
     ///
@@ -101,6 +102,7 @@ impl DirStream {
 
     fn take_names(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<(String, FileType)> {
         let names = std::iter::from_fn(|| self.names.pop_front());
+        let wanted = |name: &str| wanted(&self.tree.mapping.to_client(name));
         names.filter(|(name, _)| wanted(name)).take(PORTION).collect()
     }
 
@@ -118,7 +120,8 @@ impl DirStream {
             .try_collect()
             .await?;
         let found = found.into_iter().flatten().collect();
-        let entries = with_attributes(self.dir.as_file().clone(), found).await;
+        let mapping = self.tree.mapping;
+        let entries = with_attributes(self.dir.as_file().clone(), found, mapping).await;
         self.ready.extend(entries);
         Ok(())
     }
@@ -126,6 +129,9 @@ impl DirStream {
     async fn look_at(&self, name: &str, file_type: FileType) -> Result<Option<Statx>, Error> {
         if name == ".." {
             return self.parent().await.map(Some);
+        }
+        if self.tree.mapping.is_ambiguous(name) && !leads_back(&self.tree, &self.dir, name).await? {
+            return Ok(None);
         }
         if file_type == FileType::Symlink {
             return self.look_through_link(name).await;
@@ -141,7 +147,7 @@ impl DirStream {
     /// The directory's own directory; the root is its own, since nothing above it is shown.
     async fn parent(&self) -> Result<Statx, Error> {
         let stat = match self.path.components().len() {
-            0 | 1 => self.root.as_file().statx(MASK).await,
+            0 | 1 => self.tree.root.as_file().statx(MASK).await,
             _ => self.dir.statx_at("..", AtFlags::empty(), MASK).await,
         };
         Ok(stat?)
@@ -150,7 +156,8 @@ impl DirStream {
     /// What a link leads to, if that lies in the share.
     async fn look_through_link(&self, name: &str) -> Result<Option<Statx>, Error> {
         let path = self.path.to_unix().join(name);
-        let file = self.root.open_at(path, &beneath(OFlags::PATH)).await.map_err(Error::of_open)?;
+        let opened = self.tree.root.open_at(path, &beneath(OFlags::PATH)).await;
+        let file = opened.map_err(Error::of_open)?;
         let stat = file.statx(MASK).await?;
         Ok(matches!(kind(&stat), FileKind::Regular | FileKind::Directory).then_some(stat))
     }
@@ -197,7 +204,11 @@ impl Stored {
 
 /// Adds what is stored for each. What a link leads to, and everything if the pool cannot be had, has what it
 /// has without.
-async fn with_attributes(dir: File, found: Vec<(String, Statx)>) -> Vec<DirEntry> {
+async fn with_attributes(
+    dir: File,
+    found: Vec<(String, Statx)>,
+    mapping: Mapping,
+) -> Vec<DirEntry> {
     let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
     let stored = ringway::spawn_blocking(move || {
         let mut buffer = Vec::new();
@@ -208,6 +219,7 @@ async fn with_attributes(dir: File, found: Vec<(String, Statx)>) -> Vec<DirEntry
     let entry = |((name, stat), stored): ((String, Statx), Stored)| {
         let info = stored.info.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
         let metadata = Metadata::new(&stat, info.with_mode(&stat));
+        let name = mapping.to_client(&name).into_owned();
         DirEntry { name, metadata, ea_size: stored.ea_size }
     };
     found.into_iter().zip(stored).map(entry).collect()

@@ -1,9 +1,9 @@
 //! A path as a client names it, checked before anything is looked up.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, Mapping};
 
 /// The longest component, in UTF-16 units as SMB counts and in bytes as Linux does.
 const COMPONENT_MAX: usize = 255;
@@ -14,7 +14,7 @@ const DEPTH_MAX: usize = 512;
 /// Characters that no component has, MS-FSCC 2.1.5: separators, wildcards, streams.
 const FORBIDDEN: &str = "\\/:*?\"<>|";
 
-/// Components below a share's root; none: the root itself. With a stream, that of what they name.
+/// Components below a share's root, as on disk; none: the root itself. With a stream, that of what they name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SharePath {
     components: Vec<String>,
@@ -42,12 +42,13 @@ enum Suffix {
 }
 
 impl SharePath {
-    /// Reads a name as SMB2 has it: components separated by backslashes, relative to the share.
+    /// Reads a name as SMB2 has it: components separated by backslashes, relative to the share. What stands for
+    /// reserved characters is mapped last, so it separates nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a leading backslash, [`Error::PathSyntax`] for `..` out of the share,
     /// otherwise [`Error::NameInvalid`].
-    pub fn parse(name: &str) -> Result<Self, Error> {
+    pub fn parse(name: &str, mapping: Mapping) -> Result<Self, Error> {
         if name.starts_with('\\') {
             return Err(Error::Invalid);
         }
@@ -77,7 +78,7 @@ impl SharePath {
                 // Backwards within the name, whatever is on disk; not out of the share.
                 components.pop().ok_or(Error::PathSyntax)?;
             } else {
-                components.push(component(part)?);
+                components.push(component(part, mapping)?.into_owned());
             }
         }
         if components.len() > DEPTH_MAX {
@@ -87,7 +88,7 @@ impl SharePath {
         }
     }
 
-    /// The components.
+    /// The components, as on disk.
     #[must_use]
     pub fn components(&self) -> &[String] {
         &self.components
@@ -113,9 +114,9 @@ impl SharePath {
 
     /// What has this name in the directory that this is; the name is one from a listing.
     #[must_use]
-    pub fn child(&self, name: &str) -> Self {
+    pub fn child(&self, name: &str, mapping: Mapping) -> Self {
         let mut components = self.components.clone();
-        components.push(name.to_owned());
+        components.push(mapping.to_disk(name).into_owned());
         Self::from_components(components)
     }
 
@@ -141,15 +142,10 @@ impl SharePath {
     }
 }
 
-/// With backslashes, as SMB shows it.
-impl fmt::Display for SharePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.components.join("\\"))?;
-        match &self.stream {
-            Some(stream) => write!(f, ":{stream}"),
-            None => Ok(()),
-        }
-    }
+/// Components as clients have them.
+pub(super) fn to_client(components: &[String], mapping: Mapping) -> String {
+    let components: Vec<_> = components.iter().map(|name| mapping.to_client(name)).collect();
+    components.join("\\")
 }
 
 /// Components as a path relative to the root, which itself is `.`.
@@ -181,7 +177,8 @@ pub(super) fn is_stream_name(name: &str) -> bool {
         && name.encode_utf16().count() <= COMPONENT_MAX
 }
 
-fn component(name: &str) -> Result<String, Error> {
+/// A client's name, checked, as it is to be on disk.
+fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
     if name.is_empty()
         || name == "."
         || name == ".."
@@ -189,29 +186,35 @@ fn component(name: &str) -> Result<String, Error> {
     {
         return Err(Error::NameInvalid);
     }
-    if name.len() > COMPONENT_MAX || name.encode_utf16().count() > COMPONENT_MAX {
+    let on_disk = mapping.to_disk(name);
+    if matches!(&*on_disk, "." | "..") {
+        return Err(Error::NameInvalid);
+    }
+    if on_disk.len() > COMPONENT_MAX || name.encode_utf16().count() > COMPONENT_MAX {
         return Err(Error::NameTooLong);
     }
-    Ok(name.to_owned())
+    Ok(on_disk)
 }
 
-/// Whether a name found on disk can be shown to a client and come back as it is.
-pub(super) fn is_presentable(name: &str) -> bool {
-    component(name).is_ok()
+/// Whether a name found on disk can be shown to a client.
+pub(super) fn is_presentable(name: &str, mapping: Mapping) -> bool {
+    component(&mapping.to_client(name), mapping).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const M: Mapping = Mapping::PrivateUse;
+
     #[test]
     fn a_path_is_split_at_backslashes() {
-        let path = SharePath::parse(r"a\b c\ü𝄞").unwrap();
+        let path = SharePath::parse(r"a\b c\ü𝄞", M).unwrap();
         assert_eq!(path.components(), ["a", "b c", "ü𝄞"]);
-        assert_eq!(path.to_string(), r"a\b c\ü𝄞");
-        assert!(SharePath::parse("").unwrap().components().is_empty());
-        assert_eq!(SharePath::parse("a\\").unwrap().components(), ["a"]);
-        assert_eq!(SharePath::parse("a::$data").unwrap().components(), ["a"]);
+        assert_eq!(to_client(path.components(), M), r"a\b c\ü𝄞");
+        assert!(SharePath::parse("", M).unwrap().components().is_empty());
+        assert_eq!(SharePath::parse("a\\", M).unwrap().components(), ["a"]);
+        assert_eq!(SharePath::parse("a::$data", M).unwrap().components(), ["a"]);
         for (name, stream) in [
             (r"a\b", None),
             ("b::$DATA", None),
@@ -219,9 +222,9 @@ mod tests {
             ("b:\u{5}c?\n*:$dAtA", Some("\u{5}c?\n*")),
             (":c", Some("c")),
         ] {
-            assert_eq!(SharePath::parse(name).unwrap().stream(), stream, "{name:?}");
+            assert_eq!(SharePath::parse(name, M).unwrap().stream(), stream, "{name:?}");
         }
-        let kind = |name| SharePath::parse(name).unwrap().named_kind();
+        let kind = |name| SharePath::parse(name, M).unwrap().named_kind();
         assert_eq!(kind("a\\"), NamedKind::Directory);
         assert_eq!(kind("a::$index_Allocation"), NamedKind::Directory);
         assert_eq!(kind("a:$I30:$INDEX_ALLOCATION"), NamedKind::Directory);
@@ -231,11 +234,11 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_or_nowhere_are_refused() {
-        assert!(matches!(SharePath::parse(r"\a"), Err(Error::Invalid)));
-        assert!(matches!(SharePath::parse(".."), Err(Error::PathSyntax)));
-        assert!(matches!(SharePath::parse(r"a\..\..\b"), Err(Error::PathSyntax)));
-        assert_eq!(SharePath::parse(r"a\..\b\..").unwrap().components(), [""; 0]);
-        assert_eq!(SharePath::parse(r"a\b\..\c").unwrap().components(), ["a", "c"]);
+        assert!(matches!(SharePath::parse(r"\a", M), Err(Error::Invalid)));
+        assert!(matches!(SharePath::parse("..", M), Err(Error::PathSyntax)));
+        assert!(matches!(SharePath::parse(r"a\..\..\b", M), Err(Error::PathSyntax)));
+        assert_eq!(SharePath::parse(r"a\..\b\..", M).unwrap().components(), [""; 0]);
+        assert_eq!(SharePath::parse(r"a\b\..\c", M).unwrap().components(), ["a", "c"]);
         for name in [
             "a\\::$DATA",
             "a\\:stream",
@@ -259,14 +262,53 @@ mod tests {
             "a\0",
             "a\x1f",
         ] {
-            assert!(matches!(SharePath::parse(name), Err(Error::NameInvalid)), "{name:?}");
+            assert!(matches!(SharePath::parse(name, M), Err(Error::NameInvalid)), "{name:?}");
         }
     }
 
     #[test]
     fn a_component_may_be_255_long_in_both_ways_of_counting() {
-        assert!(SharePath::parse(&"a".repeat(255)).is_ok());
-        assert!(matches!(SharePath::parse(&"a".repeat(256)), Err(Error::NameTooLong)));
-        assert!(matches!(SharePath::parse(&"ü".repeat(128)), Err(Error::NameTooLong)));
+        assert!(SharePath::parse(&"a".repeat(255), M).is_ok());
+        assert!(matches!(SharePath::parse(&"a".repeat(256), M), Err(Error::NameTooLong)));
+        assert!(matches!(SharePath::parse(&"ü".repeat(128), M), Err(Error::NameTooLong)));
+    }
+
+    #[test]
+    fn what_stands_for_reserved_characters_neither_separates_nor_leads_elsewhere() {
+        let path = SharePath::parse("a\u{f022}b\\c\u{f026}d:e\u{f022}f", M).unwrap();
+        assert_eq!(path.components(), ["a:b", "c\\d"]);
+        assert_eq!(path.stream(), Some("e\u{f022}f"));
+        assert_eq!(to_client(path.components(), M), "a\u{f022}b\\c\u{f026}d");
+        let wildcards = SharePath::parse("\u{f021}\u{f025}", M).unwrap();
+        assert_eq!(wildcards.components(), ["*?"]);
+        // These would be the directory itself, and the one above.
+        for name in ["\u{f029}", ".\u{f029}", "a\\.\u{f029}\\b", "a\\.\u{f029}"] {
+            assert!(matches!(SharePath::parse(name, M), Err(Error::NameInvalid)), "{name:?}");
+        }
+        for mapping in [Mapping::None, Mapping::PrivateUse, Mapping::Catia] {
+            assert!(matches!(SharePath::parse("a/b", mapping), Err(Error::NameInvalid)));
+        }
+    }
+
+    #[test]
+    fn a_name_s_length_is_that_on_disk_in_bytes_and_that_of_clients_in_units() {
+        let colons = "\u{f022}".repeat(255);
+        assert_eq!(SharePath::parse(&colons, M).unwrap().components(), [":".repeat(255)]);
+        assert!(matches!(SharePath::parse(&colons, Mapping::None), Err(Error::NameTooLong)));
+        let more = "\u{f022}".repeat(256);
+        assert!(matches!(SharePath::parse(&more, M), Err(Error::NameTooLong)));
+    }
+
+    #[test]
+    fn names_on_disk_are_presentable_as_far_as_something_stands_for_what_they_have() {
+        let names = ["plain", "a:b", "back\\slash", "bell\u{7}", "dot.", "dots...", "a\u{f022}b"];
+        let shown = |mapping| names.into_iter().filter(move |name| is_presentable(name, mapping));
+        assert!(shown(Mapping::PrivateUse).eq(names));
+        let without = ["plain", "dot.", "dots...", "a\u{f022}b"];
+        assert!(shown(Mapping::None).eq(without));
+        let catia = ["plain", "a:b", "back\\slash", "dot.", "dots...", "a\u{f022}b"];
+        assert!(shown(Mapping::Catia).eq(catia));
+        // What clients would send for them means a directory.
+        assert!(!is_presentable("\u{f029}", M) && !is_presentable(".\u{f029}", M));
     }
 }

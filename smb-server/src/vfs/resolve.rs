@@ -3,6 +3,7 @@
 //! The exact name is tried first, so that the usual case costs one system call whatever the depth.
 //! Only where it is missing is each directory on the way searched.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -12,10 +13,10 @@ use std::time::Instant;
 
 use ringway::fs::{Dir, File, FileType, Mode, OFlags, OpenHow, ResolveFlags, dir_entries};
 
-use super::Error;
 use super::index::{Answer, Index, Version};
 use super::metadata::MASK;
 use super::path::{is_presentable, unix};
+use super::{Error, Mapping, name};
 
 /// How much of a directory is read at once.
 pub(super) const BATCH: usize = 64 * 1024;
@@ -33,6 +34,7 @@ pub(super) fn beneath(flags: OFlags) -> OpenHow {
 pub(super) struct Tree {
     pub(super) root: Dir,
     pub(super) index: Arc<Index>,
+    pub(super) mapping: Mapping,
 }
 
 /// A place in the tree where a name is or could be.
@@ -42,7 +44,7 @@ pub(super) struct Place {
     pub(super) parent: Dir,
     /// The directory's own path, as on disk.
     pub(super) parents: Vec<String>,
-    /// The name as on disk if it exists there, or else as the client wrote it.
+    /// The name as on disk if it exists there, or else as it is to be.
     pub(super) name: String,
     /// Whether it exists.
     pub(super) exists: bool,
@@ -123,9 +125,14 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     if exists(dir, wanted).await? {
         return Ok(Found { name: Some(wanted.to_owned()), version: None });
     }
+    // What stands for a reserved character may stand on disk as well, and was not meant so there.
+    let client_name = tree.mapping.to_client(wanted);
+    if matches!(client_name, Cow::Owned(_)) && exists(dir, &client_name).await? {
+        return Ok(Found { name: Some(client_name.into_owned()), version: None });
+    }
     // The version before the names: what changes meanwhile makes the index out of date, not wrong.
     let version = Version::of(&dir.as_file().statx(MASK).await?);
-    let mut answer = tree.index.look_up(version, wanted, Instant::now());
+    let mut answer = tree.index.look_up(version, &client_name, Instant::now());
     if let Answer::Present(found) = &answer
         && !exists(dir, found).await?
     {
@@ -134,12 +141,12 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     }
     if answer == Answer::Unknown {
         // Who may not list the directory finds exact names only. That says nothing about others.
-        let Some(names) = names_in(dir).await? else {
+        let Some(names) = names_in(dir, tree.mapping).await? else {
             return Ok(Found { name: None, version: None });
         };
-        let first = names.iter().filter(|name| super::name::equal(name, wanted)).min().cloned();
+        let meant = meant(&names, &client_name, tree.mapping).cloned();
         tree.index.insert(version, names.into_iter(), Instant::now());
-        answer = first.map_or(Answer::Absent, Answer::Present);
+        answer = meant.map_or(Answer::Absent, Answer::Present);
     }
     let name = match answer {
         Answer::Present(name) => Some(name),
@@ -148,10 +155,23 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     Ok(Found { name, version: Some(version) })
 }
 
+/// Which of all the names in a directory a client means, other than an exact one.
+fn meant<'a>(names: &'a [String], client_name: &str, mapping: Mapping) -> Option<&'a String> {
+    let equal = |name: &&String| name::equal(&mapping.to_client(name), client_name);
+    names.iter().filter(equal).min()
+}
+
+/// Whether the name by which clients know `name` leads to it.
+pub(super) async fn leads_back(tree: &Tree, dir: &Dir, name: &str) -> Result<bool, Error> {
+    let client_name = tree.mapping.to_client(name);
+    let found = find(tree, dir, &tree.mapping.to_disk(&client_name)).await?;
+    Ok(found.name.is_some_and(|found| found == name))
+}
+
 /// The names in `dir`; `None` if this user may not list it.
-async fn names_in(dir: &Dir) -> Result<Option<Vec<String>>, Error> {
+async fn names_in(dir: &Dir, mapping: Mapping) -> Result<Option<Vec<String>>, Error> {
     let mut names = Vec::new();
-    let mut scan = Scan::new(dir);
+    let mut scan = Scan::new(dir, mapping);
     while scan.next_batch().await? {
         names.extend(scan.entries().map(|entry| entry.name.to_owned()));
     }
@@ -162,7 +182,9 @@ async fn names_in(dir: &Dir) -> Result<Option<Vec<String>>, Error> {
 async fn exists(dir: &Dir, name: &str) -> Result<bool, Error> {
     match dir.open_at(name, &beneath(OFlags::PATH | OFlags::NOFOLLOW)).await {
         Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENAMETOOLONG)) => {
+            Ok(false)
+        }
         Err(error) => Err(Error::of_open(error)),
     }
 }
@@ -172,7 +194,7 @@ async fn exists(dir: &Dir, name: &str) -> Result<bool, Error> {
 /// # Errors
 /// [`Error::AccessDenied`] to who may not list it.
 pub(super) async fn is_empty(dir: &Dir) -> Result<bool, Error> {
-    let mut scan = Scan::new(dir);
+    let mut scan = Scan::new(dir, Mapping::None);
     while scan.next_batch().await? {
         if scan.names().next().is_some() {
             return Ok(false);
@@ -185,6 +207,7 @@ pub(super) async fn is_empty(dir: &Dir) -> Result<bool, Error> {
 #[derive(Debug)]
 pub(super) struct Scan {
     dir: Dir,
+    mapping: Mapping,
     file: Option<File>,
     batch: Vec<u8>,
     /// Names that a client could not be shown.
@@ -193,7 +216,7 @@ pub(super) struct Scan {
     denied: bool,
 }
 
-/// A name in a directory, presentable to clients.
+/// A name in a directory, as on disk, presentable to clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
@@ -201,8 +224,15 @@ pub(super) struct Entry<'a> {
 }
 
 impl Scan {
-    pub(super) fn new(dir: &Dir) -> Self {
-        Self { dir: dir.clone(), file: None, batch: Vec::new(), unpresentable: 0, denied: false }
+    pub(super) fn new(dir: &Dir, mapping: Mapping) -> Self {
+        Self {
+            dir: dir.clone(),
+            mapping,
+            file: None,
+            batch: Vec::new(),
+            unpresentable: 0,
+            denied: false,
+        }
     }
 
     /// Reads on; `false` at the end.
@@ -254,7 +284,7 @@ impl Scan {
             dir_entries(&self.batch).filter(|entry| !matches!(entry.name.to_bytes(), b"." | b".."));
         entries.map(|entry| {
             let name = OsStr::from_bytes(entry.name.to_bytes()).to_str();
-            (name.filter(|name| is_presentable(name)), entry.file_type)
+            (name.filter(|name| is_presentable(name, self.mapping)), entry.file_type)
         })
     }
 }

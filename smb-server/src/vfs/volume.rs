@@ -9,10 +9,11 @@ use ringway::fs::{Dir, File, OFlags};
 
 use super::dos_info::DosInfo;
 use super::handle::Handle;
+use super::index::Index;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
-use super::{Attributes, Ea, Error, PosixAcl, SharePath, ea, nt_acl, posix_acl};
+use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
 /// likely, a few are possible, this many are an attack.
@@ -204,9 +205,9 @@ impl Volume {
     ///
     /// # Errors
     /// Those of `open`.
-    pub fn open_root(path: &Path) -> io::Result<Self> {
-        let root = Dir::open_ambient(path)?;
-        Ok(Self { tree: Tree { root, index: Arc::default() } })
+    pub fn open_root(path: &Path, mapping: Mapping) -> io::Result<Self> {
+        let (root, index) = (Dir::open_ambient(path)?, Arc::new(Index::new(mapping)));
+        Ok(Self { tree: Tree { root, index, mapping } })
     }
 
     /// Room on the file system that holds the root.
@@ -232,10 +233,7 @@ impl Volume {
 
     /// The tree as `who` sees it.
     fn tree_for(&self, who: Option<&Identity>) -> Tree {
-        Tree {
-            root: self.tree.root.with_identity(who.cloned()),
-            index: Arc::clone(&self.tree.index),
-        }
+        Tree { root: self.tree.root.with_identity(who.cloned()), ..self.tree.clone() }
     }
 
     /// Which file a path means, if it exists.
