@@ -1,5 +1,6 @@
 //! File names as people write them: blanks, umlauts in both normal forms, characters outside the BMP, full length, and
-//! a case that is kept but does not matter; and with characters that SMB reserves.
+//! a case that is kept but does not matter; with characters that SMB reserves; and the short names of programs that know
+//! no others.
 
 mod support;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ),
         trial("names on the disk with reserved characters are listed, fetched and made", reserved),
         trial("a share may have other characters for them, or none", other_mappings),
+        trial("a file is fetched, listed and deleted by the short name that it tells", short_names),
     ])
 }
 
@@ -198,6 +200,24 @@ fn other_mappings(server: &Server) -> Outcome {
     same_file(&folder.join("12:30"), &local.join("back"))?;
     let run = client("no-mapping").run("put back plain; ls")?.success()?.says("  plain ")?;
     ensure(!run.text().contains("30 "), || format!("it is listed:\n{}", run.text()))
+}
+
+fn short_names(server: &Server) -> Outcome {
+    let local = server.scratch("local")?;
+    let name = "Report of the year.text";
+    fs::write(server.folder().join(name), "contents")?;
+    fs::write(server.folder().join("other"), "")?;
+    let client = Client::new(server).local(&local);
+    let run = client.run(&format!("allinfo \"{name}\""))?.success()?;
+    let told = run.text().lines().find_map(|line| line.strip_prefix("altname: "));
+    let short = told.ok_or_else(|| format!("no short name:\n{}", run.text()))?;
+    let is_short = short.len() == "12345678.123".len() && short.ends_with(".TEX");
+    ensure(is_short, || format!("{short:?} is not of eight and three characters"))?;
+    let listed = client.run(&format!("ls {short}; get {short} back"))?.success()?;
+    listed.says(&format!("  {name} "))?;
+    same_file(&server.folder().join(name), &local.join("back"))?;
+    client.run(&format!("allinfo other; del {short}"))?.success()?.says("altname: other\n")?;
+    expect_names(server, &["other"])
 }
 
 fn expect_names(server: &Server, expected: &[&str]) -> Outcome {

@@ -4,6 +4,7 @@ use crate::protocol::Body;
 use crate::state::{Enumeration, FileOpen};
 use crate::vfs;
 use crate::vfs::name::Pattern;
+use crate::vfs::short_name;
 use crate::wire::access_mask::AccessMask;
 use crate::wire::fscc::dir_info::{DirBuffer, DirEntry};
 use crate::wire::query_directory::{
@@ -102,8 +103,12 @@ async fn next(
         return Ok(Some(entry));
     }
     let Enumeration { stream, pattern, .. } = enumeration;
+    // MS-FSA 2.1.5.6.3: or the short name does.
+    let matches = |name: &str| {
+        pattern.matches(name) || short_name::of(name).is_some_and(|short| pattern.matches(&short))
+    };
     loop {
-        match stream.next_matching(|name| pattern.matches(name)).await? {
+        match stream.next_matching(matches).await? {
             Some(entry) if !is_visible(file, &entry.name).await => {}
             found => return Ok(found),
         }
@@ -127,7 +132,8 @@ fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {
         allocation_size: entry.metadata.allocation_size,
         file_attributes: times.file_attributes,
         ea_size: entry.ea_size,
-        short_name: Utf16::default(),
+        short_name: short_name::of(&entry.name)
+            .map_or_else(Utf16::default, |it| Utf16::from_str(&it)),
         file_id: entry.metadata.key.ino,
         name: Utf16::from_str(&entry.name),
     }

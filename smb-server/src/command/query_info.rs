@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::{Body, Reply};
 use crate::state::{FileOpen, Object, Open, Server};
-use crate::vfs::Metadata;
+use crate::vfs::{Metadata, short_name};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::Writer;
 use crate::wire::filetime::FileTime;
@@ -199,10 +199,11 @@ impl About<'_> {
         FileNameInfo { name: Utf16::from_str(&format!("{root}{}", self.file.handle.path())) }
     }
 
-    /// No short names are made up, but a name that is short already is its own.
+    /// A name that is short already is its own. The share's folder has none.
     fn alternate_name(&self) -> Option<FileNameInfo> {
-        let name = self.file.handle.name().filter(|name| is_8_3(name))?;
-        Some(FileNameInfo { name: Utf16::from_str(&name) })
+        let name = self.file.handle.name()?;
+        let short = short_name::of(&name).unwrap_or(name);
+        Some(FileNameInfo { name: Utf16::from_str(&short) })
     }
 
     async fn ea(&self) -> FileEaInfo {
@@ -275,16 +276,6 @@ impl About<'_> {
         let key = self.file.handle.id();
         FileIdInfo { volume_serial_number: key.dev, file_id: u128::from(key.ino).to_le_bytes() }
     }
-}
-
-/// MS-FSCC 2.1.5.2.1: up to eight characters, and up to three behind a dot.
-fn is_8_3(name: &str) -> bool {
-    let (base, extension) = name.split_once('.').unwrap_or((name, "x"));
-    let plain = |part: &str, max| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'()-@^_`{}~".contains(c);
-        (1..=max).contains(&part.len()) && part.chars().all(allowed)
-    };
-    plain(base, 8) && plain(extension, 3)
 }
 
 /// Times and attributes in the form of the wire.

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ringway::fs::{
     Access, AtFlags, Dir, FallocateFlags, File, OFlags, RenameFlags, SetTime, Statx, StatxFlags,
@@ -32,6 +33,7 @@ pub struct Handle {
     is_directory: bool,
     /// Deletions are not the user's to the kernel.
     deleted_by_process: AtomicBool,
+    by_short_name: bool,
     /// As found on disk; a rename through this handle changes it.
     path: Mutex<SharePath>,
     /// The name of the stream that this is, if it is not the unnamed one; so also.
@@ -64,11 +66,27 @@ enum Occupant {
 }
 
 impl Handle {
-    pub(super) fn new(tree: Tree, path: SharePath, file: File, stat: &Statx) -> Self {
+    /// `by_short_name`: that is how the client has named it.
+    pub(super) fn new(
+        tree: Tree,
+        path: SharePath,
+        file: File,
+        stat: &Statx,
+        by_short_name: bool,
+    ) -> Self {
         let is_directory = kind(stat) == FileKind::Directory;
         let (key, path) = (FileKey::of(stat), Mutex::new(path));
         let deleted_by_process = AtomicBool::new(false);
-        Self { tree, file, key, is_directory, deleted_by_process, path, stream: None }
+        Self {
+            tree,
+            file,
+            key,
+            is_directory,
+            deleted_by_process,
+            by_short_name,
+            path,
+            stream: None,
+        }
     }
 
     /// Opens a stream of this; tells whether it is new.
@@ -95,6 +113,7 @@ impl Handle {
             key: self.key,
             is_directory: false,
             deleted_by_process: AtomicBool::new(false),
+            by_short_name: false,
             path: Mutex::new(self.share_path()),
             stream: Some(Mutex::new(name)),
         };
@@ -658,6 +677,8 @@ impl Handle {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
         let target = place(&self.tree, parents, last).await?;
+        // What is replaced under its short name leaves its long one behind, as by a tunnel.
+        let last = if target.by_short_name { &target.name } else { last };
         let directory = nt_acl::load(target.parent.as_file()).await?;
         // It keeps the descriptor that it has.
         guard.admit(directory.as_deref(), self.is_directory)?;
@@ -680,7 +701,8 @@ impl Handle {
                 correct_case(&target, last).await?;
             }
         }
-        let mut components = target.parents;
+        self.note_gone(&from).await;
+        let mut components = target.parents.clone();
         components.push(last.to_owned());
         let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         *path = SharePath::from_components(components);
@@ -732,7 +754,20 @@ impl Handle {
         let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         // Opened through a link, it is the link that goes, as it is the link that has the name.
         let directory = kind(&stat) == FileKind::Directory;
-        Ok(place.parent.unlink_at(&place.name, directory).await?)
+        place.parent.unlink_at(&place.name, directory).await?;
+        self.note_gone(&place).await;
+        Ok(())
+    }
+
+    /// Notes that the name is free. MS-FSA 2.1.1.2, KeyByShortName: only who uses short names wants the long
+    /// one back by it.
+    async fn note_gone(&self, place: &Place) {
+        if self.by_short_name
+            && let Ok(directory) = key(&place.parent).await
+        {
+            let client_name = self.tree.mapping.to_client(&place.name);
+            self.tree.tunnel.note(directory, &place.name, &client_name, Instant::now());
+        }
     }
 
     /// Where it is, if it still is there.

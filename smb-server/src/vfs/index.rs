@@ -1,5 +1,5 @@
-//! The names of directories by their folded form, so that a name that is not there need not be
-//! looked for in the whole directory each time.
+//! The names of directories by their folded form and by their short one, so that a name that is not
+//! there need not be looked for in the whole directory each time.
 //!
 //! Every file that is created, and every probe for one that does not exist, asks for a name that may
 //! be there in another case. Reading ten thousand entries for each of ten thousand new files is the
@@ -7,13 +7,14 @@
 //! was made at, and for a short while only, since the grain of those times is coarse.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringway::fs::Statx;
 
 use super::metadata::FileKey;
-use super::{Mapping, name};
+use super::{Mapping, name, short_name};
 
 /// How long an index is believed: what somebody does outside in the same tick of the clock as its
 /// making is noticed after this at the latest.
@@ -52,6 +53,10 @@ struct Names {
     made: Instant,
     /// Of names that differ in case only, the first in order.
     by_folded: HashMap<String, String>,
+    /// And the others.
+    others: Vec<String>,
+    /// Names by their short ones, since one has been looked for; `None` where two have the same.
+    by_short: Option<HashMap<String, Option<String>>>,
 }
 
 /// What an index says of a name.
@@ -59,7 +64,7 @@ struct Names {
 pub(super) enum Answer {
     /// There is no index to be believed.
     Unknown,
-    /// No name equals it but for case.
+    /// No name equals it but for case, or has it for a short name.
     Absent,
     /// This one does.
     Present(String),
@@ -80,15 +85,17 @@ impl Index {
         Self { mapping, directories: Mutex::default() }
     }
 
+    /// What a client means by `wanted`. A long name comes before a short one.
     pub(super) fn look_up(&self, version: Version, wanted: &str, now: Instant) -> Answer {
-        let directories = self.lock();
+        let mut directories = self.lock();
         let names =
-            directories.get(&version.key).filter(|names| names.is_believed(version.stamp, now));
-        match names.map(|names| names.by_folded.get(&name::folded(wanted))) {
-            None => Answer::Unknown,
-            Some(None) => Answer::Absent,
-            Some(Some(found)) => Answer::Present(found.clone()),
-        }
+            directories.get_mut(&version.key).filter(|names| names.is_believed(version.stamp, now));
+        let Some(names) = names else { return Answer::Unknown };
+        let found = match names.by_folded.get(&name::folded(wanted)) {
+            Some(found) => Some(found.clone()),
+            None => names.with_short_name(wanted, self.mapping),
+        };
+        found.map_or(Answer::Absent, Answer::Present)
     }
 
     /// Takes up the names that a directory had, unless they are too many.
@@ -98,16 +105,12 @@ impl Index {
         names: impl Iterator<Item = String>,
         now: Instant,
     ) {
-        let mut by_folded: HashMap<String, String> = HashMap::new();
-        for name in names {
-            if by_folded.len() == NAMES_MAX {
+        let mut taken = Names::new(version.stamp, now);
+        for (index, name) in names.enumerate() {
+            if index == NAMES_MAX {
                 return;
             }
-            let folded = name::folded(&self.mapping.to_client(&name));
-            let first = by_folded.entry(folded).or_insert_with(|| name.clone());
-            if name < *first {
-                *first = name;
-            }
+            taken.take(name, self.mapping);
         }
         let mut directories = self.lock();
         if directories.len() >= DIRECTORIES_MAX && !directories.contains_key(&version.key) {
@@ -115,7 +118,7 @@ impl Index {
                 directories.iter().min_by_key(|(_, names)| names.made).map(|(key, _)| *key);
             oldest.map(|key| directories.remove(&key));
         }
-        directories.insert(version.key, Names { stamp: version.stamp, made: now, by_folded });
+        directories.insert(version.key, taken);
     }
 
     /// Notes a name that was added to the directory, which was at `before` and is at `after` now.
@@ -127,8 +130,7 @@ impl Index {
             return;
         };
         names.stamp = after.stamp;
-        let folded = name::folded(&self.mapping.to_client(name));
-        names.by_folded.entry(folded).or_insert_with(|| name.to_owned());
+        names.take(name.to_owned(), self.mapping);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FileKey, Names>> {
@@ -137,8 +139,48 @@ impl Index {
 }
 
 impl Names {
+    fn new(stamp: Stamp, made: Instant) -> Self {
+        Self { stamp, made, by_folded: HashMap::new(), others: Vec::new(), by_short: None }
+    }
+
+    fn take(&mut self, name: String, mapping: Mapping) {
+        let client_name = mapping.to_client(&name);
+        if let Some(by_short) = &mut self.by_short {
+            note_short(by_short, &client_name, &name);
+        }
+        match self.by_folded.entry(name::folded(&client_name)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(name);
+            }
+            Entry::Occupied(mut first) => {
+                let other = if name < *first.get() { first.insert(name) } else { name };
+                self.others.push(other);
+            }
+        }
+    }
+
+    fn with_short_name(&mut self, wanted: &str, mapping: Mapping) -> Option<String> {
+        if !short_name::is_like_ours(wanted) {
+            return None;
+        }
+        let by_short = self.by_short.get_or_insert_with(|| {
+            let mut by_short = HashMap::new();
+            for name in self.by_folded.values().chain(&self.others) {
+                note_short(&mut by_short, &mapping.to_client(name), name);
+            }
+            by_short
+        });
+        by_short.get(&wanted.to_ascii_uppercase()).cloned().flatten()
+    }
+
     fn is_believed(&self, stamp: Stamp, now: Instant) -> bool {
         self.stamp == stamp && now.saturating_duration_since(self.made) < LIFETIME
+    }
+}
+
+fn note_short(by_short: &mut HashMap<String, Option<String>>, client_name: &str, name: &str) {
+    if let Some(short) = short_name::of(client_name) {
+        by_short.entry(short).and_modify(|only| *only = None).or_insert(Some(name.to_owned()));
     }
 }
 
@@ -194,10 +236,39 @@ mod tests {
     }
 
     #[test]
+    fn a_short_name_is_found_behind_long_ones_and_leads_to_one_name_only() {
+        let (index, now) = (index(), Instant::now());
+        let short = |name| short_name::of(name).unwrap();
+        // A file may really have the name that would be another's short one.
+        let names = ["long name", "Long name", "another.text", &short("another.text")];
+        index.insert(version(1), names.into_iter().map(String::from), now);
+        for name in ["long name", "Long name"] {
+            assert_eq!(index.look_up(version(1), &short(name), now), present(name));
+        }
+        let lower = short("long name").to_lowercase();
+        assert_eq!(index.look_up(version(1), &lower, now), present("long name"));
+        let shadowed = short("another.text");
+        assert_eq!(index.look_up(version(1), &shadowed, now), present(&shadowed));
+        assert_eq!(index.look_up(version(1), &short("another name"), now), Answer::Absent);
+        index.add(version(1), version(2), "another name");
+        let added = index.look_up(version(2), &short("another name"), now);
+        assert_eq!(added, present("another name"));
+        // As far as one has to count to find two.
+        let twins = ["collision 25233", "collision 44053"];
+        assert_eq!(short(twins[0]), short(twins[1]));
+        index.add(version(2), version(3), twins[0]);
+        assert_eq!(index.look_up(version(3), &short(twins[0]), now), present(twins[0]));
+        index.add(version(3), version(4), twins[1]);
+        assert_eq!(index.look_up(version(4), &short(twins[0]), now), Answer::Absent);
+    }
+
+    #[test]
     fn names_are_looked_up_as_clients_have_them_and_found_as_on_disk() {
         let (index, now) = (index(), Instant::now());
         index.insert(version(1), ["a:B", "c\u{f022}D"].map(String::from).into_iter(), now);
         assert_eq!(index.look_up(version(1), "A\u{f022}b", now), present("a:B"));
         assert_eq!(index.look_up(version(1), "C\u{f022}d", now), present("c\u{f022}D"));
+        let short = short_name::of("a\u{f022}B").unwrap();
+        assert_eq!(index.look_up(version(1), &short, now), present("a:B"));
     }
 }

@@ -20,9 +20,11 @@ pub(crate) mod nt_acl;
 mod path;
 mod posix_acl;
 mod resolve;
+pub mod short_name;
 pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod volume;
 mod xattr;
 

@@ -1,4 +1,4 @@
-//! From the names that a client uses to the names on disk, without regard to case.
+//! From the names that a client uses to the names on disk, without regard to case, short names included.
 //!
 //! The exact name is tried first, so that the usual case costs one system call whatever the depth.
 //! Only where it is missing is each directory on the way searched.
@@ -16,7 +16,8 @@ use ringway::fs::{Dir, File, FileType, Mode, OFlags, OpenHow, ResolveFlags, dir_
 use super::index::{Answer, Index, Version};
 use super::metadata::MASK;
 use super::path::{is_presentable, unix};
-use super::{Error, Mapping, name};
+use super::tunnel::Tunnel;
+use super::{Error, Mapping, name, short_name};
 
 /// How much of a directory is read at once.
 pub(super) const BATCH: usize = 64 * 1024;
@@ -34,6 +35,7 @@ pub(super) fn beneath(flags: OFlags) -> OpenHow {
 pub(super) struct Tree {
     pub(super) root: Dir,
     pub(super) index: Arc<Index>,
+    pub(super) tunnel: Arc<Tunnel>,
     pub(super) mapping: Mapping,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Place {
     pub(super) name: String,
     /// Whether it exists.
     pub(super) exists: bool,
+    /// Whether the client has written the name's short one.
+    pub(super) by_short_name: bool,
     /// The directory as it was when it was looked into, if that was necessary.
     version: Option<Version>,
 }
@@ -60,7 +64,32 @@ pub(super) async fn place(tree: &Tree, parents: &[String], last: &str) -> Result
     let (parent, parents) = directory(tree, parents).await?;
     let Found { name, version } = find(tree, &parent, last).await?;
     let exists = name.is_some();
-    Ok(Place { parent, parents, name: name.unwrap_or_else(|| last.to_owned()), exists, version })
+    let known = match name {
+        Some(name) => Some(name),
+        None => tunnelled(tree, &parent, last, version).await?,
+    };
+    let by_short_name = known.as_ref().is_some_and(|known| {
+        let client_names = [last, known].map(|name| tree.mapping.to_client(name));
+        !name::equal(&client_names[0], &client_names[1])
+    });
+    let name = known.unwrap_or_else(|| last.to_owned());
+    Ok(Place { parent, parents, name, exists, by_short_name, version })
+}
+
+/// The long name that a new file gets with this short one.
+async fn tunnelled(
+    tree: &Tree,
+    dir: &Dir,
+    short: &str,
+    version: Option<Version>,
+) -> Result<Option<String>, Error> {
+    let Some(version) = version.filter(|_| short_name::is_like_ours(short)) else {
+        return Ok(None);
+    };
+    match tree.tunnel.look_up(version.key, short, Instant::now()) {
+        Some(long) if !exists(dir, &long).await? => Ok(Some(long)),
+        _ => Ok(None),
+    }
 }
 
 impl Place {
@@ -120,7 +149,7 @@ struct Found {
 }
 
 /// The name in `dir` that a client means by `wanted`: that very name, or else the first in order of
-/// those that differ in case only.
+/// those that differ in case only, or else the one whose short name it is.
 async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     if exists(dir, wanted).await? {
         return Ok(Found { name: Some(wanted.to_owned()), version: None });
@@ -158,7 +187,16 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
 /// Which of all the names in a directory a client means, other than an exact one.
 fn meant<'a>(names: &'a [String], client_name: &str, mapping: Mapping) -> Option<&'a String> {
     let equal = |name: &&String| name::equal(&mapping.to_client(name), client_name);
-    names.iter().filter(equal).min()
+    let first = names.iter().filter(equal).min();
+    if first.is_some() || !short_name::is_like_ours(client_name) {
+        return first;
+    }
+    let has_it = |name: &&String| {
+        short_name::of(&mapping.to_client(name))
+            .is_some_and(|short| short.eq_ignore_ascii_case(client_name))
+    };
+    let mut having_it = names.iter().filter(has_it);
+    having_it.next().filter(|_| having_it.next().is_none())
 }
 
 /// Whether the name by which clients know `name` leads to it.

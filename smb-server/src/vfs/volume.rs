@@ -207,7 +207,7 @@ impl Volume {
     /// Those of `open`.
     pub fn open_root(path: &Path, mapping: Mapping) -> io::Result<Self> {
         let (root, index) = (Dir::open_ambient(path)?, Arc::new(Index::new(mapping)));
-        Ok(Self { tree: Tree { root, index, mapping } })
+        Ok(Self { tree: Tree { root, index, tunnel: Arc::default(), mapping } })
     }
 
     /// Room on the file system that holds the root.
@@ -280,7 +280,7 @@ impl Volume {
         if how.disposition != Disposition::Create
             && let Some(file) = open_exact(&tree.root, path, how).await?
         {
-            return opened(tree, path.clone(), file, how).await;
+            return opened(tree, path.clone(), file, how, false).await;
         }
         for _ in 0..RACES_MAX {
             let place = place(&tree, parents, last).await?;
@@ -329,7 +329,7 @@ impl Volume {
         }
         // Opened anew, so that permission to list it is checked for this user.
         let file = open_any(&tree.root, Path::new("."), how).await?;
-        opened(tree, SharePath::default(), file, how).await
+        opened(tree, SharePath::default(), file, how, false).await
     }
 }
 
@@ -348,7 +348,7 @@ async fn open_exact(root: &Dir, path: &SharePath, how: &Open) -> Result<Option<F
 async fn open_found(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error> {
     let path = place_path(place);
     let file = open_any(&tree.root, &path.to_unix(), how).await?;
-    opened(tree.clone(), path, file, how).await
+    opened(tree.clone(), path, file, how, place.by_short_name).await
 }
 
 async fn open_place(root: &Dir, place: &Place, flags: OFlags) -> Result<File, Error> {
@@ -394,7 +394,13 @@ async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
 }
 
 /// Makes sure that it is what was asked for.
-async fn opened(tree: Tree, path: SharePath, file: File, how: &Open) -> Result<Opened, Error> {
+async fn opened(
+    tree: Tree,
+    path: SharePath,
+    file: File,
+    how: &Open,
+    by_short_name: bool,
+) -> Result<Opened, Error> {
     let stat = file.statx(MASK).await?;
     match (kind(&stat), how.kind) {
         (FileKind::Directory, Kind::File) => return Err(Error::IsDirectory),
@@ -403,7 +409,7 @@ async fn opened(tree: Tree, path: SharePath, file: File, how: &Open) -> Result<O
         // FIFOs, sockets and devices are not files to share.
         _ => return Err(Error::AccessDenied),
     }
-    let handle = Arc::new(Handle::new(tree, path, file, &stat));
+    let handle = Arc::new(Handle::new(tree, path, file, &stat, by_short_name));
     Ok(Opened { handle, action: Action::Opened, with_file: false })
 }
 
@@ -455,7 +461,7 @@ async fn finish_new(
     if wanted != Attributes::default_for(&stat, &place.name) {
         DosInfo { attributes: wanted, created: None, changed: None }.write(&file, &stat).await?;
     }
-    let handle = Handle::new(tree.clone(), place_path(place), file, &stat);
+    let handle = Handle::new(tree.clone(), place_path(place), file, &stat, false);
     if how.allocation_size != 0 && !handle.is_directory() {
         handle.allocate(how.allocation_size).await?;
     }

@@ -1,4 +1,4 @@
-//! Names that clients have in another form.
+//! Names that clients have in another form: with reserved characters, and short ones.
 
 use super::*;
 
@@ -8,6 +8,15 @@ on_each_backend! {
     a_name_is_made_and_told_in_the_form_of_clients,
     a_dot_at_the_end_is_listed_mapped_and_opens_either_way,
     other_mappings_map_otherwise,
+    a_short_name_leads_to_the_file_in_every_place_of_a_path,
+    long_names_win_over_short_ones,
+    a_rename_to_a_short_name_replaces_the_file_and_keeps_the_long_one,
+    a_file_made_anew_by_its_short_name_has_its_long_one_again,
+    each_of_many_files_is_found_by_its_short_name,
+}
+
+fn short(name: &str) -> String {
+    short_name::of(name).unwrap()
 }
 
 async fn listed(bench: &Bench) -> Vec<String> {
@@ -109,5 +118,87 @@ async fn other_mappings_map_otherwise(_: Bench) {
         bench.open(sent, writing(Disposition::Create)).await.unwrap();
         let made = if mapping == Mapping::Catia { "d?" } else { sent };
         assert!(bench.on_disk(made).exists(), "{mapping:?}");
+    }
+}
+
+async fn a_short_name_leads_to_the_file_in_every_place_of_a_path(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("Documents of mine/Größe: 3")).unwrap();
+    bench.write("Documents of mine/Größe: 3/Read me first.html", "");
+    let (outer, inner) = (short("Documents of mine"), short("Größe\u{f022} 3"));
+    let file = short("Read me first.html");
+    let whole = "Documents of mine\\Größe\u{f022} 3\\Read me first.html";
+    for name in [
+        format!("{outer}\\{inner}\\{file}"),
+        format!("{outer}\\{inner}\\{file}").to_lowercase(),
+        format!("Documents of mine\\{inner}\\read ME first.html"),
+    ] {
+        assert_eq!(bench.existing(&name).await.path(), whole);
+        assert_error!(bench.open(&name, writing(Disposition::Create)).await, Error::Exists);
+    }
+    let new = format!("{outer}\\{inner}\\new");
+    let created = bench.open(&new, writing(Disposition::Create)).await.unwrap().handle;
+    assert_eq!(created.path(), "Documents of mine\\Größe\u{f022} 3\\new");
+    created.rename(&path(&format!("{outer}\\moved")), false, &()).await.unwrap();
+    assert_eq!(bench.names("Documents of mine"), ["Größe: 3", "moved"]);
+    assert_error!(bench.open(&short("another name"), ATTRIBUTES).await, Error::NotFound);
+}
+
+async fn long_names_win_over_short_ones(bench: Bench) {
+    let name = short("the long name");
+    bench.write("the long name", "long");
+    assert_eq!(bench.existing(&name).await.path(), "the long name");
+    bench.write(&name.to_lowercase(), "in another case");
+    assert_eq!(bench.existing(&name).await.path(), name.to_lowercase());
+    bench.write(&name, "exactly");
+    assert_eq!(bench.existing(&name).await.path(), name);
+    assert_eq!(bench.existing("THE LONG NAME").await.path(), "the long name");
+}
+
+async fn a_rename_to_a_short_name_replaces_the_file_and_keeps_the_long_one(bench: Bench) {
+    let (name, to) = ("the long name.txt", path(&short("the long name.txt")));
+    bench.write(name, "old");
+    bench.write("temp", "new");
+    let temp = bench.existing("temp").await;
+    assert_error!(temp.rename(&to, false, &()).await, Error::Exists);
+    temp.rename(&to, true, &()).await.unwrap();
+    assert_eq!((bench.names(""), bench.content(name)), (vec![name.to_owned()], "new".to_owned()));
+    assert_eq!(temp.path(), name);
+    // To its own short name, which leads to it anyway.
+    temp.rename(&to, false, &()).await.unwrap();
+    assert_eq!((bench.names(""), temp.path().as_str()), (vec![name.to_owned()], name));
+}
+
+/// MS-FSA 2.1.1.2 and 2.1.5.1.1.
+async fn a_file_made_anew_by_its_short_name_has_its_long_one_again(bench: Bench) {
+    let (name, by) = ("a: long name", short("a\u{f022} long name"));
+    bench.write(name, "");
+    bench.existing(&by).await.remove().await.unwrap();
+    assert_eq!(bench.names(""), [""; 0]);
+    let again = bench.open(&by, writing(Disposition::Create)).await.unwrap();
+    assert_eq!(
+        (again.action, again.handle.path().as_str()),
+        (Action::Created, "a\u{f022} long name")
+    );
+    assert_eq!(bench.names(""), [name]);
+    // Likewise if it went by a rename, and something else comes by one.
+    bench.existing(&by).await.rename(&path("backup"), false, &()).await.unwrap();
+    bench.write("temp", "");
+    bench.existing("temp").await.rename(&path(&by), false, &()).await.unwrap();
+    assert_eq!(bench.names(""), [name, "backup"]);
+    // Who removes it by its long name wants no long name for the short one.
+    let other = short("another name");
+    bench.write("another name", "");
+    bench.existing("another name").await.remove().await.unwrap();
+    bench.open(&other, writing(Disposition::Create)).await.unwrap();
+    assert!(bench.on_disk(&other).exists());
+}
+
+async fn each_of_many_files_is_found_by_its_short_name(bench: Bench) {
+    let name = |number| format!("one of many files, {number}");
+    for number in 0..500 {
+        bench.write(&name(number), "");
+    }
+    for number in 0..500 {
+        assert_eq!(bench.existing(&short(&name(number))).await.path(), name(number));
     }
 }
