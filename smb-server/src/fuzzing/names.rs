@@ -3,8 +3,9 @@
 use std::path::Component;
 
 use crate::config::{ShareName, ShareOptions, UserName};
-use crate::vfs::SharePath;
 use crate::vfs::name::{self, Pattern};
+use crate::vfs::path::to_client;
+use crate::vfs::{Mapping, SharePath};
 use crate::wire::utf16::Utf16;
 
 pub(super) fn path(input: &[u8]) {
@@ -13,13 +14,23 @@ pub(super) fn path(input: &[u8]) {
         Ok(units) if input.contains(&0) => units.to_string(),
         _ => String::from_utf8_lossy(input).into_owned(),
     };
-    let Ok(path) = SharePath::parse(&text) else { return };
+    for mapping in [Mapping::None, Mapping::PrivateUse, Mapping::Catia] {
+        path_mapped(&text, mapping);
+    }
+}
+
+fn path_mapped(text: &str, mapping: Mapping) {
+    let Ok(path) = SharePath::parse(text, mapping) else { return };
     let unix = path.to_unix();
     assert!(unix.is_relative());
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     assert!(unix.components().all(inside), "{text:?} leads elsewhere: {unix:?}");
     assert_eq!(unix.components().count(), path.components().len().max(1), "{text:?}: {unix:?}");
-    let again = SharePath::parse(&path.to_string()).expect("what we show is a name");
+    let mut told = to_client(path.components(), mapping);
+    if let Some(stream) = path.stream() {
+        told = format!("{told}:{stream}");
+    }
+    let again = SharePath::parse(&told, mapping).expect("what we show is a name");
     assert_eq!(again.components(), path.components());
     assert_eq!(again.stream(), path.stream());
 }

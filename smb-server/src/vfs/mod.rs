@@ -17,7 +17,7 @@ mod mapping;
 mod metadata;
 pub mod name;
 pub(crate) mod nt_acl;
-mod path;
+pub(crate) mod path;
 mod posix_acl;
 mod resolve;
 pub mod short_name;

@@ -143,7 +143,7 @@ impl SharePath {
 }
 
 /// Components as clients have them.
-pub(super) fn to_client(components: &[String], mapping: Mapping) -> String {
+pub(crate) fn to_client(components: &[String], mapping: Mapping) -> String {
     let components: Vec<_> = components.iter().map(|name| mapping.to_client(name)).collect();
     components.join("\\")
 }
