@@ -22,7 +22,9 @@
 mod advice;
 mod dir;
 mod dir_entries;
+mod fanotify_events;
 mod file;
+mod filesystem_watch;
 mod open_how;
 mod opened;
 mod resident;
@@ -34,7 +36,9 @@ mod xattr;
 pub use advice::SyncRange;
 pub use dir::Dir;
 pub use dir_entries::{DirEntries, DirEntry, dir_entries};
+pub use fanotify_events::{FileHandle, FilesystemChange, FilesystemEvent, NamedPlace};
 pub use file::{File, SetTime};
+pub use filesystem_watch::FilesystemWatch;
 pub use open_how::OpenHow;
 pub use rustix::fs::{
     Access, Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags,
