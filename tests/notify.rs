@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use libtest_mimic::Failed;
+use libtest_mimic::{Failed, Trial};
 use support::requests::{Create, FileId, access, attribute, nt};
+use support::restrict::Restriction;
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u32_at, u64_at};
 use support::{Need, Outcome, Serve, ensure};
@@ -18,6 +21,7 @@ const SIZE: u32 = 8;
 const EA: u32 = 0x80;
 
 const NOTIFY_CLEANUP: u32 = 0x0000_010b;
+const NOTIFY_ENUM_DIR: u32 = 0x0000_010c;
 
 /// MS-FSCC 2.7.1.
 const ADDED: u32 = 1;
@@ -28,6 +32,10 @@ const NEW_NAME: u32 = 5;
 
 const BACKENDS: [(&str, &[Need]); 3] =
     [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
+
+/// By what a server sees changes that others make, and what makes it do so.
+const SOURCES: [(&str, Option<Restriction>); 2] =
+    [("fanotify", None), ("inotify", Some(Restriction::Unprivileged))];
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -44,8 +52,55 @@ fn main() -> ExitCode {
         trial("a closed directory ends the wait", closed);
         trial("a directory that is to be deleted ends the wait", deleted);
         trial("who logs off hears the end of everything first", logged_off);
+        for (source, restriction) in SOURCES {
+            outside_trials(&mut trials, backend, needs, source, restriction);
+        }
     }
     support::run(trials)
+}
+
+/// What others change, seen by one source on one backend.
+fn outside_trials(
+    trials: &mut Vec<Trial>,
+    backend: &'static str,
+    needs: &'static [Need],
+    source: &'static str,
+    restriction: Option<Restriction>,
+) {
+    let bodies: [(&str, fn(&Server) -> Outcome); 8] = [
+        ("what a local program does to names is told", local_names),
+        ("a local write is told as long as it goes on", local_writes),
+        ("a watched tree tells of what a local program does deeper", local_tree),
+        ("what a local program makes in a new directory is told", local_new_directory),
+        ("a directory that a local program moves is followed", local_moves),
+        ("what a client does is told once", told_once),
+        ("more local changes than the kernel keeps are to be listed", storm),
+        ("nothing is told of changes before the watch", before_the_watch),
+    ];
+    for (name, body) in bodies {
+        let needs = if source == "fanotify" { with_root(needs) } else { needs };
+        let mut serve = Serve::new().backend(backend);
+        if let Some(restriction) = restriction {
+            serve = serve.restricted(restriction);
+        }
+        let name = format!("{name} ({source}, {backend})");
+        trials.push(support::served(&name, needs, serve, move |server| {
+            sees_by(server, source)?;
+            body(server)
+        }));
+    }
+}
+
+fn with_root(needs: &'static [Need]) -> &'static [Need] {
+    if needs.is_empty() { &[Need::Root] } else { &[Need::Root, Need::IoUring] }
+}
+
+/// The banner says so.
+fn sees_by(server: &Server, source: &str) -> Outcome {
+    let lines = server.log.lines();
+    let said = lines.iter().find(|line| line.starts_with("changes by others in "));
+    let said = said.ok_or("the banner says nothing of changes by others")?;
+    ensure(said.contains(&format!(": {source}")), || format!("not by {source}: {said}"))
 }
 
 /// A client with a directory open, and another client.
@@ -183,7 +238,6 @@ fn kept(server: &Server) -> Outcome {
 }
 
 fn overflow(server: &Server) -> Outcome {
-    const NOTIFY_ENUM_DIR: u32 = 0x0000_010c;
     let (mut one, dir, mut other) = watcher(server)?;
     let message = one.request(command::CHANGE_NOTIFY, &change_notify(dir, 0, NAMES, 8));
     one.wire.send(&message)?;
@@ -234,4 +288,249 @@ fn logged_off(server: &Server) -> Outcome {
     expect(status(&first), NOTIFY_CLEANUP, "the wait")?;
     let second = one.wire.receive()?.ok_or("closed instead of an answer")?;
     expect(status(&second), nt::SUCCESS, "LOGOFF")
+}
+
+// ---- what others change
+
+/// The watched directory, with a client that has it open. Whoever the server runs as may look into it.
+fn outside(server: &Server) -> Result<(Session, FileId, PathBuf), Failed> {
+    let (one, dir, _) = watcher(server)?;
+    Ok((one, dir, server.folder().join("dir")))
+}
+
+/// Takes changes until all that are expected have come, in this order; a source may tell them in one answer or in
+/// several.
+fn told_in_order(
+    session: &mut Session,
+    dir: FileId,
+    mut id: u64,
+    flags: u16,
+    filter: u32,
+    expected: &[(u32, &str)],
+) -> Outcome {
+    let mut told = Vec::new();
+    loop {
+        let answer = answer(session, id)?;
+        told.extend(changes(&answer)?);
+        let so_far = told.iter().map(|(action, name)| (*action, name.as_str()));
+        ensure(so_far.eq(expected.iter().copied().take(told.len())), || {
+            format!("{told:?} in place of {expected:?}")
+        })?;
+        if told.len() == expected.len() {
+            return Ok(());
+        }
+        id = ask(session, dir, flags, filter)?;
+    }
+}
+
+/// Asks for changes, of which there may be some.
+fn ask(session: &mut Session, dir: FileId, flags: u16, filter: u32) -> Result<u64, Failed> {
+    let message = session.request(command::CHANGE_NOTIFY, &change_notify(dir, flags, filter, 4096));
+    session.wire.send(&message)?;
+    u64_at(&message, 24)
+}
+
+fn local_names(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::write(path.join("a"), "")?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "a")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::rename(path.join("a"), path.join("B"))?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(OLD_NAME, "a"), (NEW_NAME, "B")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::rename(path.join("B"), path.with_file_name("away"))?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(REMOVED, "B")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::rename(path.with_file_name("away"), path.join("c"))?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "c")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::create_dir(path.join("d"))?;
+    // No client could use the name, and nobody has asked for what is deeper.
+    fs::write(path.join("a:b"), "")?;
+    fs::write(path.join("d/deeper"), "")?;
+    fs::remove_file(path.join("c"))?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "d"), (REMOVED, "c")])
+}
+
+fn local_writes(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    fs::write(path.join("a"), "old")?;
+    let id = watch(&mut one, dir, 0, SIZE)?;
+    let chunk = vec![0; 1000];
+    let mut file = fs::OpenOptions::new().append(true).open(path.join("a"))?;
+    for _ in 0..5000 {
+        std::io::Write::write_all(&mut file, &chunk)?;
+    }
+    told(&mut one, id, &[(MODIFIED, "a")])?;
+    // The rest of them is few answers, not thousands.
+    let mut answers = 0;
+    loop {
+        let id = ask(&mut one, dir, 0, SIZE)?;
+        fs::write(path.join("end"), "end")?;
+        let changes = changes(&answer(&mut one, id)?)?;
+        answers += 1;
+        if changes.iter().any(|(_, name)| name == "end") {
+            break;
+        }
+    }
+    ensure(answers < 50, || format!("{answers} answers for one write"))?;
+    let attributes = one.opened(Create::open("dir", access::READ).directory())?;
+    let id = watch(&mut one, attributes, 0, ATTRIBUTES)?;
+    fs::set_permissions(path.join("a"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    told(&mut one, id, &[(MODIFIED, "a")])
+}
+
+fn local_tree(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    fs::create_dir_all(path.join("x/y"))?;
+    let (mut other, flat, _) = outside(server)?;
+    let shallow = watch(&mut other, flat, 0, NAMES)?;
+    let deep = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.join("x/y/a"), "")?;
+    fs::rename(path.join("x/y/a"), path.join("x/b"))?;
+    fs::remove_dir(path.join("x/y"))?;
+    let expected = [(ADDED, r"x\y\a"), (REMOVED, r"x\y\a"), (ADDED, r"x\b"), (REMOVED, r"x\y")];
+    told_in_order(&mut one, dir, deep, TREE, NAMES, &expected)?;
+    fs::write(path.join("c"), "")?;
+    told_in_order(&mut other, flat, shallow, 0, NAMES, &[(ADDED, "c")])
+}
+
+fn local_new_directory(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::create_dir_all(path.join("n/m"))?;
+    fs::write(path.join("n/m/a"), "")?;
+    let expected = [(ADDED, "n"), (ADDED, r"n\m"), (ADDED, r"n\m\a")];
+    told_in_order(&mut one, dir, id, TREE, NAMES, &expected)?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.join("n/m/b"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, r"n\m\b")])?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::remove_dir_all(path.join("n/m"))?;
+    let answer = answer(&mut one, id)?;
+    let mut told = changes(&answer)?;
+    while told.last() != Some(&(REMOVED, r"n\m".into())) {
+        let id = ask(&mut one, dir, TREE, NAMES)?;
+        told.extend(changes(&self::answer(&mut one, id)?)?);
+    }
+    told.sort_unstable();
+    let expected = [r"n\m", r"n\m\a", r"n\m\b"].map(|name| (REMOVED, name.to_owned()));
+    ensure(told == expected, || format!("{told:?} in place of {expected:?}"))
+}
+
+fn local_moves(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    fs::create_dir_all(path.join("x/y"))?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::rename(path.join("x"), path.join("z"))?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(OLD_NAME, "x"), (NEW_NAME, "z")])?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.join("z/y/a"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, r"z\y\a")])?;
+    // Out of the tree nothing is told of it; back in it, all.
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::rename(path.join("z"), path.with_file_name("away"))?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(REMOVED, "z")])?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.with_file_name("away").join("y/b"), "")?;
+    fs::write(path.join("mark"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, "mark")])?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::rename(path.with_file_name("away"), path.join("w"))?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, "w")])?;
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.join("w/y/c"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, r"w\y\c")])?;
+    // The watched directory itself goes elsewhere.
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::rename(&path, path.with_file_name("renamed"))?;
+    fs::write(path.with_file_name("renamed").join("w/d"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, r"w\d")])
+}
+
+/// Everything that a client does, and then something that only the kernel tells of: nothing comes twice.
+fn told_once(server: &Server) -> Outcome {
+    let everything = 0xfff;
+    let (mut one, dir, path) = outside(server)?;
+    let mut other = Session::in_share(server.address)?;
+    let names = watch(&mut one, dir, TREE, NAMES)?;
+    let (mut two, all, _) = outside(server)?;
+    let all_id = watch(&mut two, all, TREE, everything)?;
+    let file = other.opened(Create::open(r"dir\a", access::ALL).or_create())?;
+    expect(other.write(file, 0, b"bytes")?, nt::SUCCESS, "WRITE")?;
+    expect(other.set_attributes(file, attribute::HIDDEN)?, nt::SUCCESS, "HIDDEN")?;
+    expect(other.rename(file, r"dir\b")?, nt::SUCCESS, "a renaming")?;
+    other.opened(Create::open(r"dir\sub", access::ALL).or_create().directory())?;
+    other.opened(Create::open(r"dir\sub\c", access::ALL).or_create())?;
+    expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
+    other.close(file)?;
+    // Longer than an event may wait.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    fs::write(path.join("sub/last"), "")?;
+    let name = [
+        (ADDED, "a"),
+        (OLD_NAME, "a"),
+        (NEW_NAME, "b"),
+        (ADDED, "sub"),
+        (ADDED, r"sub\c"),
+        (REMOVED, "b"),
+        (ADDED, r"sub\last"),
+    ];
+    told_in_order(&mut one, dir, names, TREE, NAMES, &name)?;
+    let expected = [
+        (ADDED, "a"),
+        (MODIFIED, "a"),
+        (OLD_NAME, "a"),
+        (NEW_NAME, "b"),
+        (ADDED, "sub"),
+        (ADDED, r"sub\c"),
+        (REMOVED, "b"),
+        (ADDED, r"sub\last"),
+    ];
+    told_in_order(&mut two, all, all_id, TREE, everything, &expected)
+}
+
+/// More happens in one directory than the kernel's queue holds while the server cannot look; the watch of another
+/// hears that something may have been missed.
+fn storm(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    let noise = path.with_file_name("noise");
+    fs::create_dir(&noise)?;
+    // So that inotify, too, is to keep what happens there.
+    let mut other = Session::in_share(server.address)?;
+    let watched = other.opened(Create::open("noise", access::READ).directory())?;
+    watch(&mut other, watched, 0, NAMES)?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    let limit = |source| -> Result<usize, Failed> {
+        let path = format!("/proc/sys/fs/{source}/max_queued_events");
+        Ok(fs::read_to_string(path)?.trim().parse()?)
+    };
+    let limit = limit("inotify")?.max(limit("fanotify")?);
+    ensure(limit <= 100_000, || format!("the kernel keeps {limit} events, which is too many"))?;
+    {
+        let _stopped = server.stopped()?;
+        // It may have looked until it stood still.
+        for number in 0..limit + 2000 {
+            fs::write(noise.join(number.to_string()), "")?;
+        }
+    }
+    let answer = answer(&mut one, id)?;
+    expect(status(&answer), NOTIFY_ENUM_DIR, "the watch of a directory where nothing happened")?;
+    // And it goes on.
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::write(path.join("a"), "")?;
+    told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "a")])
+}
+
+fn before_the_watch(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    // Of another open, so that the kernel is asked already.
+    let (mut other, earlier, _) = outside(server)?;
+    let first = watch(&mut other, earlier, 0, NAMES)?;
+    fs::write(path.join("a"), "")?;
+    let second = watch(&mut one, dir, 0, NAMES)?;
+    fs::write(path.join("b"), "")?;
+    told_in_order(&mut one, dir, second, 0, NAMES, &[(ADDED, "b")])?;
+    told_in_order(&mut other, earlier, first, 0, NAMES, &[(ADDED, "a"), (ADDED, "b")])
 }

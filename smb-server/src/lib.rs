@@ -5,6 +5,7 @@
 //! | layer | job | never |
 //! |---|---|---|
 //! | [`server`], `connection` | listens, drives connections: transport to protocol to commands and back | knows a message's contents |
+//! | [`monitor`] | sees what others change in watched directories | decides what clients are told |
 //! | [`datapath`] | moves bulk bytes between files and messages | decides who may |
 //! | [`command`] | one handler per command: request to reply or NTSTATUS | sees bytes or header fields |
 //! | [`state`] | sessions, tree connects, opens, share modes; the only locks | does I/O under a lock |
@@ -25,6 +26,7 @@ pub mod crypto;
 pub mod datapath;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod monitor;
 pub mod protocol;
 pub mod rpc;
 pub mod security;

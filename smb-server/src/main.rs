@@ -72,6 +72,7 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         features: server.features().to_string(),
         addresses: server.local_addrs().to_vec(),
         identities: server.identities(),
+        monitored: server.monitored().to_vec(),
         host: host_name(),
         password,
     };

@@ -19,6 +19,7 @@ use crate::auth::{AcceptorConfig, UserStore};
 use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
+use crate::monitor::{self, Monitor};
 use crate::protocol;
 use crate::rpc;
 use crate::state::{self, Accounts, SessionLimits, Share};
@@ -39,6 +40,7 @@ pub struct Server {
     cores: Arc<Cores>,
     shared: Arc<Shared>,
     local_addrs: Vec<SocketAddr>,
+    monitored: Vec<Monitored>,
 }
 
 /// Why a server cannot start.
@@ -81,6 +83,15 @@ pub struct WorksAs {
     pub because: String,
 }
 
+/// By what changes in a share that others make are seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Monitored {
+    /// The share.
+    pub share: String,
+    /// By what, and why by nothing better.
+    pub source: monitor::Source,
+}
+
 /// What the cores share.
 #[derive(Debug)]
 struct Shared {
@@ -106,7 +117,8 @@ thread_local! {
 
 #[derive(Default)]
 struct Core {
-    listeners: Vec<JoinHandle<()>>,
+    /// Listeners and monitors.
+    tasks: Vec<JoinHandle<()>>,
     connections: Vec<Rc<Connection>>,
 }
 
@@ -121,7 +133,8 @@ impl Server {
         let builder = Builder::new().backend(config.backend);
         let cores = Cores::start(config.threads.get(), &builder).map_err(StartError::Runtime)?;
         let cores = Arc::new(cores);
-        let mut server = Self { cores, shared, local_addrs: Vec::new() };
+        let mut server = Self { cores, shared, local_addrs: Vec::new(), monitored: Vec::new() };
+        server.monitored = server.monitor().map_err(StartError::Runtime)?;
         for addr in config.listen {
             let bound =
                 server.listen(addr).map_err(|source| StartError::Listen { addr, source })?;
@@ -155,6 +168,12 @@ impl Server {
         pairs.map(works_as).collect()
     }
 
+    /// By what changes that others make are seen, share by share.
+    #[must_use]
+    pub fn monitored(&self) -> &[Monitored] {
+        &self.monitored
+    }
+
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,
     /// and ends every thread. After `grace` what is left is cut off.
     pub fn shutdown(self, grace: Duration) -> ShutdownReport {
@@ -179,6 +198,31 @@ impl Server {
         }
     }
 
+    /// Has the first core look at what others change.
+    fn monitor(&self) -> io::Result<Vec<Monitored>> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let server = Arc::clone(&self.shared.server);
+        let start = move || async move {
+            let mut monitored = Vec::new();
+            for share in server.shares() {
+                let (monitor, source) = Monitor::new(share, &server.watches).await;
+                let task = ringway::spawn(monitor.run());
+                CORE.with_borrow_mut(|core| core.tasks.push(task));
+                monitored.push(Monitored { share: share.name.clone(), source });
+            }
+            let _ = tell.send(monitored);
+        };
+        self.on_first_core(start)?;
+        told.recv().map_err(|_| has_ended())
+    }
+
+    fn on_first_core<F: Future<Output = ()> + 'static>(
+        &self,
+        start: impl FnOnce() -> F + Send + 'static,
+    ) -> io::Result<()> {
+        self.cores.spawn_on(0, start).map(drop).map_err(|_| has_ended())
+    }
+
     /// Listens on the first core, which hands connections to the others.
     fn listen(&self, addr: SocketAddr) -> io::Result<SocketAddr> {
         let (bound_to, bound) = mpsc::sync_channel(1);
@@ -189,14 +233,18 @@ impl Server {
             let listener = TcpListener::bind(addr).and_then(|it| Ok((it.local_addr()?, it)));
             let result = listener.map(|(addr, listener)| {
                 let task = ringway::spawn(accept(listener, cores, shared));
-                CORE.with_borrow_mut(|core| core.listeners.push(task));
+                CORE.with_borrow_mut(|core| core.tasks.push(task));
                 addr
             });
             let _ = bound_to.send(result);
         };
-        self.cores.spawn_on(0, start).map_err(|_| io::Error::other("the runtime has ended"))?;
-        bound.recv().map_err(|_| io::Error::other("the runtime has ended"))?
+        self.on_first_core(start)?;
+        bound.recv().map_err(|_| has_ended())?
     }
+}
+
+fn has_ended() -> io::Error {
+    io::Error::other("the runtime has ended")
 }
 
 impl Shared {
@@ -396,8 +444,8 @@ async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
 
 /// Ends what runs on this core; `done` is dropped, or told, when nothing is left.
 async fn stop_core(done: mpsc::Sender<()>) {
-    let listeners = CORE.with_borrow_mut(|core| std::mem::take(&mut core.listeners));
-    listeners.iter().for_each(JoinHandle::abort);
+    let tasks = CORE.with_borrow_mut(|core| std::mem::take(&mut core.tasks));
+    tasks.iter().for_each(JoinHandle::abort);
     let connections = CORE.with_borrow(|core| core.connections.clone());
     connections.iter().for_each(|connection| connection.stop());
     drop(connections);

@@ -159,9 +159,19 @@ impl Server {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_stop(&self) -> Outcome {
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-        Ok(kill_process(pid, Signal::TERM)?)
+        Ok(kill_process(self.pid()?, Signal::TERM)?)
+    }
+
+    /// The server does nothing at all until this is dropped.
+    pub(crate) fn stopped(&self) -> Result<Stopped, Failed> {
+        let pid = self.pid()?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Stopped(pid))
+    }
+
+    fn pid(&self) -> Result<Pid, Failed> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(pid.ok_or("no process id")?)
     }
 
     /// Asks the server to stop and waits for it.
@@ -214,6 +224,16 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// A server that stands still.
+pub(crate) struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed; then nobody needs to go on.
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }
 

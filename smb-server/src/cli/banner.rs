@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use usmbd::config::{Config, Secret, ShareConfig};
-use usmbd::server::WorksAs;
+use usmbd::server::{Monitored, WorksAs};
 use usmbd::vfs::Mapping;
 
 use super::quote;
@@ -16,6 +16,7 @@ pub(crate) struct BannerFacts {
     /// Where the server listens, with the ports it got.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) identities: Vec<WorksAs>,
+    pub(crate) monitored: Vec<Monitored>,
     /// What this machine is called.
     pub(crate) host: String,
     /// The password of the user that was made up.
@@ -59,10 +60,25 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
         )?;
     }
     writeln!(out, "I/O: {}", facts.features)?;
+    monitored(out, &facts.monitored)?;
     if let (Some(share), Some(user), Some(address)) =
         (config.shares.first(), config.users.first(), facts.addresses.first())
     {
         connect(out, share, &user.name, &host(*address, &facts.host), address.port())?;
+    }
+    Ok(())
+}
+
+/// A line for each way of seeing changes, with the shares that have it.
+fn monitored(out: &mut String, monitored: &[Monitored]) -> std::fmt::Result {
+    for (index, Monitored { source, .. }) in monitored.iter().enumerate() {
+        let same = |other: &&Monitored| other.source == *source;
+        if monitored.iter().position(|other| same(&other)) != Some(index) {
+            continue;
+        }
+        let shares: Vec<_> =
+            monitored.iter().filter(same).map(|other| other.share.as_str()).collect();
+        writeln!(out, "changes by others in {}: {source}", shares.join(", "))?;
     }
     Ok(())
 }
@@ -111,6 +127,7 @@ mod tests {
 
     use ringway::Backend;
     use usmbd::config::{ByName, Limits, ShareOptions, UserConfig};
+    use usmbd::monitor::Source;
 
     use super::*;
 
@@ -131,6 +148,11 @@ mod tests {
         }
     }
 
+    fn monitored(share: &str) -> Monitored {
+        let because = "not permitted".into();
+        Monitored { share: share.into(), source: Source::Inotify { because } }
+    }
+
     fn facts(address: &str) -> BannerFacts {
         BannerFacts {
             features: "epoll, because no ring".into(),
@@ -141,6 +163,7 @@ mod tests {
                 uid: 1000,
                 because: "unix account ann (uid 1000)".into(),
             }],
+            monitored: ["data", "more"].map(monitored).into(),
             host: "tower".into(),
             password: None,
         }
@@ -154,6 +177,7 @@ mod tests {
             "listening on 127.0.0.1:4450\n",
             "  ann on data: unix account ann (uid 1000)\n",
             "I/O: epoll, because no ring\n",
+            "changes by others in data, more: inotify, because fanotify: not permitted\n",
             " smbclient //127.0.0.1/data -p 4450 -U ann\n",
             " sudo mount -t cifs //127.0.0.1/data /mnt -o port=4450,username=ann,vers=3.1.1\n",
             " open 'smb://ann@127.0.0.1:4450/data'\n",

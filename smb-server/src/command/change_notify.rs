@@ -2,7 +2,7 @@
 //! MS-FSA 2.1.5.11.
 
 use crate::protocol::{Body, Reply};
-use crate::state::{Change, FileOpen, News, Server};
+use crate::state::{Change, FileOpen, News, Server, Waiting};
 use crate::vfs::{Handle, SharePath};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::{
@@ -27,12 +27,17 @@ pub(super) async fn change_notify(
     if !open.may(AccessMask::READ_DATA) {
         return Err(NtStatus::ACCESS_DENIED);
     }
-    let (news, room) = file.watch(|| {
+    let Waiting { seeing, news, room } = file.watch(|| {
         let tree = request.flags.contains(ChangeNotifyFlags::WATCH_TREE);
         let room = request.output_buffer_length as usize;
         let filter = request.completion_filter;
         (context.server.watches.watch(&file.handle, filter, tree, room), room)
     });
+    if let Some(seeing) = seeing {
+        // Before the client hears that it is pending, and counts on it. An error: nobody looks at what others
+        // do.
+        let _ = seeing.await;
+    }
     // Asked only now: who marks it from here on tells this wait.
     if context.server.sharing.is_delete_pending(&file.handle) {
         return Err(NtStatus::DELETE_PENDING);
@@ -148,6 +153,6 @@ pub(super) fn tell_renamed(server: &Server, handle: &Handle, from: &SharePath) {
 /// A directory is to be deleted: nobody hears of it any more.
 pub(super) fn tell_delete_pending(server: &Server, file: &FileOpen) {
     if file.handle.is_directory() {
-        server.watches.tell_delete_pending(file.handle.id());
+        server.watches.tell_delete_pending(&file.handle);
     }
 }

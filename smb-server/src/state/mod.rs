@@ -10,6 +10,7 @@ mod account;
 mod locks;
 mod open;
 mod oplocks;
+mod own_changes;
 mod server;
 mod session;
 mod share;
@@ -18,13 +19,14 @@ mod watches;
 
 pub use account::{Account, Accounts};
 pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
-pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Watching};
+pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Waiting, Watching};
 pub use oplocks::{Grantee, NotAcknowledged, Notice, Notices, Oplock, Oplocks};
+pub use own_changes::Fate;
 pub use server::Server;
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
-pub use watches::{Change, DirectoryWatch, News, Watches};
+pub use watches::{Change, DirectoryWatch, News, Seen, WatchRequest, Watches};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -153,22 +153,33 @@ pub enum Watching {
     Ended,
 }
 
+/// One wait for changes in a directory.
+#[derive(Debug)]
+pub struct Waiting {
+    /// To be waited for first, where it is the first wait: then no change is missed any more.
+    pub seeing: Option<oneshot::Receiver<()>>,
+    /// The changes.
+    pub news: oneshot::Receiver<News>,
+    /// The room that the watch has for them.
+    pub room: usize,
+}
+
 impl FileOpen {
-    /// The next changes in the directory, which is watched from now on if it was not before, and the room
-    /// that the watch has for them.
-    pub fn watch(
-        &self,
-        begin: impl FnOnce() -> (DirectoryWatch, usize),
-    ) -> (oneshot::Receiver<News>, usize) {
+    /// The next changes in the directory, which is watched from now on if it was not before.
+    pub fn watch(&self, begin: impl FnOnce() -> (DirectoryWatch, usize)) -> Waiting {
         let mut watching = lock(&self.watch);
         if let Watching::Never = *watching {
             let (watch, room) = begin();
             *watching = Watching::Since(watch, room);
         }
         match &*watching {
-            Watching::Since(watch, room) => (watch.next(), *room),
+            Watching::Since(watch, room) => {
+                Waiting { seeing: watch.seeing(), news: watch.next(), room: *room }
+            }
             // Without a sender, it has ended already.
-            Watching::Never | Watching::Ended => (oneshot::channel().1, 0),
+            Watching::Never | Watching::Ended => {
+                Waiting { seeing: None, news: oneshot::channel().1, room: 0 }
+            }
         }
     }
 

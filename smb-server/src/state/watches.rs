@@ -4,19 +4,21 @@
 //! there are to the request that has waited longest. What does not fit is not kept; the client then lists
 //! the directory again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use futures_channel::oneshot;
+use futures_channel::{mpsc, oneshot};
 
-use crate::vfs::{FileKey, Handle, SharePath};
+use crate::vfs::{FileKey, Handle, SharePath, TreeId};
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::fscc::notify_info::{FileNotifyInfo, NotifyAction};
 use crate::wire::utf16::Utf16;
 
 use super::lock;
+use super::own_changes::{Fate, OwnChanges};
 
 /// The most bytes of changes that are kept for one open, whatever it asks for: hundreds of names. In memory
 /// they take a few times as much.
@@ -25,6 +27,9 @@ const ROOM_MAX: usize = 64 * 1024;
 /// An entry of FILE_NOTIFY_INFORMATION without its name, and what entries are aligned to. MS-FSCC 2.7.1.
 const ENTRY_FIXED: usize = 12;
 const ENTRY_ALIGN: usize = 4;
+
+/// In [`Watches::wanted`], beside the filters: somebody wants to know all that the server itself changes.
+const OWN_CHANGES: u32 = 1 << 31;
 
 /// All watched directories.
 #[derive(Debug, Default)]
@@ -36,9 +41,49 @@ pub struct Watches {
 
 #[derive(Debug, Default)]
 struct Table {
+    trees: HashMap<TreeId, InTree>,
+    next_id: u64,
+}
+
+/// What is watched in one share.
+#[derive(Debug, Default)]
+struct InTree {
     /// In the order in which they began.
     watched: BTreeMap<u64, Watched>,
-    next_id: u64,
+    /// Who sees what others change here.
+    monitor: Option<mpsc::UnboundedSender<WatchRequest>>,
+    /// Who sees that and not who made it has asked for these.
+    own: Option<OwnChanges>,
+}
+
+/// What who sees the changes of others is told about the watches of a share. There is one of each for an open
+/// that watches, and who begins waits for the answer, so opens bound them.
+#[derive(Debug)]
+pub enum WatchRequest {
+    /// A directory is watched now.
+    Begin {
+        /// By which number.
+        id: u64,
+        /// The directory.
+        directory: Arc<Handle>,
+        /// Whether what lies in its directories counts.
+        tree: bool,
+        /// To be told when no change is missed any more.
+        seeing: oneshot::Sender<()>,
+    },
+    /// It is not any more.
+    End(u64),
+}
+
+/// Something that was seen to happen below a watched directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// What.
+    pub action: NotifyAction,
+    /// To which name, from the directory on, with backslashes.
+    pub name: String,
+    /// Whom it concerns.
+    pub filter: CompletionFilter,
 }
 
 #[derive(Debug)]
@@ -84,7 +129,10 @@ pub struct Change {
 #[derive(Debug)]
 pub struct DirectoryWatch {
     watches: Arc<Watches>,
+    tree: TreeId,
     id: u64,
+    /// Taken by who waits until no change is missed any more.
+    seeing: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Change {
@@ -118,35 +166,53 @@ impl Watches {
         let mut table = lock(&self.table);
         let id = table.next_id;
         table.next_id += 1;
-        table.watched.insert(id, watched);
+        let in_tree = table.trees.entry(directory.tree_id()).or_default();
+        in_tree.watched.insert(id, watched);
+        let monitor = in_tree.monitor.clone();
         self.note_wanted(&table);
-        DirectoryWatch { watches: Arc::clone(self), id }
+        drop(table);
+        let (seen, seeing) = oneshot::channel();
+        if let Some(monitor) = monitor {
+            let directory = Arc::clone(directory);
+            let begin = WatchRequest::Begin { id, directory, tree, seeing: seen };
+            // At the server's end there is nobody any more.
+            let _ = monitor.unbounded_send(begin);
+        }
+        let seeing = Mutex::new(Some(seeing));
+        DirectoryWatch { watches: Arc::clone(self), tree: directory.tree_id(), id, seeing }
     }
 
     fn note_wanted(&self, table: &Table) {
-        let filters = table.watched.values().map(|watched| watched.filter);
-        let wanted = filters.fold(CompletionFilter::empty(), CompletionFilter::union);
-        self.wanted.store(wanted.bits(), Ordering::Release);
+        let of_tree = |tree: &InTree| {
+            let filters = tree.watched.values().map(|watched| watched.filter.bits());
+            let own = if tree.own.is_some() { OWN_CHANGES } else { 0 };
+            filters.fold(own, |all, filter| all | filter)
+        };
+        let wanted = table.trees.values().map(of_tree).fold(0, |all, wanted| all | wanted);
+        self.wanted.store(wanted, Ordering::Release);
     }
 
     /// Whether anybody is to hear of any of these.
     #[must_use]
     pub fn wants(&self, filter: CompletionFilter) -> bool {
-        self.wanted.load(Ordering::Acquire) & filter.bits() != 0
+        self.wanted.load(Ordering::Acquire) & (filter.bits() | OWN_CHANGES) != 0
     }
 
     /// Tells everybody whom it concerns of changes to names in the tree of `handle`; who waits hears of
     /// all of them at once.
     pub fn report(&self, handle: &Handle, changes: &[Change]) {
         if changes.iter().any(|change| self.wants(change.filter)) {
-            self.deliver(&mut |_, watched| watched.keep_all(handle, changes));
+            self.note_own(handle.tree_id(), changes);
+            self.deliver(handle.tree_id(), &mut |_, watched| watched.keep_all(changes));
         }
     }
 
     /// Tells those who watch a directory that it is to be deleted.
-    pub fn tell_delete_pending(&self, directory: FileKey) {
+    pub fn tell_delete_pending(&self, directory: &Handle) {
         let mut table = lock(&self.table);
-        let watched = table.watched.values_mut().filter(|it| it.directory.id() == directory);
+        let Some(in_tree) = table.trees.get_mut(&directory.tree_id()) else { return };
+        let id: FileKey = directory.id();
+        let watched = in_tree.watched.values_mut().filter(|it| it.directory.id() == id);
         let waiting: Vec<_> = watched.flat_map(|watched| watched.waiting.drain(..)).collect();
         drop(table);
         for waiting in waiting {
@@ -156,10 +222,10 @@ impl Watches {
     }
 
     /// Gives those whom `change` has told something to who waits for it. Nobody is woken under the lock.
-    fn deliver(&self, change: &mut dyn FnMut(u64, &mut Watched) -> bool) {
+    fn deliver(&self, tree: TreeId, change: &mut dyn FnMut(u64, &mut Watched) -> bool) {
         let mut table = lock(&self.table);
         let mut told = Vec::new();
-        for (id, watched) in &mut table.watched {
+        for (id, watched) in table.trees.get_mut(&tree).iter_mut().flat_map(|it| &mut it.watched) {
             if change(*id, watched)
                 && let Some((waiting, news)) = watched.next_to_tell()
             {
@@ -170,27 +236,96 @@ impl Watches {
         for (id, waiting, news) in told {
             if let Err(news) = waiting.send(news) {
                 // It was taken back meanwhile, so it is for the next.
-                self.deliver(&mut |other, watched| other == id && watched.put_back(&news));
+                self.deliver(tree, &mut |other, watched| other == id && watched.put_back(&news));
             }
+        }
+    }
+
+    // ---- for who sees what others change
+
+    /// From now on, `monitor` is told of the watches in a tree.
+    pub fn attach(&self, tree: TreeId, monitor: mpsc::UnboundedSender<WatchRequest>) {
+        lock(&self.table).trees.entry(tree).or_default().monitor = Some(monitor);
+    }
+
+    /// Tells watches, by their numbers, what was seen.
+    pub fn report_seen(&self, tree: TreeId, seen: &BTreeMap<u64, Vec<Seen>>) {
+        if !seen.is_empty() {
+            self.deliver(tree, &mut |id, watched| {
+                seen.get(&id).is_some_and(|seen| watched.keep_seen(seen))
+            });
+        }
+    }
+
+    /// Tells those watches of a tree which `concerns` says that changes were missed.
+    pub fn report_missed(&self, tree: TreeId, concerns: impl Fn(u64) -> bool) {
+        self.deliver(tree, &mut |id, watched| concerns(id) && watched.overflow());
+    }
+
+    /// Whether to remember what the server itself changes in a tree.
+    pub fn remember_own(&self, tree: TreeId, remember: bool) {
+        let mut table = lock(&self.table);
+        let in_tree = table.trees.entry(tree).or_default();
+        match remember {
+            true => drop(in_tree.own.get_or_insert_default()),
+            false => in_tree.own = None,
+        }
+        self.note_wanted(&table);
+    }
+
+    /// Whether what a watch has seen of a path is remembered as the server's own doing.
+    #[must_use]
+    pub fn was_own(&self, tree: TreeId, watch: u64, path: &str, fate: Fate) -> bool {
+        let mut table = lock(&self.table);
+        let own = table.trees.get_mut(&tree).and_then(|in_tree| in_tree.own.as_mut());
+        own.is_some_and(|own| own.take(watch, path, fate, Instant::now()))
+    }
+
+    fn note_own(&self, tree: TreeId, changes: &[Change]) {
+        let mut table = lock(&self.table);
+        let Some(own) = table.trees.get_mut(&tree).and_then(|in_tree| in_tree.own.as_mut()) else {
+            return;
+        };
+        for change in changes {
+            own.note(change.path.components().join("\\"), change.action, Instant::now());
         }
     }
 }
 
 impl Watched {
     /// Keeps those of `changes` that it is to hear of; tells whether there were any.
-    fn keep_all(&mut self, handle: &Handle, changes: &[Change]) -> bool {
+    fn keep_all(&mut self, changes: &[Change]) -> bool {
         let mut any = false;
         for Change { action, path, filter, told_by } in changes {
             if !self.filter.intersects(*filter) || self.filter.intersects(*told_by) {
                 continue;
             }
-            let name = self.directory.name_below(handle, path);
+            let name = self.directory.name_below(path);
             if let Some(name) = name.filter(|name| self.tree || !name.contains('\\')) {
                 any = true;
                 self.keep(FileNotifyInfo { action: *action, name: Utf16::from_str(&name) });
             }
         }
         any
+    }
+
+    /// Keeps those that it is to hear of; tells whether there were any.
+    fn keep_seen(&mut self, seen: &[Seen]) -> bool {
+        let mut any = false;
+        for Seen { action, name, filter } in seen {
+            if self.filter.intersects(*filter) {
+                any = true;
+                self.keep(FileNotifyInfo { action: *action, name: Utf16::from_str(name) });
+            }
+        }
+        any
+    }
+
+    /// There was more than can be told.
+    fn overflow(&mut self) -> bool {
+        self.changes = Vec::new();
+        self.overflowed = true;
+        true
     }
 
     fn keep(&mut self, change: FileNotifyInfo) {
@@ -245,7 +380,7 @@ impl DirectoryWatch {
     pub fn next(&self) -> oneshot::Receiver<News> {
         let (tell, news) = oneshot::channel();
         let mut tell = Some(tell);
-        self.watches.deliver(&mut |id, watched| {
+        self.watches.deliver(self.tree, &mut |id, watched| {
             let own = id == self.id;
             if own {
                 watched.waiting.retain(|waiting| !waiting.is_canceled());
@@ -255,14 +390,26 @@ impl DirectoryWatch {
         });
         news
     }
+
+    /// Answered, be it with an error, when no change is missed any more; the first time only.
+    pub fn seeing(&self) -> Option<oneshot::Receiver<()>> {
+        lock(&self.seeing).take()
+    }
 }
 
 impl Drop for DirectoryWatch {
     fn drop(&mut self) {
         let mut table = lock(&self.watches.table);
-        let ended = table.watched.remove(&self.id);
+        let in_tree = table.trees.get_mut(&self.tree);
+        let (ended, monitor) = match in_tree {
+            Some(in_tree) => (in_tree.watched.remove(&self.id), in_tree.monitor.clone()),
+            None => (None, None),
+        };
         self.watches.note_wanted(&table);
         drop(table);
+        if let Some(monitor) = monitor {
+            let _ = monitor.unbounded_send(WatchRequest::End(self.id));
+        }
         // Who waits is woken by this.
         drop(ended);
     }
@@ -371,7 +518,7 @@ mod tests {
         let watches = Arc::<Watches>::default();
         let watch = watches.watch(&dir, NAMES, false, ROOM);
         (0..100).for_each(|_| drop(watch.next()));
-        assert!(lock(&watches.table).watched[&0].waiting.len() <= 1);
+        assert!(lock(&watches.table).trees[&dir.tree_id()].watched[&0].waiting.len() <= 1);
     }
 
     #[test]
@@ -384,7 +531,7 @@ mod tests {
         watches.report(&dir, &[added(r"dir\a")]);
         assert_eq!(told(second).unwrap(), ["a"]);
         let third = watch.next();
-        watches.tell_delete_pending(dir.id());
+        watches.tell_delete_pending(&dir);
         assert!(matches!(third.now_or_never(), Some(Ok(News::DeletePending))));
         let fourth = watch.next();
         drop(watch);

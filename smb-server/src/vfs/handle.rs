@@ -18,10 +18,10 @@ use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::{to_client, unix};
-use super::resolve::{Place, Tree, beneath, is_empty, place};
+use super::resolve::{Place, Tree, TreeId, beneath, is_empty, place};
 use super::streams::{self, Alone, StreamInfo, StreamKey};
 use super::volume::{Disposition, Guard, Replaced, Security};
-use super::{Attributes, Ea, Error, PosixAcl, SharePath, ea, nt_acl, posix_acl};
+use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
 
 /// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
@@ -132,6 +132,15 @@ impl Handle {
         self.stream.is_none().then_some(&self.file)
     }
 
+    /// The directory that this is, as the server itself sees it.
+    pub(super) fn directory(&self) -> Dir {
+        Dir::from_file(self.file.with_identity(None))
+    }
+
+    pub(super) fn mapping(&self) -> Mapping {
+        self.tree.mapping
+    }
+
     /// The name of the stream that this is, if it is not the unnamed one.
     #[must_use]
     pub fn stream(&self) -> Option<String> {
@@ -189,13 +198,10 @@ impl Handle {
         inside && self.is_in_tree_of(directory)
     }
 
-    /// What clients call `path`, a name in the tree of `of`, from this directory on, with backslashes;
-    /// `None` if it does not lie below it.
+    /// What clients call `path`, in the same tree, from this directory on, with backslashes; `None` if it does
+    /// not lie below it.
     #[must_use]
-    pub fn name_below(&self, of: &Self, path: &SharePath) -> Option<String> {
-        if !self.is_in_tree_of(of) {
-            return None;
-        }
+    pub fn name_below(&self, path: &SharePath) -> Option<String> {
         let own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         let below = path.components().strip_prefix(own.components())?;
         (!below.is_empty()).then(|| to_client(below, self.tree.mapping))
@@ -221,7 +227,13 @@ impl Handle {
     }
 
     fn is_in_tree_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.tree.index, &other.tree.index)
+        self.tree_id() == other.tree_id()
+    }
+
+    /// Which tree it is in.
+    #[must_use]
+    pub fn tree_id(&self) -> TreeId {
+        self.tree.id()
     }
 
     /// Its path in the share.

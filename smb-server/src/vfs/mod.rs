@@ -22,6 +22,7 @@ mod posix_acl;
 mod resolve;
 pub mod short_name;
 pub(crate) mod streams;
+mod subtree;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -35,9 +36,11 @@ pub use handle::{Change, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use mapping::Mapping;
 pub use metadata::{FileKey, Metadata, Time};
-pub use path::SharePath;
+pub use path::{SharePath, is_presentable};
 pub use posix_acl::{Permissions, PosixAcl};
+pub use resolve::TreeId;
 pub use streams::{Alone, StreamInfo, StreamKey};
+pub use subtree::Subtree;
 pub use volume::{
     Action, Disposition, Guard, Kind, Open, Opened, Replaced, Security, SpaceInfo, Volume,
 };

@@ -196,8 +196,9 @@ fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
     Ok(on_disk)
 }
 
-/// Whether a name found on disk can be shown to a client.
-pub(super) fn is_presentable(name: &str, mapping: Mapping) -> bool {
+/// Whether a name found on disk can be shown to a client and come back as it is.
+#[must_use]
+pub fn is_presentable(name: &str, mapping: Mapping) -> bool {
     component(&mapping.to_client(name), mapping).is_ok()
 }
 

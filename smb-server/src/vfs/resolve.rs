@@ -39,6 +39,16 @@ pub(super) struct Tree {
     pub(super) mapping: Mapping,
 }
 
+/// Names a share's tree among others, for as long as it is open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TreeId(usize);
+
+impl Tree {
+    pub(super) fn id(&self) -> TreeId {
+        TreeId(Arc::as_ptr(&self.index).addr())
+    }
+}
+
 /// A place in the tree where a name is or could be.
 #[derive(Clone, Debug)]
 pub(super) struct Place {

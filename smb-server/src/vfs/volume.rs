@@ -12,7 +12,7 @@ use super::handle::Handle;
 use super::index::Index;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
-use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, beneath, place};
+use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
@@ -208,6 +208,18 @@ impl Volume {
     pub fn open_root(path: &Path, mapping: Mapping) -> io::Result<Self> {
         let (root, index) = (Dir::open_ambient(path)?, Arc::new(Index::new(mapping)));
         Ok(Self { tree: Tree { root, index, tunnel: Arc::default(), mapping } })
+    }
+
+    /// Which tree it is.
+    #[must_use]
+    pub fn tree_id(&self) -> TreeId {
+        self.tree.id()
+    }
+
+    /// The share's own folder.
+    #[must_use]
+    pub fn root(&self) -> &File {
+        self.tree.root.as_file()
     }
 
     /// Room on the file system that holds the root.

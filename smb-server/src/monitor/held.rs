@@ -1,0 +1,271 @@
+//! Events of inotify that wait until it is known whether they were the server's own doing.
+//!
+//! Inotify does not say who made a change. One that an SMB client has made is told by its command, which may
+//! come to that only after the kernel has told of it; so what the kernel tells waits a little.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::state::Fate;
+use crate::wire::change_notify::CompletionFilter;
+use crate::wire::fscc::notify_info::NotifyAction;
+
+use super::{Sights, name_filter};
+
+/// How long an event waits: longer than a command takes from its system call to the end, and not so long that
+/// a user would call it late.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// How many events may wait: as many as the kernel's own queue has.
+const HELD_MAX: usize = 16 * 1024;
+
+/// The events that wait.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Oldest first.
+    entries: VecDeque<(Instant, Entry)>,
+    /// Those that say that something has changed: once is enough.
+    changed: HashSet<(u64, String, u32)>,
+    /// How many are guessed.
+    guessed: usize,
+}
+
+/// What has happened to a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    /// The watch that it concerns.
+    pub(super) watch: u64,
+    /// What has happened.
+    pub(super) fate: Fate,
+    /// From the watched directory on.
+    pub(super) name: String,
+    /// Whom it concerns.
+    pub(super) filter: CompletionFilter,
+    /// Not 0: one half of a renaming, like the other.
+    pub(super) cookie: u32,
+    /// Not told by the kernel, but found; the kernel may tell of it yet.
+    pub(super) guessed: bool,
+}
+
+impl Entry {
+    /// A name has come or gone.
+    pub(super) fn name(watch: u64, fate: Fate, name: String, directory: bool, cookie: u32) -> Self {
+        Self { watch, fate, name, filter: name_filter(directory), cookie, guessed: false }
+    }
+
+    /// Something about what has the name has changed.
+    pub(super) fn changed(watch: u64, name: String, filter: CompletionFilter) -> Self {
+        Self { watch, fate: Fate::Changed, name, filter, cookie: 0, guessed: false }
+    }
+
+    fn same_name(&self, other: &Self) -> bool {
+        self.watch == other.watch && self.fate == other.fate && self.name == other.name
+    }
+}
+
+impl Held {
+    /// Has an event wait; `false`: there is no room.
+    #[must_use]
+    pub(super) fn push(&mut self, entry: Entry, now: Instant) -> bool {
+        if entry.fate == Fate::Come && self.is_known(&entry) {
+            return true;
+        }
+        if entry.fate == Fate::Changed
+            && !self.changed.insert((entry.watch, entry.name.clone(), entry.filter.bits()))
+        {
+            return true;
+        }
+        if self.entries.len() >= HELD_MAX {
+            return false;
+        }
+        self.guessed += usize::from(entry.guessed);
+        self.entries.push_back((now + WAIT, entry));
+        true
+    }
+
+    /// What was found is told by the kernel now, or the other way round.
+    fn is_known(&mut self, entry: &Entry) -> bool {
+        if self.guessed == 0 && !entry.guessed {
+            return false;
+        }
+        let same = |(_, held): &&mut (Instant, Entry)| {
+            held.same_name(entry) && (held.guessed || entry.guessed)
+        };
+        match self.entries.iter_mut().find(same) {
+            Some((_, held)) => {
+                // The next one is another.
+                self.guessed -= usize::from(held.guessed);
+                held.guessed = false;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The name that the other half of a renaming within one watch had.
+    pub(super) fn renamed_from(&self, watch: u64, cookie: u32) -> Option<String> {
+        let half = self.entries.iter().rev().map(|(_, entry)| entry);
+        let mut half = half.filter(|entry| entry.fate == Fate::Gone && entry.cookie == cookie);
+        half.find(|entry| entry.watch == watch).map(|entry| entry.name.clone())
+    }
+
+    /// When the first has waited enough.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.entries.front().map(|(due, _)| *due)
+    }
+
+    /// Tells what has waited enough and was not our doing, which `is_own` knows; gives the directories that have
+    /// left their trees.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        mut is_own: impl FnMut(&Entry) -> bool,
+        sights: &mut Sights,
+    ) -> Vec<Entry> {
+        let mut left = Vec::new();
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some((_, entry)) = self.entries.pop_front() else { break };
+            let other = self.take_other_half(&entry);
+            self.note_taken(&entry);
+            let own = is_own(&entry);
+            let others_own = other.as_ref().is_some_and(&mut is_own);
+            let moved = entry.fate == Fate::Gone && entry.cookie != 0 && other.is_none();
+            if moved && entry.filter == CompletionFilter::DIR_NAME {
+                left.push(entry.clone());
+            }
+            let Entry { watch, fate, name, filter, .. } = entry;
+            match (fate, other) {
+                (Fate::Gone, Some(other)) => {
+                    let stays = folder(&name) == folder(&other.name);
+                    let (from, to) = ((!own).then_some(name), (!others_own).then_some(other.name));
+                    sights.tell_renamed(watch, from, to, stays, filter);
+                }
+                _ if own => {}
+                (Fate::Come, _) => sights.tell(watch, NotifyAction::ADDED, name, filter),
+                (Fate::Gone, _) => sights.tell(watch, NotifyAction::REMOVED, name, filter),
+                (Fate::Changed, _) => sights.tell(watch, NotifyAction::MODIFIED, name, filter),
+            }
+        }
+        left
+    }
+
+    fn take_other_half(&mut self, entry: &Entry) -> Option<Entry> {
+        if entry.fate != Fate::Gone || entry.cookie == 0 {
+            return None;
+        }
+        let other = |(_, other): &(Instant, Entry)| {
+            other.fate == Fate::Come && other.cookie == entry.cookie && other.watch == entry.watch
+        };
+        let at = self.entries.iter().position(other)?;
+        let (_, other) = self.entries.remove(at)?;
+        Some(other)
+    }
+
+    fn note_taken(&mut self, entry: &Entry) {
+        self.guessed -= usize::from(entry.guessed);
+        if entry.fate == Fate::Changed {
+            self.changed.remove(&(entry.watch, entry.name.clone(), entry.filter.bits()));
+        }
+    }
+
+    /// Forgets what waits for a watch that has ended.
+    pub(super) fn forget(&mut self, watch: u64) {
+        self.entries.retain(|(_, entry)| entry.watch != watch);
+        self.changed.retain(|(of, ..)| *of != watch);
+        self.guessed = self.entries.iter().filter(|(_, entry)| entry.guessed).count();
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn folder(name: &str) -> Option<&str> {
+    name.rsplit_once('\\').map(|(folder, _)| folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WATCH: u64 = 7;
+
+    fn come(name: &str) -> Entry {
+        Entry::name(WATCH, Fate::Come, name.into(), false, 0)
+    }
+
+    fn half(fate: Fate, name: &str, cookie: u32) -> Entry {
+        Entry::name(WATCH, fate, name.into(), false, cookie)
+    }
+
+    /// What is told after all has waited.
+    fn told(held: &mut Held, now: Instant, own: &[&str]) -> Vec<(NotifyAction, String)> {
+        let mut sights = Sights::default();
+        held.take_due(now + WAIT, |entry| own.contains(&entry.name.as_str()), &mut sights);
+        let seen = sights.seen.remove(&WATCH).unwrap_or_default();
+        seen.into_iter().map(|seen| (seen.action, seen.name)).collect()
+    }
+
+    fn push_all(held: &mut Held, entries: impl IntoIterator<Item = Entry>, now: Instant) {
+        entries.into_iter().for_each(|entry| assert!(held.push(entry, now)));
+    }
+
+    #[test]
+    fn what_was_our_own_doing_is_not_told_and_nothing_is_told_early() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        push_all(&mut held, [come("a"), come("b")], now);
+        let mut sights = Sights::default();
+        held.take_due(now, |_| false, &mut sights);
+        assert!(sights.seen.is_empty());
+        assert_eq!(held.next_due(), Some(now + WAIT));
+        assert_eq!(told(&mut held, now, &["a"]), [(NotifyAction::ADDED, "b".into())]);
+        assert_eq!(held.next_due(), None);
+    }
+
+    #[test]
+    fn a_renaming_is_told_as_one_if_it_stays_in_its_folder_and_is_nobodys() {
+        let now = Instant::now();
+        let renamed = |to: &str, own: &[&str]| {
+            let mut held = Held::default();
+            let halves = [half(Fate::Gone, "a", 1), come("between"), half(Fate::Come, to, 1)];
+            push_all(&mut held, halves, now);
+            let mut told = told(&mut held, now, own);
+            told.retain(|(_, name)| name != "between");
+            told
+        };
+        use NotifyAction as A;
+        let of = |pairs: &[(A, &str)]| {
+            pairs.iter().map(|(action, name)| (*action, (*name).to_owned())).collect::<Vec<_>>()
+        };
+        let stays = of(&[(A::RENAMED_OLD_NAME, "a"), (A::RENAMED_NEW_NAME, "b")]);
+        assert_eq!(renamed("b", &[]), stays);
+        assert_eq!(renamed(r"d\b", &[]), of(&[(A::REMOVED, "a"), (A::ADDED, r"d\b")]));
+        assert_eq!(renamed("b", &["a", "b"]), []);
+        assert_eq!(renamed("b", &["a"]), of(&[(A::ADDED, "b")]));
+    }
+
+    #[test]
+    fn what_was_found_and_is_then_told_is_one() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let found = |name| Entry { guessed: true, ..come(name) };
+        push_all(&mut held, [found("a"), come("b"), come("a"), found("b"), found("c")], now);
+        let names: Vec<_> = told(&mut held, now, &[]).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(held.guessed, 0);
+    }
+
+    #[test]
+    fn a_thousand_writes_are_one_change_and_too_many_events_do_not_fit() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let written = Entry::changed(WATCH, "a".into(), CompletionFilter::SIZE);
+        push_all(&mut held, std::iter::repeat_n(written.clone(), 1000), now);
+        assert_eq!(told(&mut held, now, &[]), [(NotifyAction::MODIFIED, "a".into())]);
+        push_all(&mut held, [written], now);
+        assert_eq!(told(&mut held, now, &[]).len(), 1);
+        push_all(&mut held, (0..HELD_MAX).map(|number| come(&number.to_string())), now);
+        assert!(!held.push(come("one more"), now));
+        held.forget(WATCH);
+        assert!(held.push(come("one more"), now));
+    }
+}
