@@ -6,13 +6,15 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use support::requests::{Create, FileId, access, attribute, nt};
 use support::restrict::Restriction;
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u32_at, u64_at};
-use support::{Need, Outcome, Serve, ensure};
+use support::{Client, Need, Outcome, Serve, ensure};
 
 const TREE: u16 = 1;
 const NAMES: u32 = 3;
@@ -56,8 +58,16 @@ fn main() -> ExitCode {
             outside_trials(&mut trials, backend, needs, source, restriction);
         }
     }
+    let (_, unprivileged) = SOURCES[1];
+    let serve = unprivileged.map_or(Serve::new(), |it| Serve::new().restricted(it));
+    let name = "a tree with more directories than can be watched is to be listed (inotify)";
+    trials.push(support::served(name, &[], serve, too_many_directories));
+    let name = "smbclient's notify shows what a local program does";
+    trials.push(support::served(name, &[Need::Smbclient], Serve::new(), stock_client));
     support::run(trials)
 }
+
+type Body = fn(&Server) -> Outcome;
 
 /// What others change, seen by one source on one backend.
 fn outside_trials(
@@ -67,7 +77,7 @@ fn outside_trials(
     source: &'static str,
     restriction: Option<Restriction>,
 ) {
-    let bodies: [(&str, fn(&Server) -> Outcome); 8] = [
+    let bodies: [(&str, Body); 9] = [
         ("what a local program does to names is told", local_names),
         ("a local write is told as long as it goes on", local_writes),
         ("a watched tree tells of what a local program does deeper", local_tree),
@@ -76,6 +86,7 @@ fn outside_trials(
         ("what a client does is told once", told_once),
         ("more local changes than the kernel keeps are to be listed", storm),
         ("nothing is told of changes before the watch", before_the_watch),
+        ("the kernel watches nothing while no client does", nothing_for_nobody),
     ];
     for (name, body) in bodies {
         let needs = if source == "fanotify" { with_root(needs) } else { needs };
@@ -466,7 +477,7 @@ fn told_once(server: &Server) -> Outcome {
     expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
     other.close(file)?;
     // Longer than an event may wait.
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     fs::write(path.join("sub/last"), "")?;
     let name = [
         (ADDED, "a"),
@@ -533,4 +544,58 @@ fn before_the_watch(server: &Server) -> Outcome {
     fs::write(path.join("b"), "")?;
     told_in_order(&mut one, dir, second, 0, NAMES, &[(ADDED, "b")])?;
     told_in_order(&mut other, earlier, first, 0, NAMES, &[(ADDED, "a"), (ADDED, "b")])
+}
+
+fn nothing_for_nobody(server: &Server) -> Outcome {
+    ensure(server.kernel_watches()? == 0, || "something is watched at the start".into())?;
+    let (mut one, dir, path) = outside(server)?;
+    fs::create_dir_all(path.join("x/y"))?;
+    watch(&mut one, dir, TREE, NAMES)?;
+    ensure(server.kernel_watches()? != 0, || "nothing is watched".into())?;
+    let close = one.request(command::CLOSE, &support::requests::close(dir));
+    one.wire.send(&close)?;
+    let limit = Instant::now() + Duration::from_secs(20);
+    while server.kernel_watches()? != 0 {
+        ensure(Instant::now() < limit, || "it is watched after the last CLOSE".into())?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// One more than the 8192 that a share's monitor watches, with the top.
+fn too_many_directories(server: &Server) -> Outcome {
+    let (mut one, dir, path) = outside(server)?;
+    for number in 0..8192 {
+        fs::create_dir(path.join(number.to_string()))?;
+    }
+    let id = ask(&mut one, dir, TREE, NAMES)?;
+    expect(status(&answer(&mut one, id)?), NOTIFY_ENUM_DIR, "a tree that is not seen whole")?;
+    // Once; and what is seen is told.
+    let id = watch(&mut one, dir, TREE, NAMES)?;
+    fs::write(path.join("a"), "")?;
+    told_in_order(&mut one, dir, id, TREE, NAMES, &[(ADDED, "a")])?;
+    // Who watches only the top sees all of it.
+    let flat = one.opened(Create::open("dir", access::READ).directory())?;
+    let id = watch(&mut one, flat, 0, NAMES)?;
+    fs::write(path.join("b"), "")?;
+    told_in_order(&mut one, flat, id, 0, NAMES, &[(ADDED, "b")])
+}
+
+fn stock_client(server: &Server) -> Outcome {
+    let path = server.folder().join("dir");
+    fs::create_dir(&path)?;
+    let client = Client::new(server).start("notify dir")?;
+    let limit = Instant::now() + Duration::from_secs(20);
+    while server.kernel_watches()? == 0 {
+        ensure(Instant::now() < limit, || "smbclient does not watch".into())?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It is watched before smbclient has asked only by as long as its request takes.
+    fs::write(path.join("local"), "")?;
+    thread::sleep(Duration::from_secs(1));
+    // smbclient shows what it has when the directory goes.
+    Client::new(server).run(r"del dir\local; rmdir dir")?.success()?;
+    let run = client.finish()?;
+    // FILE_ACTION_ADDED.
+    run.says("0001 local")?.says("NT_STATUS_DELETE_PENDING").map(drop)
 }

@@ -157,6 +157,19 @@ impl Server {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
+    /// How many directories or file systems the kernel watches for it.
+    pub(crate) fn kernel_watches(&self) -> Result<usize, Failed> {
+        let mut watches = 0;
+        for descriptor in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            // It may have been closed meanwhile.
+            let info = fs::read_to_string(descriptor?.path()).unwrap_or_default();
+            let marks = ["inotify wd:", "fanotify sdev:"];
+            watches +=
+                info.lines().filter(|line| marks.iter().any(|it| line.starts_with(it))).count();
+        }
+        Ok(watches)
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn ask_to_stop(&self) -> Outcome {
         Ok(kill_process(self.pid()?, Signal::TERM)?)

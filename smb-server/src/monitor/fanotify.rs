@@ -41,16 +41,18 @@ pub(super) struct Fanotify {
     /// Asked on threads that may block, one at a time.
     tree: Arc<Mutex<Tree>>,
     watched: usize,
+    own_process: u32,
 }
 
 impl Fanotify {
     /// Tries whether everything that it takes is there.
     pub(super) fn new(root: &File, device: u64, mapping: Mapping) -> io::Result<Self> {
         let watch = FilesystemWatch::new(root)?;
-        let mut tree = Tree::new(root.as_fd().try_clone_to_owned()?, mapping);
+        let own_process = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+        let mut tree = Tree::new(root.as_fd().try_clone_to_owned()?, own_process, mapping);
         // Where /proc is missing, no handle has a path.
         tree.path_of(&FileHandle::of(root)?).ok_or(io::ErrorKind::Unsupported)?;
-        Ok(Self { watch, device, tree: Arc::new(Mutex::new(tree)), watched: 0 })
+        Ok(Self { watch, device, tree: Arc::new(Mutex::new(tree)), watched: 0, own_process })
     }
 
     /// Whether a directory is on the file system.
@@ -100,6 +102,16 @@ impl Fanotify {
         Ok(events)
     }
 
+    /// Whether anybody is to be told, or a path may have changed.
+    fn matters(&self, event: &FilesystemEvent) -> bool {
+        match event {
+            FilesystemEvent::Change { what, pid, .. } => {
+                *pid != self.own_process || what.contains(FilesystemChange::ONDIR)
+            }
+            _ => true,
+        }
+    }
+
     /// Finds whom events concern; waits for more of them first if they may `gather`.
     pub(super) async fn see(&self, mut events: Vec<FilesystemEvent>, gather: bool) -> Sights {
         if gather {
@@ -109,6 +121,7 @@ impl Fanotify {
                 Err(_) => events.push(FilesystemEvent::Overflow),
             }
         }
+        events.retain(|event| self.matters(event));
         if events.is_empty() || self.watched == 0 {
             return Sights::default();
         }
@@ -137,11 +150,11 @@ struct Tree {
 }
 
 impl Tree {
-    fn new(root: OwnedFd, mapping: Mapping) -> Self {
+    fn new(root: OwnedFd, own_process: u32, mapping: Mapping) -> Self {
         Self {
             root,
+            own_process,
             mapping,
-            own_process: rustix::process::getpid().as_raw_nonzero().get().cast_unsigned(),
             watched: BTreeMap::new(),
             by_path: None,
             paths: HashMap::new(),

@@ -16,8 +16,8 @@ use super::{Sights, name_filter};
 /// a user would call it late.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// How many events may wait: as many as the kernel's own queue has.
-const HELD_MAX: usize = 16 * 1024;
+/// How many events may wait: as many as the kernel's own queue has, for four who watch the same.
+const HELD_MAX: usize = 64 * 1024;
 
 /// The events that wait.
 #[derive(Debug, Default)]

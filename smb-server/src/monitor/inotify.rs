@@ -63,9 +63,6 @@ struct Watched {
     whole: bool,
 }
 
-/// The kernel watches no more directories for us.
-struct Full;
-
 impl Inotify {
     pub(super) fn new(share: &Share, watches: &Arc<Watches>) -> Self {
         Self {
@@ -95,6 +92,13 @@ impl Inotify {
         let directory = Arc::clone(directory);
         self.watched.insert(id, Watched { directory, subtree, tree, whole: true });
         self.arm(id, String::new(), false).await;
+        if !self.is_whole(id) {
+            self.watches.report_missed(self.tree, |other| other == id);
+        }
+    }
+
+    fn is_whole(&self, id: u64) -> bool {
+        self.watched.get(&id).is_none_or(|watched| watched.whole)
     }
 
     pub(super) fn end(&mut self, id: u64) {
@@ -169,10 +173,10 @@ impl Inotify {
         }
         if sights.missed {
             self.held.clear();
-            self.arm_anew().await;
+            self.arm_anew(self.ids(|watched| watched.tree)).await;
         }
         self.take_due(&mut sights);
-        self.say_list_again();
+        self.list_again().await;
         sights
     }
 
@@ -192,15 +196,19 @@ impl Inotify {
         }
     }
 
-    fn say_list_again(&mut self) {
-        let now = Instant::now();
-        if self.list_again.is_none_or(|at| now < at) {
+    async fn list_again(&mut self) {
+        if self.list_again.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        let watched = &self.watched;
-        self.watches.report_missed(self.tree, |id| watched.get(&id).is_some_and(|it| !it.whole));
-        let partial = watched.values().any(|watched| !watched.whole);
-        self.list_again = partial.then(|| now + LIST_AGAIN);
+        self.list_again = None;
+        let partial = self.ids(|watched| !watched.whole);
+        // By now there may be room.
+        self.arm_anew(partial.clone()).await;
+        self.watches.report_missed(self.tree, |id| partial.contains(&id));
+    }
+
+    fn ids(&self, which: impl Fn(&Watched) -> bool) -> Vec<u64> {
+        self.watched.iter().filter(|(_, watched)| which(watched)).map(|(id, _)| *id).collect()
     }
 
     /// Something has happened to a name; `false`: there is no room for it.
@@ -240,97 +248,111 @@ impl Inotify {
             return true;
         }
         let room = self.held.push(named(Fate::Come), now);
-        if deeper {
-            match self.held.renamed_from(watch, cookie).filter(|_| cookie != 0) {
-                Some(from) => self.places.rename(watch, &from, &name),
-                // What has been made in it before it was watched is found, not told.
-                None => self.arm(watch, name, created).await,
-            }
+        if !deeper {
+            return room;
+        }
+        if let Some(from) = self.held.renamed_from(watch, cookie).filter(|_| cookie != 0) {
+            self.places.rename(watch, &from, &name);
+            return room;
+        }
+        let was_whole = self.is_whole(watch);
+        // What has been made in it before it was watched is found, not told.
+        let room = self.arm(watch, name, created).await && room;
+        if was_whole && !self.is_whole(watch) {
+            self.watches.report_missed(self.tree, |other| other == watch);
         }
         room
     }
 
-    /// After events were missed, what is watched may not be what is there.
-    async fn arm_anew(&mut self) {
-        let trees = self.watched.iter().filter(|(_, watched)| watched.tree);
-        for id in trees.map(|(id, _)| *id).collect::<Vec<_>>() {
+    /// What is watched may not be what is there, after events were missed or for want of room.
+    async fn arm_anew(&mut self, ids: Vec<u64>) {
+        for id in ids {
             let unused = self.places.forget(id);
             self.release(unused);
+            if let Some(watched) = self.watched.get_mut(&id) {
+                watched.whole = true;
+            }
             self.arm(id, String::new(), false).await;
         }
     }
 
     /// Watches a directory that a watch calls `below`, and those below it if it watches a tree. What is in them
-    /// counts as new, if it is to be `found`.
-    async fn arm(&mut self, id: u64, below: String, found: bool) {
-        let Some(watched) = self.watched.get(&id) else { return };
+    /// counts as new, if it is to be `found`; `false`: there is no room for that.
+    async fn arm(&mut self, id: u64, below: String, found: bool) -> bool {
+        let Some(watched) = self.watched.get(&id) else { return true };
         let (subtree, tree) = (watched.subtree.clone(), watched.tree);
-        let mut to_do = vec![below];
+        let (mut to_do, mut whole, mut room) = (vec![below], true, true);
         while let Some(below) = to_do.pop() {
-            // One that is gone, or that not even the server may look into, is no directory to be watched.
-            let Ok(dir) = subtree.open(&below).await else { continue };
-            let armed = self.arm_one(id, &dir, below.clone());
-            let whole = match armed {
-                Ok(true) if tree => self.arm_below(id, &dir, &below, found, &mut to_do).await,
-                Ok(_) => true,
-                Err(Full) => false,
+            let armed = match subtree.open(&below).await {
+                Ok(dir) => self.arm_one(id, &dir, below.clone()).map(|()| dir),
+                Err(error) => Err(error),
             };
-            if !whole {
-                self.note_partial(id);
-                return;
+            match armed {
+                Ok(dir) if tree => {
+                    let names = found.then_some(&mut room);
+                    whole &= self.arm_below(id, &dir, &below, names, &mut to_do).await;
+                }
+                Ok(_) => {}
+                Err(error) if is_nothing_to_see(&error) => {}
+                Err(error) => {
+                    tracing::debug!(below, %error, "a directory that cannot be watched");
+                    whole = false;
+                    break;
+                }
             }
         }
-    }
-
-    /// Whether the directory is watched now.
-    fn arm_one(&mut self, watch: u64, dir: &Dir, below: String) -> Result<bool, Full> {
-        let kernel = self.kernel.as_ref().filter(|_| !self.places.is_full()).ok_or(Full)?;
-        match kernel.add(dir, WATCHED) {
-            Ok(id) => {
-                self.places.add(id, Place { watch, below });
-                Ok(true)
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Err(Full),
-            Err(_) => Ok(false),
+        if !whole && let Some(watched) = self.watched.get_mut(&id) {
+            watched.whole = false;
+            let path = watched.directory.path();
+            tracing::warn!(path, "not all that others change below it can be seen");
+            self.list_again.get_or_insert(Instant::now() + LIST_AGAIN);
         }
+        room
     }
 
-    /// Adds the directories in one to those that are to be watched; `false`: they are too many.
+    fn arm_one(&mut self, watch: u64, dir: &Dir, below: String) -> io::Result<()> {
+        // What a client has opened itself is never too much.
+        if !below.is_empty() && self.places.is_full() {
+            return Err(io::Error::other("too many directories"));
+        }
+        let kernel = self.kernel.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        self.places.add(kernel.add(dir, WATCHED)?, Place { watch, below });
+        Ok(())
+    }
+
+    /// Adds the directories in one to those that are to be watched; `false`: they are too many. All names count as
+    /// new where there is somebody to tell whether there was room for them.
     async fn arm_below(
         &mut self,
         id: u64,
         dir: &Dir,
         below: &str,
-        found: bool,
+        mut new: Option<&mut bool>,
         to_do: &mut Vec<String>,
     ) -> bool {
-        let (now, room) = (Instant::now(), self.places.room());
+        let (now, most) = (Instant::now(), self.places.room());
         let (mut whole, held) = (true, &mut self.held);
         let Some(watched) = self.watched.get(&id) else { return true };
         let listed = watched.subtree.list(dir, |name, directory| {
             let name = join(below, name);
-            if found {
+            if let Some(room) = &mut new {
                 let entry = Entry::name(id, Fate::Come, name.clone(), directory, 0);
-                whole &= held.push(Entry { guessed: true, ..entry }, now);
+                **room &= held.push(Entry { guessed: true, ..entry }, now);
             }
-            if directory {
+            if directory && to_do.len() < most {
                 to_do.push(name);
+            } else if directory {
+                whole = false;
             }
-            whole &= to_do.len() <= room;
-            whole
+            whole && new.as_ref().is_none_or(|room| **room)
         });
         // One that cannot be listed has nothing to be seen in it.
         let _ = listed.await;
         whole
     }
+}
 
-    fn note_partial(&mut self, id: u64) {
-        if let Some(watched) = self.watched.get_mut(&id) {
-            let path = watched.directory.path();
-            tracing::warn!(path, "a tree has more directories than can be watched by inotify");
-            watched.whole = false;
-        }
-        self.watches.report_missed(self.tree, |other| other == id);
-        self.list_again.get_or_insert(Instant::now() + LIST_AGAIN);
-    }
+/// A directory that is gone, or that not even the server may look into.
+fn is_nothing_to_see(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EACCES))
 }

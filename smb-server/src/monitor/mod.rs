@@ -77,16 +77,26 @@ impl fmt::Display for Source {
     }
 }
 
+/// How much is told at once: what the kernel's queue has, for four who watch the same. No watch keeps a
+/// tenth of it.
+const SIGHTS_MAX: usize = 64 * 1024;
+
 /// What was seen, by the numbers of the watches that it concerns.
 #[derive(Debug, Default)]
 struct Sights {
     seen: BTreeMap<u64, Vec<Seen>>,
+    count: usize,
     /// Something was missed.
     missed: bool,
 }
 
 impl Sights {
     fn tell(&mut self, watch: u64, action: NotifyAction, name: String, filter: CompletionFilter) {
+        if self.count == SIGHTS_MAX {
+            self.missed = true;
+            return;
+        }
+        self.count += 1;
         self.seen.entry(watch).or_default().push(Seen { action, name, filter });
     }
 

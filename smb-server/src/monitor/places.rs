@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use ringway::fs::WatchId;
 
-/// How many directories of a share are watched at most, for all watches together. Each is a kilobyte that the
-/// kernel cannot page out, and a user may have 8192 where there is little memory (`max_user_watches`).
+/// How many directories of a share are watched at most, for all watches together, beyond those that clients have
+/// open. Each is a kilobyte that the kernel cannot page out, and a user may have 8192 where there is little memory
+/// (`max_user_watches`).
 pub(super) const PLACES_MAX: usize = 8192;
 
 /// The directories that are watched.
