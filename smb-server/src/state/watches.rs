@@ -184,7 +184,8 @@ impl Watches {
 
     fn note_wanted(&self, table: &Table) {
         let of_tree = |tree: &InTree| {
-            let filters = tree.watched.values().map(|watched| watched.filter.bits());
+            // A client may set any bit.
+            let filters = tree.watched.values().map(|watched| watched.filter.bits() & !OWN_CHANGES);
             let own = if tree.own.is_some() { OWN_CHANGES } else { 0 };
             filters.fold(own, |all, filter| all | filter)
         };
