@@ -36,7 +36,7 @@ pub(super) async fn change_notify(
     if let Some(seeing) = seeing {
         // Before the client hears that it is pending, and counts on it. An error: nobody looks at what others
         // do.
-        let _ = seeing.await;
+        let _ = context.unless_ended(seeing).await?;
     }
     // Asked only now: who marks it from here on tells this wait.
     if context.server.sharing.is_delete_pending(&file.handle) {

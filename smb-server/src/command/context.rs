@@ -55,7 +55,18 @@ impl Context {
             return Ok(outcome);
         }
         self.ongoing.tell_pending()?;
-        match select(event, pin!(self.ongoing.end())).await {
+        self.unless_ended(event).await
+    }
+
+    /// Waits for something that takes its time only, and does not say so.
+    ///
+    /// # Errors
+    /// `CANCELLED` if the client takes the request back first, or is gone.
+    pub(super) async fn unless_ended<T>(
+        &self,
+        event: impl Future<Output = T>,
+    ) -> Result<T, NtStatus> {
+        match select(pin!(event), pin!(self.ongoing.end())).await {
             Either::Left((outcome, _)) => Ok(outcome),
             Either::Right(_) => Err(NtStatus::CANCELLED),
         }
