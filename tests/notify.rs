@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -357,11 +359,13 @@ fn local_names(server: &Server) -> Outcome {
     told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "c")])?;
     let id = watch(&mut one, dir, 0, NAMES)?;
     fs::create_dir(path.join("d"))?;
-    // No client could use the name, and nobody has asked for what is deeper.
+    // A name as clients have it; one that is no text to them; and nobody has asked for what is deeper.
     fs::write(path.join("a:b"), "")?;
+    fs::write(path.join(OsStr::from_bytes(b"latin\xe9")), "")?;
     fs::write(path.join("d/deeper"), "")?;
     fs::remove_file(path.join("c"))?;
-    told_in_order(&mut one, dir, id, 0, NAMES, &[(ADDED, "d"), (REMOVED, "c")])
+    let expected = [(ADDED, "d"), (ADDED, "a\u{f022}b"), (REMOVED, "c")];
+    told_in_order(&mut one, dir, id, 0, NAMES, &expected)
 }
 
 fn local_writes(server: &Server) -> Outcome {

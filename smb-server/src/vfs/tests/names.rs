@@ -85,7 +85,7 @@ async fn a_name_is_made_and_told_in_the_form_of_clients(bench: Bench) {
     let from = opened.handle.share_path();
     opened.handle.rename(&path("NEW\u{f022}2\u{f025}"), false, &()).await.unwrap();
     assert_eq!(bench.names(""), ["NEW:2?"]);
-    let told = |path| root.name_below(&opened.handle, &path);
+    let told = |path| root.name_below(&path);
     assert_eq!(told(from).as_deref(), Some("new\u{f022}1"));
     assert_eq!(told(opened.handle.share_path()).as_deref(), Some("NEW\u{f022}2\u{f025}"));
     assert_error!(
