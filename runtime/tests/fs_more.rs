@@ -25,6 +25,7 @@ on_each_backend_and_rung!(
     more_buffers_than_the_kernel_takes_are_a_short_transfer,
     an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
     ranges_are_synced_and_advised,
+    a_range_is_shared_with_another_file_or_refused_whole,
     hard_and_symbolic_links_are_made,
     attributes_are_listed_and_removed,
     a_fifo_has_no_positions_to_read_or_write_at,
@@ -124,6 +125,35 @@ fn ranges_are_synced_and_advised(rt: Runtime) {
         assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
         let refused = no_file.sync_range(0, 0, SyncRange::Start).await.unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
+    });
+}
+
+/// Which of the two depends on the file system below the folder for temporary files.
+fn a_range_is_shared_with_another_file_or_refused_whole(rt: Runtime) {
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let (source, target) = (new_file(&dir, "source").await, new_file(&dir, "target").await);
+        let block = usize::try_from(source.statfs().await.unwrap().f_bsize).unwrap();
+        source.write_all_at(pattern(3 * block), 0).await.0.unwrap();
+        let old = vec![7; 2 * block];
+        target.write_all_at(old.clone(), 0).await.0.unwrap();
+        let on_disk = || std::fs::read(scratch.path().join("target")).unwrap();
+        // Nothing, and not, as the kernel has it, everything.
+        target.clone_range(0, &source, 0, 0).await.unwrap();
+        assert!(on_disk() == old);
+        let block = block as u64;
+        match target.clone_range(block, &source, block, 2 * block).await {
+            Ok(()) => {
+                let whole = pattern(3 * block as usize);
+                assert!(on_disk() == [&old[..block as usize], &whole[block as usize..]].concat());
+                let odd = target.clone_range(1, &source, 0, block).await;
+                assert_eq!(odd.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+            }
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP));
+                assert!(on_disk() == old);
+            }
+        }
     });
 }
 
