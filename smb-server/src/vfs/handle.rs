@@ -27,8 +27,8 @@ use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, pos
 #[derive(Debug)]
 pub struct Handle {
     /// The share's tree, as the user sees it who opened this.
-    tree: Tree,
-    file: File,
+    pub(super) tree: Tree,
+    pub(super) file: File,
     key: FileKey,
     is_directory: bool,
     /// Deletions are not the user's to the kernel.
@@ -783,7 +783,7 @@ impl Handle {
     }
 
     /// Where it is, if it still is there.
-    async fn place(&self) -> Result<Place, Error> {
+    pub(super) async fn place(&self) -> Result<Place, Error> {
         let path = self.share_path();
         let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
         let place = place(&self.tree, parents, last).await?;

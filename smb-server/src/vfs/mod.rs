@@ -6,7 +6,9 @@
 //! resolves beneath the share's root. Operations run as the [`Identity`](ringway::Identity) they
 //! are given, so the kernel's permission checks are the server's.
 
+mod abilities;
 mod attributes;
+mod blocks;
 pub(crate) mod dos_info;
 pub(crate) mod ea;
 mod error;
@@ -29,6 +31,7 @@ mod tunnel;
 mod volume;
 mod xattr;
 
+pub use abilities::Abilities;
 pub use attributes::Attributes;
 pub use ea::Ea;
 pub use error::Error;

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use ringway::fs::{Dir, File, FileType, Mode, OFlags, OpenHow, ResolveFlags, dir_entries};
 
+use super::abilities::Known;
 use super::index::{Answer, Index, Version};
 use super::metadata::MASK;
 use super::path::{is_presentable, unix};
@@ -37,6 +38,7 @@ pub(super) struct Tree {
     pub(super) index: Arc<Index>,
     pub(super) tunnel: Arc<Tunnel>,
     pub(super) mapping: Mapping,
+    pub(super) abilities: Arc<Known>,
 }
 
 /// Names a share's tree among others, for as long as it is open.

@@ -142,6 +142,7 @@ macro_rules! on_each_backend {
     };
 }
 
+mod blocks;
 mod names;
 
 on_each_backend! {

@@ -207,7 +207,8 @@ impl Volume {
     /// Those of `open`.
     pub fn open_root(path: &Path, mapping: Mapping) -> io::Result<Self> {
         let (root, index) = (Dir::open_ambient(path)?, Arc::new(Index::new(mapping)));
-        Ok(Self { tree: Tree { root, index, tunnel: Arc::default(), mapping } })
+        let (tunnel, abilities) = (Arc::default(), Arc::default());
+        Ok(Self { tree: Tree { root, index, tunnel, mapping, abilities } })
     }
 
     /// Which tree it is.

@@ -1,0 +1,139 @@
+//! What is done with blocks, on file systems that can and on others.
+
+use std::process::Command;
+
+use super::*;
+
+on_each_backend! {
+    what_a_file_system_can_do_is_found_out,
+    a_range_is_shared_and_takes_no_room,
+    a_range_that_cannot_be_shared_is_refused,
+    what_is_trimmed_is_zeros_and_the_rest_stays,
+}
+
+/// A new file system in the share, at `other`, in an image beside it. It goes with its guard.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// `None`, and says so, where that cannot be had.
+    fn new(bench: &Bench, kind: &str) -> Option<Self> {
+        let (at, image) = (bench.on_disk("other"), bench.dir.path().join("image"));
+        fs::create_dir(&at).unwrap();
+        let run = |command: &mut Command| {
+            let done = command.output().map_err(|error| error.to_string())?;
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            if done.status.success() { Ok(()) } else { Err(said) }
+        };
+        let mounted =
+            fs::File::create(&image).map_err(|error| error.to_string()).and_then(|file| {
+                file.set_len(256 << 20).unwrap();
+                run(Command::new(format!("/usr/sbin/mkfs.{kind}")).arg("-q").arg(&image))?;
+                run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at))
+            });
+        if let Err(why) = &mounted {
+            eprintln!("SKIPPED: no {kind}: {why}");
+        }
+        mounted.is_ok().then_some(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Bytes that do not repeat and cannot be compressed.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(next).take(length).collect()
+}
+
+async fn made(bench: &Bench, name: &str, content: Vec<u8>) -> Arc<Handle> {
+    let handle = bench.open(name, writing(Disposition::Create)).await.unwrap().handle;
+    handle.file().unwrap().write_all_at(content, 0).await.0.unwrap();
+    handle
+}
+
+async fn what_a_file_system_can_do_is_found_out(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let expected = |clones, compresses| Abilities { clones, punches: true, compresses };
+    // ext4 takes the flag of a compressed file and compresses nothing.
+    for (kind, expected) in [("btrfs", expected(true, true)), ("ext4", expected(false, false))] {
+        let Some(mounted) = Mounted::new(&bench, kind) else { return };
+        bench.write("other/file", "data");
+        // Through the file, through its directory, and as what is known already.
+        for name in ["other\\file", "other", "other\\file"] {
+            assert_eq!(bench.existing(name).await.abilities().await, expected, "{kind} {name}");
+        }
+        assert_eq!(bench.names("other").iter().filter(|name| *name != "lost+found").count(), 1);
+        drop(mounted);
+        fs::remove_dir(bench.on_disk("other")).unwrap();
+    }
+}
+
+async fn a_range_is_shared_and_takes_no_room(bench: Bench) {
+    const LENGTH: usize = 16 << 20;
+    if !is_root() {
+        return;
+    }
+    let Some(_mounted) = Mounted::new(&bench, "btrfs") else { return };
+    let content = noise(LENGTH);
+    let source = made(&bench, "other\\source", content.clone()).await;
+    let target = made(&bench, "other\\target", Vec::new()).await;
+    source.sync().await.unwrap();
+    let free = || rustix::fs::statvfs(bench.on_disk("other")).unwrap();
+    let before = free();
+    assert_eq!(target.block_size().await.unwrap(), before.f_bsize);
+    target.clone_range(0, &source, 0, LENGTH as u64).await.unwrap();
+    target.sync().await.unwrap();
+    let taken = before.f_bfree.saturating_sub(free().f_bfree) * before.f_frsize;
+    assert!(taken < 1 << 20, "{taken} bytes");
+    assert!(fs::read(bench.on_disk("other/target")).unwrap() == content);
+    // Written to, it is the other's no longer.
+    target.file().unwrap().write_all_at(b"other".as_slice(), 0).await.0.unwrap();
+    assert!(fs::read(bench.on_disk("other/source")).unwrap() == content);
+}
+
+async fn a_range_that_cannot_be_shared_is_refused(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let Some(_mounted) = Mounted::new(&bench, "btrfs") else { return };
+    let source = made(&bench, "other\\source", noise(16384)).await;
+    let target = made(&bench, "other\\target", vec![7; 16384]).await;
+    let elsewhere = made(&bench, "elsewhere", vec![7; 16384]).await;
+    assert_error!(target.clone_range(1, &source, 0, 4096).await, Error::Invalid);
+    assert_error!(target.clone_range(0, &source, 0, 100).await, Error::Invalid);
+    assert_error!(target.clone_range(4096, &target, 0, 8192).await, Error::Invalid);
+    assert_error!(elsewhere.clone_range(0, &source, 0, 4096).await, Error::CrossDevice);
+    let stream = bench.open("other\\target:s", writing(Disposition::Create)).await.unwrap().handle;
+    assert_error!(stream.clone_range(0, &source, 0, 4096).await, Error::NotSupported);
+    assert!(fs::read(bench.on_disk("other/target")).unwrap() == [7; 16384]);
+}
+
+async fn what_is_trimmed_is_zeros_and_the_rest_stays(bench: Bench) {
+    let block = bench.volume.statfs().await.unwrap().block_size as usize;
+    let content = noise(3 * block);
+    let file = made(&bench, "file", content.clone()).await;
+    let middle = block as u64..2 * block as u64;
+    match file.trim(middle).await {
+        Err(Error::NotSupported) => return eprintln!("SKIPPED: blocks cannot be given back here"),
+        trimmed => trimmed.unwrap(),
+    }
+    let now = fs::read(bench.on_disk("file")).unwrap();
+    assert!(now == [&content[..block], &vec![0; block], &content[2 * block..]].concat());
+    file.trim(5..5).await.unwrap();
+    let stream = bench.open("file:s", writing(Disposition::Create)).await.unwrap().handle;
+    stream.write_stream(None, b"kept").await.unwrap();
+    stream.trim(0..4).await.unwrap();
+    assert_eq!(stream.read_stream(0, 9).await.unwrap(), b"kept");
+}
