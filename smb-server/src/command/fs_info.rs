@@ -2,7 +2,7 @@
 
 use crate::config::ShareOptions;
 use crate::state::Share;
-use crate::vfs::{FileKey, SpaceInfo};
+use crate::vfs::{Abilities, FileKey, Handle, SpaceInfo};
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::fs_info::{
     DeviceType, FsAttributeInfo, FsAttributes, FsDeviceInfo, FsFullSizeInfo, FsObjectIdInfo,
@@ -25,10 +25,11 @@ const IS_MOUNTED: u32 = 0x20;
 /// SSINFO_FLAGS: aligned to physical sectors, and the partition too, MS-FSCC 2.5.7.
 const ALIGNED: u32 = 0x3;
 
-/// About the volume of a share, on which lies the file that is asked.
+/// About the volume of a share, on which lies the file that is asked; without a handle of it, the share's folder is.
 pub(super) async fn fs_info(
     share: &Share,
     file: FileKey,
+    handle: Option<&Handle>,
     class: FsInfoClass,
 ) -> Result<Info, NtStatus> {
     Ok(match class {
@@ -50,7 +51,7 @@ pub(super) async fn fs_info(
         }
         FsInfoClass::ATTRIBUTE => {
             let has_eas = share.volume.has_eas().await;
-            let info = attribute(&share.options, has_eas);
+            let info = attribute(&share.options, has_eas, abilities(share, handle).await);
             Info::with_tail(FsAttributeInfo::FIXED, |w| info.encode(w))
         }
         FsInfoClass::CONTROL => {
@@ -126,13 +127,22 @@ fn full_size(space: &SpaceInfo) -> FsFullSizeInfo {
     }
 }
 
-fn attribute(share: &ShareOptions, has_eas: bool) -> FsAttributeInfo {
+/// File systems may be mounted below a share.
+async fn abilities(share: &Share, handle: Option<&Handle>) -> Abilities {
+    match handle {
+        Some(handle) => handle.abilities().await,
+        None => share.volume.abilities().await,
+    }
+}
+
+fn attribute(share: &ShareOptions, has_eas: bool, abilities: Abilities) -> FsAttributeInfo {
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
         | FsAttributes::SUPPORTS_OBJECT_IDS
         | FsAttributes::SUPPORTS_SPARSE_FILES;
     attributes.set(FsAttributes::NAMED_STREAMS, share.streams);
     attributes.set(FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES, has_eas);
+    attributes.set(FsAttributes::SUPPORTS_BLOCK_REFCOUNTING, abilities.clones);
     attributes.set(FsAttributes::READ_ONLY_VOLUME, share.read_only);
     FsAttributeInfo {
         attributes,

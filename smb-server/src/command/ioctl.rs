@@ -12,7 +12,7 @@ use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
 use super::context::Context;
-use super::{Answer, compression, copychunk, object_id, sparse};
+use super::{Answer, compression, copychunk, duplicate_extents, object_id, sparse};
 
 pub(super) async fn ioctl(
     context: &mut Context,
@@ -26,6 +26,9 @@ pub(super) async fn ioctl(
         CtlCode::FSCTL_SRV_REQUEST_RESUME_KEY => copychunk::resume_key(context, request),
         CtlCode::FSCTL_SRV_COPYCHUNK | CtlCode::FSCTL_SRV_COPYCHUNK_WRITE => {
             copychunk::copychunk(context, request).await
+        }
+        CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE | CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX => {
+            duplicate_extents::duplicate_extents(context, request).await
         }
         CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request),
         CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request),

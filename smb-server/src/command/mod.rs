@@ -11,6 +11,7 @@ mod compression;
 mod context;
 mod copychunk;
 mod create;
+mod duplicate_extents;
 mod ea;
 mod error;
 mod flush;

@@ -42,7 +42,7 @@ pub(super) async fn query_info(
         }
         InfoType::FILESYSTEM => {
             let class = FsInfoClass(request.info_class);
-            fs_info::fs_info(&file.share, file.handle.id(), class).await?
+            fs_info::fs_info(&file.share, file.handle.id(), Some(&file.handle), class).await?
         }
         InfoType::SECURITY => return security::query(&open, file, request).await,
         // MS-SMB2 3.3.5.20.4: there are none.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ringway::Identity;
 use ringway::fs::{Dir, File, OFlags};
 
+use super::abilities::Abilities;
 use super::dos_info::DosInfo;
 use super::handle::Handle;
 use super::index::Index;
@@ -242,6 +243,11 @@ impl Volume {
     /// Whether files can have EAs.
     pub async fn has_eas(&self) -> bool {
         ea::are_supported(self.tree.root.as_file()).await
+    }
+
+    /// What the file system can do that holds the root.
+    pub async fn abilities(&self) -> Abilities {
+        self.tree.abilities.of(&self.tree.root).await
     }
 
     /// The tree as `who` sees it.

@@ -42,6 +42,7 @@ pub mod copychunk;
 pub mod create;
 pub mod create_context;
 pub mod dialect;
+pub mod duplicate_extents;
 pub mod echo;
 pub mod error;
 pub mod file_id;
