@@ -1,7 +1,7 @@
 """Runs smbtorture against usmbd, one test at a time, and compares with the list; `./dev conformance` calls it.
 
 One at a time, since on one share tests disturb each other. torture.py has the program, server.py usmbd,
-settings.py what some tests need of it, expectations.py the list.
+settings.py what some tests need of it, expectations.py the list, btrfs.py another file system.
 
 Exit status: 0 everything as expected, 1 not, 2 wrong usage, 3 smbtorture could not be had.
 """
@@ -13,7 +13,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from expectations import Expectations
+import btrfs
+from expectations import LIST, Expectations
 from packages import Unavailable
 from server import Server
 from settings import settings_of
@@ -27,8 +28,10 @@ LIMIT_SECONDS = 120
 
 def main() -> int:
     chosen = arguments()
-    expected = Expectations()
+    expected = Expectations(chosen.list)
     try:
+        if chosen.btrfs:
+            return btrfs.run_inside(sys.argv[0], [word for word in sys.argv[1:] if word != "--btrfs"])
         torture = Torture(chosen.refresh)
         tests = [test for test in torture.tests() if re.search(chosen.match, test)]
         print(f"smbtorture {torture.version()}, {len(tests)} tests", flush=True)
@@ -36,6 +39,9 @@ def main() -> int:
         print(f"conformance: NOT RUN: {reason}")
         return 3
     left = {"left"} if not chosen.quick else {"left", "fail", "skip", "timeout"}
+    if chosen.list != LIST:
+        # It has those only that come to something else there.
+        left.add("")
     tests = [test for test in tests if chosen.all or expected.verdict(test) not in left]
     complaints = [
         complaint for backend in chosen.backend for complaint in run(torture, tests, backend, chosen, expected)
@@ -47,7 +53,7 @@ def main() -> int:
 
 def run(torture: Torture, tests: list[str], backend: str, chosen, expected: Expectations) -> list[str]:
     """All of `tests` on one backend; what is not as expected."""
-    logs = LOGS / backend
+    logs = LOGS / chosen.list.stem.removeprefix(LIST.stem).strip("-") / backend
     logs.mkdir(parents=True, exist_ok=True)
     results, complaints = [], []
     for test in tests:
@@ -85,6 +91,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="also those that the list leaves out")
     parser.add_argument("--option", action="append", default=[], metavar="K=V", help="one of smbtorture's")
     parser.add_argument("--below", type=Path, metavar="DIR", help="make the share's folder there")
+    parser.add_argument("--list", type=Path, default=LIST, metavar="FILE", help="another list than expected.tsv")
+    parser.add_argument("--btrfs", action="store_true", help="on a btrfs, the tests of expected-btrfs.tsv; takes root")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help="for each test")
     parser.add_argument("--refresh", action="store_true", help="get the newest smbtorture")
     parser.add_argument("--binary", type=Path, default=TARGET / "debug/usmbd", help="another usmbd")

@@ -1,8 +1,9 @@
-"""expected.tsv: what each test of smbtorture is expected to come to, and why if that is not a pass.
+"""expected.tsv and its like: what each test of smbtorture is expected to come to, and why if that is not a pass.
 
 A line is a test, a verdict and, for any verdict but `pass`, the reason, with tabs between. A name that ends with `*`
 means all tests that begin so and have no line of their own. The verdict `left` leaves tests out: there is nothing to
-learn from them yet. Reasons are written by people; a test that is not in the list is something to be told.
+learn from them yet. Reasons are written by people; a test that is not in the list is something to be told. expected-btrfs.tsv has those tests
+that come to something else on btrfs.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from torture import Result
 
-FILE = Path(__file__).parent / "expected.tsv"
+LIST = Path(__file__).with_name("expected.tsv")
 VERDICTS = {"pass", "fail", "skip", "timeout", "left"}
 
 
@@ -23,17 +24,17 @@ class Expected:
 class Expectations:
     """The list. Ends the program with its line if one is malformed."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
         self.tests: dict[str, Expected] = {}
         self.groups: dict[str, Expected] = {}
-        for number, line in enumerate(FILE.read_text().splitlines(), 1):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
             if not line or line.startswith("#"):
                 continue
             name, verdict, reason = (line.split("\t") + ["", ""])[:3]
             kept = self.groups if name.endswith("*") else self.tests
             name = name.removesuffix("*")
             if verdict not in VERDICTS or (verdict != "pass" and not reason) or name in kept:
-                raise SystemExit(f"{FILE.name}:{number}: a test once, its verdict, and a reason unless that is pass")
+                raise SystemExit(f"{file.name}:{number}: a test once, its verdict, and a reason unless that is pass")
             kept[name] = Expected(verdict, reason)
 
     def of(self, test: str) -> Expected | None:
