@@ -259,6 +259,8 @@ impl Wanted {
             },
             attributes: attributes(self.request.file_attributes),
             allocation_size: self.allocation_size(),
+            // MS-FSA 2.1.5.1.1.
+            uncompressed: options.contains(CreateOptions::NO_COMPRESSION),
         }
     }
 

@@ -142,6 +142,7 @@ fn attribute(share: &ShareOptions, has_eas: bool, abilities: Abilities) -> FsAtt
         | FsAttributes::SUPPORTS_SPARSE_FILES;
     attributes.set(FsAttributes::NAMED_STREAMS, share.streams);
     attributes.set(FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES, has_eas);
+    attributes.set(FsAttributes::FILE_COMPRESSION, abilities.compresses);
     attributes.set(FsAttributes::SUPPORTS_BLOCK_REFCOUNTING, abilities.clones);
     attributes.set(FsAttributes::READ_ONLY_VOLUME, share.read_only);
     FsAttributeInfo {

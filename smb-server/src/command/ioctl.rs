@@ -30,8 +30,8 @@ pub(super) async fn ioctl(
         CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE | CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX => {
             duplicate_extents::duplicate_extents(context, request).await
         }
-        CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request),
-        CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request),
+        CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request).await,
+        CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request).await,
         CtlCode::FSCTL_CREATE_OR_GET_OBJECT_ID | CtlCode::FSCTL_GET_OBJECT_ID => {
             object_id::get(context, request)
         }

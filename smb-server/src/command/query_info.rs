@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::{Body, Reply};
 use crate::state::{FileOpen, Object, Open, Server};
-use crate::vfs::{Metadata, short_name};
+use crate::vfs::{Attributes, Metadata, short_name};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::Writer;
+use crate::wire::compression::CompressionFormat;
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::fscc::file_info::{
@@ -246,9 +247,17 @@ impl About<'_> {
     }
 
     fn compression(&self) -> FileCompressionInfo {
+        if !self.metadata.attributes.contains(Attributes::COMPRESSED) {
+            let compressed_file_size = self.metadata.size;
+            return FileCompressionInfo { compressed_file_size, ..FileCompressionInfo::default() };
+        }
+        // MS-FSCC 2.4.9: the shifts are the implementation's; these are what NTFS has with clusters of 4 KiB.
         FileCompressionInfo {
-            compressed_file_size: self.metadata.size,
-            ..FileCompressionInfo::default()
+            compressed_file_size: self.metadata.allocation_size,
+            compression_format: CompressionFormat::LZNT1,
+            compression_unit_shift: 16,
+            chunk_shift: 12,
+            cluster_shift: 12,
         }
     }
 

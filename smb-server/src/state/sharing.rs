@@ -362,6 +362,7 @@ mod tests {
             disposition: Disposition::OpenIf,
             attributes: Default::default(),
             allocation_size: 0,
+            uncompressed: false,
         };
         let runtime = ringway::Builder::new().build().unwrap();
         let open = |name| {

@@ -1,11 +1,11 @@
 //! DOS attributes on a unix file system.
 //!
 //! READONLY of a file is the absence of the owner's write permission; of a directory, where that would mean
-//! something else, it is stored, as the others are ([`dos_info`](super::dos_info)). A file of which nothing
-//! is stored has ARCHIVE (nobody has backed it up yet), and HIDDEN if its name begins with a dot.
+//! something else, it is stored, as the others are ([`dos_info`](super::dos_info)), but for COMPRESSED, which is the file
+//! system's. A file of which nothing is stored has ARCHIVE (nobody has backed it up yet), and HIDDEN if its name begins with a dot.
 
 use bitflags::bitflags;
-use ringway::fs::Statx;
+use ringway::fs::{Statx, StatxAttributes};
 
 use super::metadata::{FileKind, kind};
 
@@ -23,6 +23,9 @@ bitflags! {
         const ARCHIVE = 0x20;
         /// What was never written takes no room. Nobody sets it but [`Handle::set_sparse`](super::Handle).
         const SPARSE = 0x200;
+        /// What is written is compressed; of a directory, what new files in it get. The file system's own, which
+        /// [`Handle::set_compressed`](super::Handle) sets.
+        const COMPRESSED = 0x800;
     }
 }
 
@@ -38,7 +41,9 @@ impl Attributes {
         attributes
     }
 
-    pub(super) fn with_mode(mut self, stat: &Statx) -> Self {
+    /// With those that the file system keeps.
+    pub(super) fn with_stat(mut self, stat: &Statx) -> Self {
+        self.set(Self::COMPRESSED, stat.stx_attributes.contains(StatxAttributes::COMPRESSED));
         if kind(stat) == FileKind::Regular {
             self.set(Self::READONLY, u32::from(stat.stx_mode) & OWNER_WRITE == 0);
         }

@@ -77,7 +77,7 @@ impl DosInfo {
     pub(super) async fn read(file: &File, stat: &Statx, name: &str) -> Self {
         let (result, value) = file.get_xattr(XATTR, Vec::with_capacity(XATTR_LEN_MAX)).await;
         let stored = result.ok().and_then(|_| Self::parse(&value));
-        stored.unwrap_or_else(|| Self::default_for(stat, name)).with_mode(stat)
+        stored.unwrap_or_else(|| Self::default_for(stat, name)).with_stat(stat)
     }
 
     /// What is stored for the file at a path. A link is not followed. Blocks.
@@ -92,8 +92,8 @@ impl DosInfo {
         attribute == XATTR.to_bytes()
     }
 
-    pub(super) fn with_mode(self, stat: &Statx) -> Self {
-        Self { attributes: self.attributes.with_mode(stat), ..self }
+    pub(super) fn with_stat(self, stat: &Statx) -> Self {
+        Self { attributes: self.attributes.with_stat(stat), ..self }
     }
 
     /// Stores it in an open file. A file system without extended attributes keeps READONLY only.
@@ -168,7 +168,7 @@ impl DosInfo {
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
-        let bits = self.attributes.bits();
+        let bits = self.attributes.difference(Attributes::COMPRESSED).bits();
         if self.created.is_none() && self.changed.is_none() {
             return format!("{bits:#x}").into_bytes();
         }

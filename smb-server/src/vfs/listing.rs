@@ -218,7 +218,7 @@ async fn with_attributes(
     let stored = stored.chain(std::iter::repeat_with(Stored::default));
     let entry = |((name, stat), stored): ((String, Statx), Stored)| {
         let info = stored.info.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
-        let metadata = Metadata::new(&stat, info.with_mode(&stat));
+        let metadata = Metadata::new(&stat, info.with_stat(&stat));
         let name = mapping.to_client(&name).into_owned();
         DirEntry { name, metadata, ea_size: stored.ea_size }
     };

@@ -84,6 +84,7 @@ const ATTRIBUTES: Open = Open {
     disposition: Disposition::Open,
     attributes: Attributes::empty(),
     allocation_size: 0,
+    uncompressed: false,
 };
 
 fn path(name: &str) -> SharePath {

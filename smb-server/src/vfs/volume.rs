@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringway::Identity;
-use ringway::fs::{Dir, File, OFlags};
+use ringway::fs::{Dir, File, OFlags, StatxAttributes};
 
 use super::abilities::Abilities;
+use super::blocks::set_compressed;
 use super::dos_info::DosInfo;
 use super::handle::Handle;
 use super::index::Index;
@@ -41,6 +42,8 @@ pub struct Open {
     pub attributes: Attributes,
     /// Bytes to reserve for a file that this creates; a hint.
     pub allocation_size: u64,
+    /// A file that this creates is not compressed, even if its directory's are.
+    pub uncompressed: bool,
 }
 
 /// Decides about what is to be made, by the security descriptors that are kept with files; and gives it what
@@ -175,6 +178,7 @@ impl Open {
         disposition: Disposition::Open,
         attributes: Attributes::empty(),
         allocation_size: 0,
+        uncompressed: false,
     };
 
     /// Applies what the name says about the kind. MS-FSA 2.1.5.1: one that ends with a separator is a
@@ -479,6 +483,9 @@ async fn finish_new(
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
         DosInfo { attributes: wanted, created: None, changed: None }.write(&file, &stat).await?;
+    }
+    if how.uncompressed && stat.stx_attributes.contains(StatxAttributes::COMPRESSED) {
+        set_compressed(&file, false).await?;
     }
     let handle = Handle::new(tree.clone(), place_path(place), file, &stat, false);
     if how.allocation_size != 0 && !handle.is_directory() {

@@ -38,6 +38,7 @@ pub mod cancel;
 pub mod change_notify;
 pub mod close;
 pub mod codec;
+pub mod compression;
 pub mod copychunk;
 pub mod create;
 pub mod create_context;

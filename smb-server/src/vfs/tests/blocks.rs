@@ -9,6 +9,8 @@ on_each_backend! {
     a_range_is_shared_and_takes_no_room,
     a_range_that_cannot_be_shared_is_refused,
     what_is_trimmed_is_zeros_and_the_rest_stays,
+    compression_is_an_attribute_that_new_files_inherit,
+    what_is_compressed_takes_less_room,
 }
 
 /// A new file system in the share, at `other`, in an image beside it. It goes with its guard.
@@ -136,4 +138,62 @@ async fn what_is_trimmed_is_zeros_and_the_rest_stays(bench: Bench) {
     stream.write_stream(None, b"kept").await.unwrap();
     stream.trim(0..4).await.unwrap();
     assert_eq!(stream.read_stream(0, 9).await.unwrap(), b"kept");
+}
+
+async fn compression_is_an_attribute_that_new_files_inherit(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let Some(_mounted) = Mounted::new(&bench, "btrfs") else { return };
+    let compressed = async |name| bench.attributes(name).await.contains(Attributes::COMPRESSED);
+    let make = Open { kind: Kind::Directory, ..writing(Disposition::Create) };
+    let directory = bench.open("other\\d", make).await.unwrap().handle;
+    assert!(!compressed("other\\d").await);
+    directory.set_compressed(true).await.unwrap();
+    // With something stored of it, in which this is not.
+    let hidden = Open { attributes: Attributes::HIDDEN, ..writing(Disposition::Create) };
+    let file = bench.open("other\\d\\file", hidden).await.unwrap().handle;
+    let attributes = Attributes::ARCHIVE | Attributes::HIDDEN;
+    assert_eq!(bench.attributes("other\\d\\file").await, attributes | Attributes::COMPRESSED);
+    let change = Change { attributes: Some(attributes), ..Change::default() };
+    file.change(&change).await.unwrap();
+    let mut stored = [0; 64];
+    let on_disk = bench.on_disk("other/d/file");
+    let length = rustix::fs::getxattr(&on_disk, c"user.DOSATTRIB", &mut stored).unwrap();
+    assert_eq!(stored[..length], *b"0x22");
+    // Asked for not to be, in either kind.
+    let plain = Open { uncompressed: true, ..writing(Disposition::Create) };
+    bench.open("other\\d\\plain", plain).await.unwrap();
+    bench.open("other\\d\\e", Open { kind: Kind::Directory, ..plain }).await.unwrap();
+    let listed = bench.list("other\\d").await;
+    let mut listed: Vec<_> = listed
+        .iter()
+        .map(|entry| (&*entry.name, entry.metadata.attributes.contains(Attributes::COMPRESSED)))
+        .collect();
+    listed.sort_unstable();
+    let expected = [(".", true), ("..", false), ("e", false), ("file", true), ("plain", false)];
+    assert_eq!(listed, expected);
+    directory.set_compressed(false).await.unwrap();
+    assert!(!compressed("other\\d").await && compressed("other\\d\\file").await);
+    file.set_compressed(false).await.unwrap();
+    assert!(!compressed("other\\d\\file").await);
+}
+
+async fn what_is_compressed_takes_less_room(bench: Bench) {
+    const LENGTH: usize = 16 << 20;
+    if !is_root() {
+        return;
+    }
+    let Some(_mounted) = Mounted::new(&bench, "btrfs") else { return };
+    let free = || rustix::fs::statvfs(bench.on_disk("other")).unwrap();
+    for (name, compressed) in [("other\\plain", false), ("other\\packed", true)] {
+        let before = free();
+        let file = made(&bench, name, Vec::new()).await;
+        file.set_compressed(compressed).await.unwrap();
+        let text = b"as compressible as can be ".repeat(LENGTH.div_ceil(26));
+        file.file().unwrap().write_all_at(text, 0).await.0.unwrap();
+        file.sync().await.unwrap();
+        let taken = before.f_bfree.saturating_sub(free().f_bfree) * before.f_frsize;
+        assert_eq!(taken < LENGTH as u64 / 2, compressed, "{name}: {taken} bytes");
+    }
 }

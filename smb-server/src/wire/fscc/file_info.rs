@@ -2,6 +2,7 @@
 
 use crate::wire::access_mask::AccessMask;
 use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::compression::CompressionFormat;
 use crate::wire::filetime::FileTime;
 use crate::wire::fscc::attributes::FileAttributes;
 use crate::wire::fscc::chain::{self, Chain};
@@ -97,7 +98,7 @@ pub struct FileStreamInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCompressionInfo {
     pub compressed_file_size: u64,
-    pub compression_format: u16,
+    pub compression_format: CompressionFormat,
     pub compression_unit_shift: u8,
     pub chunk_shift: u8,
     pub cluster_shift: u8,
@@ -324,7 +325,7 @@ impl FileCompressionInfo {
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         let info = Self {
             compressed_file_size: r.u64()?,
-            compression_format: r.u16()?,
+            compression_format: CompressionFormat(r.u16()?),
             compression_unit_shift: r.u8()?,
             chunk_shift: r.u8()?,
             cluster_shift: r.u8()?,
@@ -335,7 +336,7 @@ impl FileCompressionInfo {
 
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.put_u64(self.compressed_file_size);
-        w.put_u16(self.compression_format);
+        w.put_u16(self.compression_format.0);
         w.put_u8(self.compression_unit_shift);
         w.put_u8(self.chunk_shift);
         w.put_u8(self.cluster_shift);

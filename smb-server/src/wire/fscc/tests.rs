@@ -53,7 +53,7 @@ fn compression_information_has_16_bytes() {
     let info = FileCompressionInfo::decode(&mut r).expect("16 bytes");
     assert_eq!(r.finish(), Ok(()));
     assert_eq!(info.compressed_file_size, u64_at(0));
-    assert_eq!(info.compression_format, 0x0908);
+    assert_eq!(info.compression_format.0, 0x0908);
     assert_eq!((info.compression_unit_shift, info.chunk_shift, info.cluster_shift), (10, 11, 12));
     assert_eq!(encoded(|w| info.encode(w))[..13], bytes[..13]);
 }
