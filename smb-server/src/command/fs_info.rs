@@ -25,6 +25,9 @@ const IS_MOUNTED: u32 = 0x20;
 /// SSINFO_FLAGS: aligned to physical sectors, and the partition too, MS-FSCC 2.5.7.
 const ALIGNED: u32 = 0x3;
 
+/// SSINFO_FLAGS_TRIM_ENABLED.
+const TRIM_ENABLED: u32 = 0x8;
+
 /// About the volume of a share, on which lies the file that is asked; without a handle of it, the share's folder is.
 pub(super) async fn fs_info(
     share: &Share,
@@ -63,7 +66,8 @@ pub(super) async fn fs_info(
             Info::whole(|w| info.encode(w))
         }
         FsInfoClass::SECTOR_SIZE => {
-            let info = sector_size(&share.volume.statfs().await?);
+            let space = share.volume.statfs().await?;
+            let info = sector_size(&space, abilities(share, handle).await);
             Info::whole(|w| info.encode(w))
         }
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
@@ -153,14 +157,14 @@ fn attribute(share: &ShareOptions, has_eas: bool, abilities: Abilities) -> FsAtt
     }
 }
 
-fn sector_size(space: &SpaceInfo) -> FsSectorSizeInfo {
+fn sector_size(space: &SpaceInfo, abilities: Abilities) -> FsSectorSizeInfo {
     let physical = u32::try_from(space.block_size.clamp(512, 4096)).unwrap_or(4096);
     FsSectorSizeInfo {
         logical_bytes_per_sector: BYTES_PER_SECTOR,
         physical_bytes_per_sector_for_atomicity: physical,
         physical_bytes_per_sector_for_performance: physical,
         effective_physical_bytes_per_sector_for_atomicity: physical,
-        flags: ALIGNED,
+        flags: if abilities.punches { ALIGNED | TRIM_ENABLED } else { ALIGNED },
         byte_offset_for_sector_alignment: 0,
         byte_offset_for_partition_alignment: 0,
     }

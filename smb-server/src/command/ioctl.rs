@@ -12,7 +12,7 @@ use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
 use super::context::Context;
-use super::{Answer, compression, copychunk, duplicate_extents, object_id, sparse};
+use super::{Answer, compression, copychunk, duplicate_extents, object_id, sparse, trim};
 
 pub(super) async fn ioctl(
     context: &mut Context,
@@ -30,6 +30,7 @@ pub(super) async fn ioctl(
         CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE | CtlCode::FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX => {
             duplicate_extents::duplicate_extents(context, request).await
         }
+        CtlCode::FSCTL_FILE_LEVEL_TRIM => trim::file_level_trim(context, request).await,
         CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request).await,
         CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request).await,
         CtlCode::FSCTL_CREATE_OR_GET_OBJECT_ID | CtlCode::FSCTL_GET_OBJECT_ID => {

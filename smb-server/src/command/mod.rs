@@ -31,6 +31,7 @@ mod set_info;
 mod sparse;
 mod sticky;
 mod tree;
+mod trim;
 mod write;
 
 use std::rc::Rc;

@@ -72,6 +72,7 @@ pub mod status;
 pub mod transform;
 pub mod tree_connect;
 pub mod tree_disconnect;
+pub mod trim;
 pub mod utf16;
 pub mod validate_negotiate;
 pub mod write;

@@ -138,6 +138,7 @@ statuses! {
     0xc000_0079 INVALID_SECURITY_DESCR "not a valid security descriptor";
     0xc000_007e RANGE_NOT_LOCKED "the range was not locked";
     0xc000_007f DISK_FULL "no space left";
+    0xc000_0095 INTEGER_OVERFLOW "a number is too large";
     0xc000_009a INSUFFICIENT_RESOURCES "a resource is exhausted";
     0xc000_009b DFS_EXIT_PATH_FOUND "the path leaves this server";
     0xc000_009c DEVICE_DATA_ERROR "the device has a data error";
