@@ -14,6 +14,8 @@ pub(crate) enum Need {
     /// Free bytes in the folder for temporary files.
     Space(u64),
     IoUring,
+    /// `mkfs.btrfs`, and a kernel that mounts what it makes; as root.
+    Btrfs,
 }
 
 impl Need {
@@ -27,6 +29,8 @@ impl Need {
                 bytes >> 20,
                 std::env::temp_dir().display()
             )),
+            Self::Btrfs if !rustix::process::geteuid().is_root() => Some("needs root".into()),
+            Self::Btrfs if !has_btrfs() => Some("no mkfs.btrfs, or no btrfs in this kernel".into()),
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,
         }
@@ -43,6 +47,13 @@ fn has_smbclient() -> bool {
             .status();
         version.is_ok_and(|status| status.success())
     })
+}
+
+fn has_btrfs() -> bool {
+    // Where it is a module, nobody may have asked for it yet; where it is not, this fails.
+    let _ = Command::new("/usr/sbin/modprobe").arg("btrfs").stderr(Stdio::null()).status();
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    std::path::Path::new("/usr/sbin/mkfs.btrfs").exists() && known.contains("\tbtrfs\n")
 }
 
 fn free_space() -> u64 {

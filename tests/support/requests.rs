@@ -26,12 +26,16 @@ pub(crate) mod access {
 pub(crate) mod nt {
     pub(crate) const SUCCESS: u32 = 0;
     pub(crate) const PENDING: u32 = 0x0000_0103;
+    pub(crate) const INVALID_PARAMETER: u32 = 0xc000_000d;
     pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
+    pub(crate) const INVALID_DEVICE_REQUEST: u32 = 0xc000_0010;
     pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
     pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
     pub(crate) const LOCK_NOT_GRANTED: u32 = 0xc000_0055;
     pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;
     pub(crate) const INVALID_OWNER: u32 = 0xc000_005a;
+    pub(crate) const INTEGER_OVERFLOW: u32 = 0xc000_0095;
+    pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
     pub(crate) const RANGE_NOT_LOCKED: u32 = 0xc000_007e;
     pub(crate) const DIRECTORY_NOT_EMPTY: u32 = 0xc000_0101;
     pub(crate) const CANCELLED: u32 = 0xc000_0120;
@@ -239,6 +243,31 @@ impl Session {
         self.set_security(file, OWNER, &descriptor)
     }
 
+    /// A control of the file system: the status, and what it gave.
+    pub(crate) fn fsctl(
+        &mut self,
+        file: FileId,
+        code: u32,
+        input: &[u8],
+    ) -> Result<(u32, Vec<u8>), Failed> {
+        let mut body = vec![57, 0, 0, 0];
+        body.extend_from_slice(&code.to_le_bytes());
+        body.extend_from_slice(&file);
+        let input_at = u32::try_from(HEADER + 56)?;
+        let count = u32::try_from(input.len())?;
+        for field in [input_at, count, 0, 0, 0, 1024, 1, 0] {
+            body.extend_from_slice(&u32::to_le_bytes(field)); // input, its response, output, its response, FSCTL
+        }
+        body.extend_from_slice(input);
+        let answer = self.call(command::IOCTL, &body)?;
+        if status(&answer) != nt::SUCCESS {
+            return Ok((status(&answer), Vec::new()));
+        }
+        let start = usize::try_from(u32_at(&answer, HEADER + 32)?)?;
+        let end = start + usize::try_from(u32_at(&answer, HEADER + 36)?)?;
+        Ok((nt::SUCCESS, answer.get(start..end).ok_or("output behind the message")?.to_vec()))
+    }
+
     /// SET_INFO of those parts of a descriptor.
     pub(crate) fn set_security(
         &mut self,
@@ -290,7 +319,16 @@ impl Session {
     }
 
     fn query_info(&mut self, file: FileId, class: u8) -> Result<Vec<u8>, Failed> {
-        let mut body = vec![41, 0, 1, class];
+        self.query(file, 1, class)
+    }
+
+    /// Information about the volume.
+    pub(crate) fn query_volume(&mut self, file: FileId, class: u8) -> Result<Vec<u8>, Failed> {
+        self.query(file, 2, class)
+    }
+
+    fn query(&mut self, file: FileId, kind: u8, class: u8) -> Result<Vec<u8>, Failed> {
+        let mut body = vec![41, 0, kind, class];
         body.extend_from_slice(&1024_u32.to_le_bytes());
         body.extend_from_slice(&[0; 16]); // no input
         body.extend_from_slice(&file);

@@ -21,7 +21,7 @@ use super::{Answer, oplock, sticky};
 
 /// How many ranges are trimmed for one request. Each is a call to the file system, a message has room for half a
 /// million, and a client is told how many were processed.
-const RANGES_MAX: usize = 4096;
+const RANGES_MAX: usize = 1024;
 
 pub(super) async fn file_level_trim(
     context: &mut Context,
