@@ -62,6 +62,8 @@ pub struct ShareOptions {
     pub hide_unreadable: bool,
     /// What stands for characters that names in SMB cannot have.
     pub mapping: Mapping,
+    /// The folder that has snapshots of it, which are served as previous versions; if relative, below the folder.
+    pub snapshots: Option<PathBuf>,
 }
 
 impl Default for ShareOptions {
@@ -71,13 +73,15 @@ impl Default for ShareOptions {
             streams: true,
             hide_unreadable: false,
             mapping: Mapping::default(),
+            snapshots: None,
         }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 5] = ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping"];
+    pub const WORDS: [&str; 6] =
+        ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping", "snapshots=FOLDER"];
 
     /// Applies one of the words; `false` if it is none.
     pub fn apply(&mut self, word: &str) -> bool {
@@ -87,7 +91,10 @@ impl ShareOptions {
             "hide-unreadable" => self.hide_unreadable = true,
             "catia" => self.mapping = Mapping::Catia,
             "no-mapping" => self.mapping = Mapping::None,
-            _ => return false,
+            _ => match word.strip_prefix("snapshots=") {
+                Some(folder) if !folder.is_empty() => self.snapshots = Some(folder.into()),
+                _ => return false,
+            },
         }
         true
     }

@@ -50,7 +50,7 @@ pub(crate) struct ServeArgs {
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
     /// "no-streams" for files without named streams, "hide-unreadable" for listings without what the user
     /// may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
-    /// SMB cannot have
+    /// SMB cannot have, "snapshots=FOLDER" for previous versions out of a folder of snapshots
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
@@ -275,6 +275,7 @@ mod tests {
             streams: false,
             hide_unreadable: false,
             mapping: Mapping::Catia,
+            snapshots: None,
         };
         assert_eq!(config.shares[0].options, expected);
     }

@@ -33,7 +33,7 @@ use super::context::Context;
 use super::query_info::times;
 use super::quota;
 use super::security::decoded;
-use super::{ea, oplock};
+use super::{ea, oplock, snapshots};
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -61,8 +61,9 @@ pub(super) async fn create(
             quota::create(context, &request, share, access).await
         }
         Target::Disk { share, identity } => {
-            let file = Wanted::new(request, contexts, &name, share)?;
-            create_file(context, tree.id, share, identity.as_ref(), file).await
+            let (share, name) = snapshots::as_of(share, &contexts, name).await?;
+            let file = Wanted::new(request, contexts, &name, &share)?;
+            create_file(context, tree.id, &share, identity.as_ref(), file).await
         }
     }
 }
@@ -207,10 +208,6 @@ impl Wanted {
         let on_close = request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
         if on_close && !desired.intersects(AccessMask::DELETE | AccessMask::MAXIMUM_ALLOWED) {
             return Err(NtStatus::ACCESS_DENIED);
-        }
-        if contexts.iter().any(|context| matches!(context, CreateContext::Timewarp(_))) {
-            // There are no snapshots, so nothing can be in one.
-            return Err(NtStatus::OBJECT_NAME_NOT_FOUND);
         }
         let eas = eas(&contexts)?;
         // MS-FSA 2.1.5.1.

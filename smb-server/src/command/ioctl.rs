@@ -12,7 +12,9 @@ use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
 use crate::wire::status::NtStatus;
 
 use super::context::Context;
-use super::{Answer, compression, copychunk, duplicate_extents, object_id, sparse, trim};
+use super::{
+    Answer, compression, copychunk, duplicate_extents, object_id, snapshots, sparse, trim,
+};
 
 pub(super) async fn ioctl(
     context: &mut Context,
@@ -31,6 +33,7 @@ pub(super) async fn ioctl(
             duplicate_extents::duplicate_extents(context, request).await
         }
         CtlCode::FSCTL_FILE_LEVEL_TRIM => trim::file_level_trim(context, request).await,
+        CtlCode::FSCTL_SRV_ENUMERATE_SNAPSHOTS => snapshots::enumerate(context, request).await,
         CtlCode::FSCTL_GET_COMPRESSION => compression::get(context, request).await,
         CtlCode::FSCTL_SET_COMPRESSION => compression::set(context, request).await,
         CtlCode::FSCTL_CREATE_OR_GET_OBJECT_ID | CtlCode::FSCTL_GET_OBJECT_ID => {

@@ -28,6 +28,7 @@ mod read;
 mod security;
 mod session;
 mod set_info;
+mod snapshots;
 mod sparse;
 mod sticky;
 mod tree;

@@ -23,6 +23,7 @@ pub(crate) mod path;
 mod posix_acl;
 mod resolve;
 pub mod short_name;
+mod snapshots;
 pub(crate) mod streams;
 mod subtree;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use metadata::{FileKey, Metadata, Time};
 pub use path::{SharePath, is_presentable};
 pub use posix_acl::{Permissions, PosixAcl};
 pub use resolve::TreeId;
+pub use snapshots::{Snapshot, Snapshots};
 pub use streams::{Alone, StreamInfo, StreamKey};
 pub use subtree::Subtree;
 pub use volume::{

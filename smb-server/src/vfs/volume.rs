@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringway::Identity;
-use ringway::fs::{Dir, File, OFlags, StatxAttributes};
+use ringway::fs::{Dir, File, Mode, OFlags, ResolveFlags, StatxAttributes};
 
 use super::abilities::Abilities;
 use super::blocks::set_compressed;
@@ -226,6 +226,22 @@ impl Volume {
     #[must_use]
     pub fn root(&self) -> &File {
         self.tree.root.as_file()
+    }
+
+    /// Opens a folder as one that is shared, which no link may lead to. Blocks.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn open_below(root: &Path, below: &Path, mapping: Mapping) -> io::Result<Self> {
+        let volume = Self::open_root(root, mapping)?;
+        if below.as_os_str().is_empty() {
+            return Ok(volume);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let root = volume.tree.root.as_file();
+        let folder = rustix::fs::openat2(root, below, flags, Mode::empty(), resolve)?;
+        Ok(Self { tree: Tree { root: Dir::from_file(File::from(folder)), ..volume.tree } })
     }
 
     /// Room on the file system that holds the root.

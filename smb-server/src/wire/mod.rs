@@ -67,6 +67,7 @@ pub mod security;
 pub mod session_setup;
 pub mod set_info;
 pub mod smb1_negotiate;
+pub mod snapshots;
 pub mod sparse;
 pub mod status;
 pub mod transform;
