@@ -33,6 +33,11 @@ pub struct Config {
     pub require_signing: bool,
     /// Refuse sessions that cannot encrypt.
     pub require_encryption: bool,
+    /// The unix account that guests work as. With one, everybody whom the server does not know comes in as a guest;
+    /// without, nobody does.
+    pub guest: Option<UserName>,
+    /// Set up sessions of clients that are nobody. They get at the named pipes, and at what is for guests.
+    pub anonymous: bool,
     /// How much of everything one server, one connection and one session may hold.
     pub limits: Limits,
 }
@@ -64,6 +69,8 @@ pub struct ShareOptions {
     pub mapping: Mapping,
     /// The folder that has snapshots of it, which are served as previous versions; if relative, below the folder.
     pub snapshots: Option<PathBuf>,
+    /// Guests and sessions without a user may use it.
+    pub guests: bool,
 }
 
 impl Default for ShareOptions {
@@ -74,14 +81,15 @@ impl Default for ShareOptions {
             hide_unreadable: false,
             mapping: Mapping::default(),
             snapshots: None,
+            guests: false,
         }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 6] =
-        ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping", "snapshots=FOLDER"];
+    pub const WORDS: [&str; 7] =
+        ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping", "guest", "snapshots=FOLDER"];
 
     /// Applies one of the words; `false` if it is none.
     pub fn apply(&mut self, word: &str) -> bool {
@@ -91,6 +99,7 @@ impl ShareOptions {
             "hide-unreadable" => self.hide_unreadable = true,
             "catia" => self.mapping = Mapping::Catia,
             "no-mapping" => self.mapping = Mapping::None,
+            "guest" => self.guests = true,
             _ => match word.strip_prefix("snapshots=") {
                 Some(folder) if !folder.is_empty() => self.snapshots = Some(folder.into()),
                 _ => return false,

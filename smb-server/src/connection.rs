@@ -29,7 +29,7 @@ use crate::wire::filetime::FileTime;
 /// hold; beyond it nothing more is read. Eight of the largest transfers keep a fast link busy.
 const HELD_MAX: usize = 64 * 1024 * 1024;
 
-/// The same before anybody has logged on: a log-on takes a few kilobytes.
+/// The same before anybody has logged on who may get at files: a log-on takes a few kilobytes.
 const HELD_BEFORE_LOGON_MAX: usize = 256 * 1024;
 
 /// Further ahead than anything waits.
@@ -115,7 +115,7 @@ impl Connection {
             server,
             notices: (notices, Cell::new(Some(taken))),
             stream: Rc::new(stream),
-            machine: RefCell::new(protocol::Connection::new(config, Instant::now())),
+            machine: RefCell::new(protocol::Connection::new(config, peer.ip(), Instant::now())),
             sessions: RefCell::default(),
             running: RefCell::default(),
             held: Cell::new(0),
@@ -194,7 +194,7 @@ impl Connection {
     /// Whether the client has to wait before it may ask for more.
     fn is_full(&self) -> bool {
         let machine = self.machine.borrow();
-        let max = if machine.has_session() { HELD_MAX } else { HELD_BEFORE_LOGON_MAX };
+        let max = if machine.moves_files() { HELD_MAX } else { HELD_BEFORE_LOGON_MAX };
         self.held.get().saturating_add(machine.queued_bytes()) >= max
     }
 

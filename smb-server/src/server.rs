@@ -15,7 +15,7 @@ use ringway::net::{TcpListener, TcpStream};
 use ringway::{Builder, Features, JoinHandle, ShutdownReport};
 use rustix::net::sockopt;
 
-use crate::auth::{AcceptorConfig, UserStore};
+use crate::auth::{AcceptorConfig, Principal, UserStore};
 use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
@@ -65,6 +65,12 @@ pub enum StartError {
     /// The runtime.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+    /// The account of guests.
+    #[error("there is no unix account '{name}' for guests to work as")]
+    GuestAccount {
+        /// Its name.
+        name: String,
+    },
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -161,11 +167,14 @@ impl Server {
         let server = &self.shared.server;
         let users = self.shared.protocol.users.names();
         let pairs = users.flat_map(|user| server.shares().iter().map(move |share| (user, share)));
-        let works_as = |(user, share): (&str, &Arc<Share>)| {
-            let (uid, because) = server.accounts().explain(user, share.owner);
+        let works_as = |(user, principal, share): (&str, Principal, &Arc<Share>)| {
+            let (uid, because) = server.accounts().explain(&principal, share.owner);
             WorksAs { user: user.to_owned(), share: share.name.clone(), uid, because }
         };
-        pairs.map(works_as).collect()
+        let users = pairs.map(|(user, share)| (user, Principal::User(user.to_owned()), share));
+        let open = server.shares().iter().filter(|share| share.options.guests);
+        let guests = open.map(|share| ("guests", Principal::Guest, share));
+        users.chain(guests).map(works_as).collect()
     }
 
     /// By what changes that others make are seen, share by share.
@@ -255,7 +264,12 @@ impl Shared {
             trees_max: config.limits.trees_per_session_max,
             opens_max: config.limits.opens_per_session_max,
         };
-        let accounts = Accounts::look_up(config.users.iter().map(|user| &*user.name));
+        let mut accounts = Accounts::look_up(config.users.iter().map(|user| &*user.name));
+        if let Some(name) = &config.guest
+            && !accounts.guests_as(name)
+        {
+            return Err(StartError::GuestAccount { name: name.to_string() });
+        }
         let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc), session_limits));
         let protocol = Arc::new(protocol_config(config, &name)?);
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
@@ -317,6 +331,9 @@ fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, Star
     for user in &config.users {
         users.add(&user.name, user.password.expose());
     }
+    if config.guest.is_some() {
+        users.admit_guests();
+    }
     let netbios_name: String = host.chars().take(15).collect::<String>().to_uppercase();
     let acceptor = AcceptorConfig {
         netbios_domain: netbios_name.clone(),
@@ -329,6 +346,8 @@ fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, Star
         server_guid: Guid(random::bytes()?),
         require_signing: config.require_signing,
         require_encryption: config.require_encryption,
+        anonymous: config.anonymous,
+        guests_have_files: config.shares.iter().any(|share| share.options.guests),
         io_size_max: limits.io_size_max,
         credits_max: limits.credits_max,
         sessions_max: limits.sessions_per_connection_max,
@@ -336,6 +355,7 @@ fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, Star
         session_ids: protocol::SessionIds::starting_at(u32::from_le_bytes(random::bytes()?)),
         acceptor: Arc::new(acceptor),
         users: Arc::new(users),
+        throttle: Arc::default(),
     })
 }
 

@@ -29,6 +29,8 @@ fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
         threads: NonZeroUsize::MIN,
         require_signing: false,
         require_encryption: false,
+        guest: None,
+        anonymous: true,
         limits,
     };
     let server = Server::start(config).unwrap();

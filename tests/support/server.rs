@@ -33,6 +33,7 @@ pub(crate) struct Serve {
     arguments: Vec<String>,
     words: Vec<&'static str>,
     share_owner: Option<u32>,
+    for_guests: Option<String>,
     restriction: Option<Restriction>,
 }
 
@@ -57,6 +58,12 @@ impl Serve {
         self
     }
 
+    /// Serves one more share, which guests may use and everybody may write.
+    pub(crate) fn shared_with_guests(mut self, name: &str) -> Self {
+        self.for_guests = Some(name.into());
+        self
+    }
+
     /// Gives the share's folder to this user and group, before the server looks at it.
     pub(crate) fn share_owner(mut self, id: u32) -> Self {
         self.share_owner = Some(id);
@@ -78,6 +85,10 @@ impl Serve {
         let root = tempfile::Builder::new().prefix("usmbd-test-").tempdir()?;
         fs::create_dir(root.path().join("share"))?;
         fs::create_dir(root.path().join("readonly"))?;
+        if self.for_guests.is_some() {
+            fs::create_dir(root.path().join("guests"))?;
+            fs::set_permissions(root.path().join("guests"), fs::Permissions::from_mode(0o777))?;
+        }
         if self.share_owner.is_some() {
             chown(root.path().join("share"), self.share_owner, self.share_owner)?;
         }
@@ -114,6 +125,11 @@ impl Serve {
             .arg("--share")
             .arg(format!("readonly={},ro", root.join("readonly").display()))
             .args(["--user", &format!("{USER}:{PASSWORD}")])
+            .args(
+                self.for_guests
+                    .iter()
+                    .map(|name| format!("--share={name}={},guest", root.join("guests").display())),
+            )
             .args(&self.arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -135,6 +151,11 @@ impl Server {
     /// The folder behind the share [`SHARE`].
     pub(crate) fn folder(&self) -> PathBuf {
         self.root.path().join("share")
+    }
+
+    /// The folder behind the share for guests.
+    pub(crate) fn guests_folder(&self) -> PathBuf {
+        self.root.path().join("guests")
     }
 
     /// The folder behind the read-only share.

@@ -171,11 +171,13 @@ impl Replay {
         match (status, setup.judge(&self.users)) {
             (0, Ok(Step::Done { token, outcome })) => {
                 assert_eq!(Some(&token), setup.tokens.last());
-                match outcome {
-                    Outcome::Anonymous => self.anonymous += 1,
-                    Outcome::User { session_key, .. } => {
+                match outcome.principal {
+                    Principal::Anonymous => self.anonymous += 1,
+                    Principal::Guest => panic!("Samba had none"),
+                    Principal::User(_) => {
                         self.mics += usize::from(setup.promises_mic());
-                        let session = self.establish(session_key.as_bytes(), &setup.hash);
+                        let key = outcome.session_key;
+                        let session = self.establish(key.as_bytes(), &setup.hash);
                         self.sessions.insert(session_id, session);
                     }
                 }

@@ -1,6 +1,7 @@
 //! Authentication: security tokens in, an identity and its session key out; no I/O, no clock.
 //!
-//! Start from [`Acceptor`], one exchange with one client, and [`UserStore`], who may log in.
+//! Start from [`Acceptor`], one exchange with one client, [`UserStore`], who may log in, and [`Throttle`], how long who
+//! cannot has to wait.
 
 use std::{fmt, mem, sync::Arc};
 
@@ -15,8 +16,10 @@ use self::{
 pub mod client;
 pub mod ntlm;
 pub mod spnego;
+pub mod throttle;
 pub mod users;
 
+pub use throttle::Throttle;
 pub use users::UserStore;
 
 /// What a server says about itself while it authenticates others.
@@ -79,7 +82,7 @@ struct Negotiation {
 pub enum Step {
     /// Send this token with STATUS_MORE_PROCESSING_REQUIRED and wait for the next.
     Continue(Vec<u8>),
-    /// The client is who it says.
+    /// It is known who the client is.
     Done {
         /// The last token, for the successful response; empty where the mechanism has none.
         token: Vec<u8>,
@@ -88,18 +91,42 @@ pub enum Step {
     },
 }
 
-/// Whom an exchange has authenticated.
+/// What an exchange has come to.
 #[derive(Debug)]
-pub enum Outcome {
-    /// A user who knows the password.
-    User {
-        /// The name as the user store spells it.
-        name: String,
-        /// The key both sides now share.
-        session_key: SessionKey,
-    },
-    /// A client that asked to be nobody. It proves nothing and shares no key; whether it may come in is policy.
+pub struct Outcome {
+    /// Who the client is.
+    pub principal: Principal,
+    /// The key both sides now share. It is a secret only where the principal is a user.
+    pub session_key: SessionKey,
+}
+
+/// Who somebody has proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A user who knows the password, under the name that the user store spells.
+    User(String),
+    /// Somebody whom the server does not know and lets in all the same.
+    Guest,
+    /// A client that asked to be nobody. Where it may come in is policy.
     Anonymous,
+}
+
+impl Principal {
+    /// Whether something was proved.
+    #[must_use]
+    pub const fn is_user(&self) -> bool {
+        matches!(self, Self::User(_))
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User(name) => name,
+            Self::Guest => "(guest)",
+            Self::Anonymous => "(anonymous)",
+        })
+    }
 }
 
 /// The key an exchange leaves both sides with. Wiped when dropped, never printed.
@@ -263,6 +290,10 @@ impl Negotiation {
     ) -> Result<Step, AuthError> {
         let message = resp.response_token.ok_or(AuthError::Malformed("no mechanism token"))?;
         let Accepted { outcome, user, signer } = ntlm.accept(message, users)?;
+        let Some(signer) = signer else {
+            // Who shares no key with the server cannot be answered with a signature.
+            return Ok(completed(None, outcome));
+        };
         let sign = |direction| signer.sign_first(direction, &self.mech_types);
         let intact = match resp.mech_list_mic {
             Some(mic) => bool::from(sign(Direction::ClientToServer).ct_eq(mic)),
@@ -272,13 +303,17 @@ impl Negotiation {
             return Err(AuthError::LogonFailure { user, reason: Refusal::Tampered });
         }
         let mic = resp.mech_list_mic.map(|_| sign(Direction::ServerToClient));
-        let token = NegTokenResp {
-            neg_state: Some(NegState::AcceptCompleted),
-            mech_list_mic: mic.as_ref().map(<[u8; 16]>::as_slice),
-            ..NegTokenResp::default()
-        };
-        Ok(Step::Done { token: token.encode(), outcome })
+        Ok(completed(mic, outcome))
     }
+}
+
+fn completed(mic: Option<[u8; 16]>, outcome: Outcome) -> Step {
+    let token = NegTokenResp {
+        neg_state: Some(NegState::AcceptCompleted),
+        mech_list_mic: mic.as_ref().map(<[u8; 16]>::as_slice),
+        ..NegTokenResp::default()
+    };
+    Step::Done { token: token.encode(), outcome }
 }
 
 /// The token of the NEGOTIATE response: the mechanisms on offer.

@@ -68,10 +68,26 @@ fn a_user_with_the_password_gets_in_and_both_sides_have_the_key() {
     let Ok(Step::Done { token, outcome }) = acceptor.step(&proof, &users(), NOW) else {
         panic!("refused")
     };
-    let Outcome::User { name, session_key } = outcome else { panic!("anonymous") };
-    assert_eq!(name, "Alice");
-    assert_eq!(session_key.as_bytes(), &KEY);
-    assert_eq!(client.finish(&token).unwrap(), session_key);
+    assert_eq!(outcome.principal, Principal::User("Alice".into()));
+    assert_eq!(outcome.session_key.as_bytes(), &KEY);
+    assert_eq!(client.finish(&token).unwrap(), outcome.session_key);
+}
+
+#[test]
+fn where_guests_are_admitted_only_the_unknown_are_guests() {
+    let mut users = users();
+    users.admit_guests();
+    let (mut acceptor, client, proof) = until_proof("mallory", "secret1");
+    let Ok(Step::Done { token, outcome }) = acceptor.step(&proof, &users, NOW) else {
+        panic!("refused")
+    };
+    assert_eq!(outcome.principal, Principal::Guest);
+    // The server cannot know the client's key, so it signs nothing and the key is not that.
+    assert_eq!(token, hex("a107 3005 a003 0a0100"));
+    assert_ne!(outcome.session_key.as_bytes(), &KEY);
+    assert!(client.finish(&token).is_err());
+    let (mut acceptor, _, proof) = until_proof("alice", "Secret1");
+    assert_eq!(refused(acceptor.step(&proof, &users, NOW)), Some(Refusal::WrongPassword));
 }
 
 #[test]
@@ -108,7 +124,7 @@ fn raw_ntlm_is_answered_raw() {
         panic!("refused")
     };
     assert!(token.is_empty());
-    assert!(matches!(outcome, Outcome::User { .. }));
+    assert!(outcome.principal.is_user());
 }
 
 #[test]
@@ -183,7 +199,7 @@ fn a_client_that_prefers_kerberos_is_led_to_ntlm() {
     let Ok(Step::Done { token, outcome }) = acceptor.step(&resp.encode(), &users(), NOW) else {
         panic!("refused")
     };
-    assert!(matches!(outcome, Outcome::User { .. }));
+    assert!(outcome.principal.is_user());
     let Some(Token::Resp(last)) = spnego::parse(&token) else { panic!("no NegTokenResp") };
     assert_eq!(last.neg_state, Some(NegState::AcceptCompleted));
     let ours = signer.sign_first(Direction::ServerToClient, &hex(KERBEROS_THEN_NTLM));
@@ -227,8 +243,8 @@ fn tokens_cut_or_changed_anywhere_never_panic_and_never_log_in_another() {
             let (mut acceptor, _, mut proof) = until_proof("alice", "secret1");
             proof[at] = value;
             match acceptor.step(&proof, &users(), NOW) {
-                Ok(Step::Done { outcome: Outcome::User { name, .. }, .. }) => {
-                    assert_eq!(name, "Alice")
+                Ok(Step::Done { outcome, .. }) => {
+                    assert_eq!(outcome.principal, Principal::User("Alice".into()))
                 }
                 Ok(other) => panic!("byte {at} = {value}: {other:?}"),
                 Err(_) => {}

@@ -8,6 +8,7 @@ use super::ntlm::crypto::{NtHash, nt_hash};
 #[derive(Clone, Debug, Default)]
 pub struct UserStore {
     by_folded_name: HashMap<String, User>,
+    guests: bool,
 }
 
 /// One user.
@@ -33,6 +34,16 @@ impl UserStore {
     /// Adds a user whose NT hash (MD4 of the UTF-16LE password) is known instead of the password.
     pub fn add_hash(&mut self, name: &str, nt_hash: NtHash) {
         self.by_folded_name.insert(fold(name), User { name: name.to_owned(), nt_hash });
+    }
+
+    /// Lets those in as guests whose names are not here.
+    pub fn admit_guests(&mut self) {
+        self.guests = true;
+    }
+
+    /// Whether somebody unknown is a guest. Who is known and gets the password wrong is not.
+    pub fn admits_guests(&self) -> bool {
+        self.guests
     }
 
     /// The names, as they were added, in no order.

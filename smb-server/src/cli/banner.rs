@@ -41,8 +41,9 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
             Mapping::Catia => " (with Catia's characters)",
             Mapping::None => " (without mapped characters)",
         };
+        let guests = if share.options.guests { " (guests too)" } else { "" };
         let path = share.path.display();
-        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}{mapping}", share.name)?;
+        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}{mapping}{guests}", share.name)?;
     }
     for address in &facts.addresses {
         writeln!(out, "listening on {address}")?;
@@ -144,6 +145,8 @@ mod tests {
             threads: NonZeroUsize::MIN,
             require_signing: false,
             require_encryption: false,
+            guest: None,
+            anonymous: true,
             limits: Limits::default(),
         }
     }

@@ -50,7 +50,8 @@ pub(crate) struct ServeArgs {
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
     /// "no-streams" for files without named streams, "hide-unreadable" for listings without what the user
     /// may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
-    /// SMB cannot have, "snapshots=FOLDER" for previous versions out of a folder of snapshots
+    /// SMB cannot have, "guest" for one that guests and anonymous sessions may use, too, "snapshots=FOLDER" for
+    /// previous versions out of a folder of snapshots
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
@@ -69,6 +70,14 @@ pub(crate) struct ServeArgs {
     /// Refuse sessions that cannot encrypt
     #[arg(long)]
     require_encryption: bool,
+    /// Let everybody whom the server does not know in as a guest, who works as the unix account NAME and
+    /// gets at the shares that have the option "guest"
+    #[arg(long, value_name = "NAME")]
+    guest: Option<UserName>,
+    /// Refuse sessions without a user. By default they are set up, as clients that only ask for the list of
+    /// shares use them, and get at files only in shares that have the option "guest"
+    #[arg(long)]
+    no_anonymous: bool,
     /// What to log to stderr: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: LevelFilter,
@@ -117,6 +126,11 @@ pub(crate) enum Error {
     // The text that was given is not repeated: it may hold a password.
     #[error("--user should be NAME:PASSWORD, with neither of them empty")]
     User,
+    #[error(
+        "guests can neither sign nor encrypt: --guest and the option \"guest\" of a share do not go with \
+         --require-signing and --require-encryption"
+    )]
+    ProtectedGuests,
     #[error("cannot make up a password: {0}")]
     Random(getrandom::Error),
     #[error(transparent)]
@@ -127,7 +141,7 @@ impl Error {
     /// 2 where the command line is at fault, 1 where the machine is.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::NothingToServe | Self::User => 2,
+            Self::NothingToServe | Self::User | Self::ProtectedGuests => 2,
             Self::Random(_) | Self::Config(ConfigError::Folder { .. }) => 1,
             Self::Config(_) => 2,
         }
@@ -139,6 +153,10 @@ impl ServeArgs {
     /// terminal.
     pub(crate) fn config(self) -> Result<(Config, Option<Secret>), Error> {
         let shares = shares(self.dir.as_deref(), self.share)?;
+        let guests = self.guest.is_some() || shares.iter().any(|share| share.options.guests);
+        if guests && (self.require_signing || self.require_encryption) {
+            return Err(Error::ProtectedGuests);
+        }
         let mut users: Vec<UserConfig> =
             self.user.iter().map(|text| user(text)).collect::<Result<_, _>>()?;
         let mut made_up = None;
@@ -155,6 +173,8 @@ impl ServeArgs {
             threads: self.threads.unwrap_or_else(cores),
             require_signing: self.require_signing,
             require_encryption: self.require_encryption,
+            guest: self.guest,
+            anonymous: !self.no_anonymous,
             limits: Limits::default(),
         };
         Ok((config, made_up))
@@ -276,6 +296,7 @@ mod tests {
             hide_unreadable: false,
             mapping: Mapping::Catia,
             snapshots: None,
+            guests: false,
         };
         assert_eq!(config.shares[0].options, expected);
     }
@@ -304,6 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn guests_come_in_only_where_the_administrator_said_so() {
+        let usual = config(&["/tmp"]).unwrap();
+        assert_eq!(
+            (usual.guest, usual.shares[0].options.guests, usual.anonymous),
+            (None, false, true)
+        );
+        let open = config(&["--share", "all=/,ro,guest", "--guest", "nobody", "--no-anonymous"]);
+        let open = open.unwrap();
+        assert_eq!(open.guest.as_deref(), Some("nobody"));
+        assert!(open.shares[0].options.guests && open.shares[0].options.read_only);
+        assert!(!open.anonymous);
+    }
+
+    #[test]
     fn what_cannot_be_served_is_refused_with_the_right_exit_code() {
         for (arguments, code) in [
             (&[][..], 2),
@@ -311,6 +346,8 @@ mod tests {
             (&["/etc/passwd"], 1),
             (&["/tmp", "--share", "TMP=/"], 2),
             (&["/tmp", "--user", "nobody"], 2),
+            (&["/tmp", "--guest", "nobody", "--require-signing"], 2),
+            (&["--share", "all=/,guest", "--require-encryption"], 2),
             (&["/tmp", "--user", "a:1", "--user", "A:2"], 2),
         ] {
             assert_eq!(config(arguments).expect_err("refused").exit_code(), code, "{arguments:?}");

@@ -44,10 +44,10 @@ pub(super) async fn ioctl(
         CtlCode::FSCTL_QUERY_ALLOCATED_RANGES => {
             sparse::query_allocated_ranges(context, request).await
         }
-        // MS-SMB2 3.3.5.15.2: the answer of a server without DFS.
-        CtlCode::FSCTL_DFS_GET_REFERRALS | CtlCode::FSCTL_DFS_GET_REFERRALS_EX => {
-            Err(NtStatus::FS_DRIVER_REQUIRED)
-        }
+        // MS-SMB2 3.3.5.15.2: the answer of a server without DFS; and Samba's, of one without multichannel.
+        CtlCode::FSCTL_DFS_GET_REFERRALS
+        | CtlCode::FSCTL_DFS_GET_REFERRALS_EX
+        | CtlCode::FSCTL_QUERY_NETWORK_INTERFACE_INFO => Err(NtStatus::FS_DRIVER_REQUIRED),
         _ => {
             if request.file_id != FileId::ANY {
                 context.open(request.file_id)?;

@@ -14,11 +14,13 @@ use super::context::Context;
 /// Takes up a new session. MS-SMB2 3.3.5.5.3: a client that comes back says which session it had;
 /// if that was the same user's, it ends now.
 pub async fn establish(server: &Server, established: Established, notices: Notices) {
-    let Established { session_id, user, previous_session_id } = established;
-    tracing::info!(session = session_id, user, "logged on");
+    let Established { session_id, principal, previous_session_id } = established;
+    tracing::info!(session = session_id, user = %principal, "logged on");
     let limits = server.session_limits;
-    server.insert(Arc::new(Session::new(session_id, user.clone(), limits, notices)));
-    let previous = server.session(previous_session_id).filter(|previous| previous.user == user);
+    server.insert(Arc::new(Session::new(session_id, principal.clone(), limits, notices)));
+    // Who has proved nothing has not proved to be the one from before.
+    let same = |previous: &Arc<Session>| principal.is_user() && previous.principal == principal;
+    let previous = server.session(previous_session_id).filter(same);
     if let Some(previous) = previous.filter(|_| previous_session_id != session_id) {
         end_session(server, previous.id).await;
     }
@@ -27,7 +29,7 @@ pub async fn establish(server: &Server, established: Established, notices: Notic
 /// Ends a session and closes what it had open.
 pub async fn end_session(server: &Server, session_id: u64) {
     if let Some(session) = server.remove(session_id) {
-        tracing::info!(session = session_id, user = session.user, "session ended");
+        tracing::info!(session = session_id, user = %session.principal, "session ended");
         close_all(server, session.end()).await;
     }
 }

@@ -1,7 +1,7 @@
 //! TREE_CONNECT and TREE_DISCONNECT. MS-SMB2 3.3.5.7 and 3.3.5.8.
 
 use crate::protocol::Body;
-use crate::state::Target;
+use crate::state::{NoWay, Target};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{
@@ -16,7 +16,11 @@ pub(super) fn connect(context: &Context, request: &TreeConnectRequest) -> Result
     let path = request.path.to_string_strict().ok_or(NtStatus::BAD_NETWORK_NAME)?;
     let name = share_name(&path).ok_or(NtStatus::BAD_NETWORK_NAME)?;
     let session = context.session()?;
-    let target = context.server.target(name, &session.user).ok_or(NtStatus::BAD_NETWORK_NAME)?;
+    let target =
+        context.server.target(name, &session.principal).map_err(|no_way| match no_way {
+            NoWay::NoSuchShare => NtStatus::BAD_NETWORK_NAME,
+            NoWay::NotForGuests => NtStatus::ACCESS_DENIED,
+        })?;
     let (share_type, maximal_access, share_flags) = match &target {
         // Nothing breaks an offline copy's assumptions yet, so clients keep none.
         Target::Disk { share, .. } => {

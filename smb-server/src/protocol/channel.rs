@@ -1,13 +1,14 @@
 //! One session as this connection sees it: the keys, and what has to be signed or sealed with them.
 
+use crate::auth::Principal;
 use crate::crypto::kdf::SessionKeys;
 use crate::crypto::seal::{Cipher, SealError, Sealer};
 use crate::crypto::sign::{SignError, Signer, SigningAlgorithm};
 
 /// The keys of a session on this connection.
 pub(super) struct Channel {
-    /// The user who set the session up; a re-authentication must prove to be the same one.
-    pub(super) user: String,
+    /// Who set the session up; a re-authentication must prove to be the same one.
+    pub(super) principal: Principal,
     /// The client or the server insists on signatures.
     pub(super) signing_required: bool,
     /// Everything after SESSION_SETUP must be encrypted.
@@ -40,7 +41,7 @@ pub(super) enum KeyError {
 
 impl Channel {
     pub(super) fn new(
-        user: String,
+        principal: Principal,
         keys: &SessionKeys,
         algorithms: Algorithms,
     ) -> Result<Self, KeyError> {
@@ -52,7 +53,12 @@ impl Channel {
             }),
             _ => None,
         };
-        Ok(Self { user, signing_required: false, encryption_required: false, signer, sealing })
+        Ok(Self { principal, signing_required: false, encryption_required: false, signer, sealing })
+    }
+
+    /// Whether the client has the key to verify a signature with: a guest's is not known here.
+    pub(super) fn can_sign(&self) -> bool {
+        self.principal != Principal::Guest
     }
 
     /// Whether messages of this session can be encrypted.

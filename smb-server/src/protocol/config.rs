@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::auth::{AcceptorConfig, UserStore};
+use crate::auth::{AcceptorConfig, Throttle, UserStore};
 use crate::wire::guid::Guid;
 
 /// Settings of the protocol, shared by all connections.
@@ -16,6 +16,11 @@ pub struct Config {
     pub require_signing: bool,
     /// Whether every session must be encrypted; clients that cannot are refused.
     pub require_encryption: bool,
+    /// Whether sessions without a user are set up.
+    pub anonymous: bool,
+    /// Whether there are files for guests and sessions without a user. Where there are none, these get no
+    /// more room than who has not logged on.
+    pub guests_have_files: bool,
     /// The largest READ, WRITE and query, in bytes.
     pub io_size_max: u32,
     /// How many MessageIds a client may hold.
@@ -30,6 +35,8 @@ pub struct Config {
     pub acceptor: Arc<AcceptorConfig>,
     /// Who may log on.
     pub users: Arc<UserStore>,
+    /// Who could not log on lately.
+    pub throttle: Arc<Throttle>,
 }
 
 /// Hands out SessionIds that are unique in the server. They start at a random place, so that an id

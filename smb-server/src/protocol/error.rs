@@ -22,6 +22,9 @@ pub enum Disconnect {
     /// The negotiation that the client saw is not the one that took place.
     #[error("negotiation was tampered with: {0}")]
     Downgrade(&'static str),
+    /// The client's address has so many failed logons to hear of that it gets no further try.
+    #[error("too many failed logons from this address")]
+    Guessing,
     /// No session was set up in the time allowed.
     #[error("no session within the time allowed")]
     Unauthenticated,

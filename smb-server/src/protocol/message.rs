@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::auth::Principal;
 use crate::wire::change_notify::{ChangeNotifyRequest, ChangeNotifyResponse};
 use crate::wire::close::{CloseRequest, CloseResponse};
 use crate::wire::create::{CreateRequest, CreateResponse};
@@ -226,8 +227,8 @@ pub enum Event {
 pub struct Established {
     /// Its id.
     pub session_id: u64,
-    /// The user's name as the user store has it.
-    pub user: String,
+    /// Whose it is.
+    pub principal: Principal,
     /// The client's former session, to be ended if it is the same user's; 0 for none.
     pub previous_session_id: u64,
 }

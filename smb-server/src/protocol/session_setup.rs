@@ -1,14 +1,15 @@
 //! SESSION_SETUP: who the user is, and the keys that follow from it. MS-SMB2 3.3.5.5.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::auth::{Acceptor, AuthError, Outcome, Step};
+use crate::auth::throttle::Withheld;
+use crate::auth::{Acceptor, AuthError, Outcome, Principal, Refusal, Step};
 use crate::crypto;
 use crate::crypto::kdf::SessionKeys;
 use crate::crypto::preauth::PreauthHash;
 use crate::wire::dialect::Dialect;
-use crate::wire::filetime::FileTime;
 use crate::wire::negotiate::SecurityMode;
 use crate::wire::session_setup::{
     SessionFlags, SessionSetupFlags, SessionSetupRequest, SessionSetupResponse,
@@ -17,6 +18,7 @@ use crate::wire::status::NtStatus;
 
 use super::channel::Channel;
 use super::config::Config;
+use super::connection::Now;
 use super::message::{Body, Established, Reply};
 use super::negotiate::Negotiated;
 
@@ -39,11 +41,36 @@ struct Exchange {
     previous_session_id: u64,
 }
 
+/// A SESSION_SETUP request.
+pub(super) struct Asked<'a> {
+    pub(super) session_id: u64,
+    pub(super) request: &'a SessionSetupRequest,
+    /// Its bytes.
+    pub(super) message: &'a [u8],
+    pub(super) peer: IpAddr,
+    pub(super) now: Now,
+}
+
 /// What a SESSION_SETUP comes to.
 pub(super) struct Outcomes {
     pub(super) session_id: u64,
     pub(super) reply: Reply,
     pub(super) change: Change,
+    /// The reply may have to wait.
+    pub(super) withheld: Option<Withheld>,
+}
+
+/// A logon that came to nothing.
+struct Refused {
+    status: NtStatus,
+    /// The name that somebody else's password was guessed for.
+    guessed: Option<String>,
+}
+
+impl From<NtStatus> for Refused {
+    fn from(status: NtStatus) -> Self {
+        Self { status, guessed: None }
+    }
 }
 
 /// What changes for the layers above.
@@ -71,6 +98,11 @@ impl Sessions {
         self.channels.is_empty()
     }
 
+    /// Whether any of them is a user's.
+    pub(super) fn have_user(&self) -> bool {
+        self.channels.values().any(|channel| channel.principal.is_user())
+    }
+
     /// A response that asks for more is part of the exchange's hash; the last one is not.
     pub(super) fn hash_response(&mut self, session_id: u64, message: &[u8]) {
         if let Some(exchange) = self.exchanges.get_mut(&session_id) {
@@ -78,16 +110,14 @@ impl Sessions {
         }
     }
 
-    /// Takes one SESSION_SETUP request; `message` is its bytes.
+    /// Takes one SESSION_SETUP request.
     pub(super) fn setup(
         &mut self,
         config: &Config,
         negotiated: &Negotiated,
-        session_id: u64,
-        request: &SessionSetupRequest,
-        message: &[u8],
-        now: FileTime,
+        asked: &Asked<'_>,
     ) -> Outcomes {
+        let Asked { session_id, request, peer, now, .. } = *asked;
         let session_id = match self.exchange_id(config, negotiated, session_id, request) {
             Ok(id) => id,
             Err(status) => {
@@ -95,20 +125,29 @@ impl Sessions {
                     session_id,
                     reply: Reply::error(status),
                     change: Change::Nothing,
+                    withheld: None,
                 };
             }
         };
-        let (reply, change) = match self.step(config, negotiated, session_id, request, message, now)
-        {
-            Ok(outcome) => outcome,
-            Err(status) => {
+        match self.step(config, negotiated, session_id, asked) {
+            Ok((reply, change)) => {
+                if let Change::Established(Established {
+                    principal: Principal::User(name), ..
+                }) = &change
+                {
+                    config.throttle.succeeded(name, peer);
+                }
+                Outcomes { session_id, reply, change, withheld: None }
+            }
+            Err(Refused { status, guessed }) => {
                 self.exchanges.remove(&session_id);
                 // MS-SMB2 3.3.5.5: a failed re-authentication ends the session.
                 let ended = self.channels.contains_key(&session_id);
-                (Reply::error(status), if ended { Change::Ended } else { Change::Nothing })
+                let change = if ended { Change::Ended } else { Change::Nothing };
+                let withheld = guessed.map(|user| config.throttle.failed(&user, peer, now.instant));
+                Outcomes { session_id, reply: Reply::error(status), change, withheld }
             }
-        };
-        Outcomes { session_id, reply, change }
+        }
     }
 
     /// The exchange that the request begins or continues.
@@ -153,69 +192,78 @@ impl Sessions {
         config: &Config,
         negotiated: &Negotiated,
         session_id: u64,
-        request: &SessionSetupRequest,
-        message: &[u8],
-        now: FileTime,
-    ) -> Result<(Reply, Change), NtStatus> {
+        asked: &Asked<'_>,
+    ) -> Result<(Reply, Change), Refused> {
+        let Asked { request, message, now, .. } = *asked;
         let exchange = self.exchanges.get_mut(&session_id).ok_or(NtStatus::USER_SESSION_DELETED)?;
         exchange.preauth.update(message);
-        let step = exchange.acceptor.step(&request.security_buffer, &config.users, now.0);
-        let (token, outcome) = match step.map_err(|error| refuse(&error))? {
+        let step = exchange.acceptor.step(&request.security_buffer, &config.users, now.wall.0);
+        let (token, outcome) = match step.map_err(refuse)? {
             Step::Continue(token) => return Ok((more_processing(token), Change::Nothing)),
             Step::Done { token, outcome } => (token, outcome),
         };
         let exchange = self.exchanges.remove(&session_id).ok_or(NtStatus::USER_SESSION_DELETED)?;
-        let Outcome::User { name, session_key } = outcome else {
-            tracing::info!("anonymous logon refused");
-            return Err(NtStatus::ACCESS_DENIED);
-        };
         if let Some(channel) = self.channels.get(&session_id) {
             // The keys stay: MS-SMB2 3.3.5.5.3 derives them for new sessions only.
-            return match channel.user == name {
+            return match channel.principal == outcome.principal {
                 true => Ok((success(channel, token), Change::Nothing)),
-                false => Err(NtStatus::ACCESS_DENIED),
+                false => Err(NtStatus::ACCESS_DENIED.into()),
             };
         }
-        let key = session_key.as_bytes();
+        check_policy(config, &outcome.principal)?;
+        let principal = outcome.principal.clone();
         let channel =
-            new_channel(config, negotiated, &name, key, &exchange.preauth, request.security_mode)?;
+            new_channel(config, negotiated, outcome, &exchange.preauth, request.security_mode)?;
         let reply = success(&channel, token);
         self.channels.insert(session_id, channel);
         let previous_session_id = exchange.previous_session_id;
-        Ok((
-            reply,
-            Change::Established(Established { session_id, user: name, previous_session_id }),
-        ))
+        Ok((reply, Change::Established(Established { session_id, principal, previous_session_id })))
     }
+}
+
+/// Whether somebody of this kind may come in at all. Guests and who is nobody share no secret with the server, so
+/// where messages have to be protected they cannot be.
+fn check_policy(config: &Config, principal: &Principal) -> Result<(), NtStatus> {
+    let unprotected = !config.require_signing && !config.require_encryption;
+    let welcome = match principal {
+        Principal::User(_) => true,
+        Principal::Guest => unprotected,
+        Principal::Anonymous => unprotected && config.anonymous,
+    };
+    if !welcome {
+        tracing::info!(%principal, "logon refused");
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    Ok(())
 }
 
 fn new_channel(
     config: &Config,
     negotiated: &Negotiated,
-    user: &str,
-    session_key: &[u8],
+    outcome: Outcome,
     preauth: &PreauthHash,
     client_mode: SecurityMode,
 ) -> Result<Channel, NtStatus> {
-    let Negotiated { dialect: Dialect(dialect), algorithms, .. } = *negotiated;
-    let keys = SessionKeys::derive(
-        dialect,
-        session_key,
-        session_key,
-        preauth.as_bytes(),
-        algorithms.cipher,
-    );
-    let mut channel = Channel::new(user.to_owned(), &keys, algorithms).map_err(|error| {
+    let Negotiated { dialect: Dialect(dialect), mut algorithms, .. } = *negotiated;
+    let Outcome { principal, session_key } = outcome;
+    if principal == Principal::Guest {
+        algorithms.cipher = None;
+    }
+    let key = session_key.as_bytes();
+    let keys = SessionKeys::derive(dialect, key, key, preauth.as_bytes(), algorithms.cipher);
+    let mut channel = Channel::new(principal, &keys, algorithms).map_err(|error| {
         tracing::error!(%error, "session keys are unusable");
         NtStatus::INTERNAL_ERROR
     })?;
     channel.encryption_required = config.require_encryption;
     if channel.encryption_required && !channel.can_seal() {
-        tracing::info!(user, "refused: encryption is required and the client does not offer it");
+        let principal = &channel.principal;
+        tracing::info!(%principal, "refused: encryption is required and the client does not offer it");
         return Err(NtStatus::ACCESS_DENIED);
     }
-    channel.signing_required =
-        config.require_signing || client_mode.contains(SecurityMode::SIGNING_REQUIRED);
+    // MS-SMB2 3.3.5.5.3: never of guests and who is nobody, whatever the client says.
+    let wanted = config.require_signing || client_mode.contains(SecurityMode::SIGNING_REQUIRED);
+    channel.signing_required = wanted && channel.principal.is_user();
     Ok(channel)
 }
 
@@ -228,13 +276,20 @@ fn more_processing(token: Vec<u8>) -> Reply {
 fn success(channel: &Channel, token: Vec<u8>) -> Reply {
     let mut session_flags = SessionFlags::empty();
     session_flags.set(SessionFlags::ENCRYPT_DATA, channel.encryption_required);
+    session_flags.set(SessionFlags::IS_GUEST, channel.principal == Principal::Guest);
+    session_flags.set(SessionFlags::IS_NULL, channel.principal == Principal::Anonymous);
     Reply::ok(Body::SessionSetup(SessionSetupResponse { session_flags, security_buffer: token }))
 }
 
-fn refuse(error: &AuthError) -> NtStatus {
+fn refuse(error: AuthError) -> Refused {
     tracing::info!(%error, "logon refused");
     match error {
-        AuthError::Malformed(_) => NtStatus::INVALID_PARAMETER,
-        AuthError::LogonFailure { .. } => NtStatus::LOGON_FAILURE,
+        AuthError::Malformed(_) => NtStatus::INVALID_PARAMETER.into(),
+        AuthError::LogonFailure { reason: Refusal::NoCommonMechanism, .. } => {
+            NtStatus::LOGON_FAILURE.into()
+        }
+        AuthError::LogonFailure { user, .. } => {
+            Refused { status: NtStatus::LOGON_FAILURE, guessed: Some(user) }
+        }
     }
 }

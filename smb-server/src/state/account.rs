@@ -7,6 +7,8 @@ use std::io;
 use nix::unistd::{Uid, User, geteuid, getgrouplist};
 use ringway::Identity;
 
+use crate::auth::Principal;
+
 /// A unix account: the ids that the kernel's permission checks see.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
@@ -21,6 +23,8 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Accounts {
     by_user: HashMap<String, Account>,
+    /// That of who is not a user.
+    guest: Option<Account>,
     /// Whether the process can act as somebody else.
     privileged: bool,
 }
@@ -30,7 +34,13 @@ impl Accounts {
     #[must_use]
     pub fn look_up<'a>(users: impl Iterator<Item = &'a str>) -> Self {
         let by_user = users.filter_map(|user| Some((user.to_owned(), account(user)?))).collect();
-        Self { by_user, privileged: geteuid().is_root() }
+        Self { by_user, guest: None, privileged: geteuid().is_root() }
+    }
+
+    /// Has guests work as the account of this name; `false` if there is none.
+    pub fn guests_as(&mut self, name: &str) -> bool {
+        self.guest = account(name);
+        self.guest.is_some()
     }
 
     /// Whether users are different ones to the kernel.
@@ -39,24 +49,27 @@ impl Accounts {
         self.privileged
     }
 
-    /// The groups of whoever of the server's users has this user id.
+    /// The groups of whoever of the server's users and guests has this user id.
     #[must_use]
     pub fn groups_of(&self, uid: u32) -> Vec<u32> {
-        let account = self.by_user.values().find(|account| account.uid == uid);
+        let account = self.by_user.values().chain(&self.guest).find(|account| account.uid == uid);
         account.map(|account| account.identity.groups().to_vec()).unwrap_or_default()
     }
 
-    /// The account of a user, as the user store spells the name.
+    /// The account of a user, as the user store spells the name, or of somebody who is none.
     #[must_use]
-    pub fn get(&self, user: &str) -> Option<&Account> {
-        self.by_user.get(user)
+    pub fn get(&self, principal: &Principal) -> Option<&Account> {
+        match principal {
+            Principal::User(name) => self.by_user.get(name),
+            Principal::Guest | Principal::Anonymous => self.guest.as_ref(),
+        }
     }
 
-    /// The uid that `user` works as in a folder that belongs to `owner`, and why, for the start-up lines.
+    /// The uid that `principal` works as in a folder that belongs to `owner`, and why, for the start-up lines.
     #[must_use]
-    pub fn explain(&self, user: &str, owner: (u32, u32)) -> (u32, String) {
+    pub fn explain(&self, principal: &Principal, owner: (u32, u32)) -> (u32, String) {
         let process = geteuid().as_raw();
-        match self.get(user) {
+        match self.get(principal) {
             _ if !self.privileged => {
                 let because = format!(
                     "as {}, like the server, which cannot act as others",
@@ -75,16 +88,20 @@ impl Accounts {
         }
     }
 
-    /// As whom `user` works in a folder that belongs to `owner`: with an account, as that; without,
+    /// As whom `principal` works in a folder that belongs to `owner`: with an account, as that; without,
     /// as the owner of the folder. `None`: as the process itself.
     ///
     /// # Errors
     /// When the kernel could not know that owner.
-    pub fn identity(&self, user: &str, owner: (u32, u32)) -> io::Result<Option<Identity>> {
+    pub fn identity(
+        &self,
+        principal: &Principal,
+        owner: (u32, u32),
+    ) -> io::Result<Option<Identity>> {
         if !self.privileged {
             return Ok(None);
         }
-        let identity = match self.get(user) {
+        let identity = match self.get(principal) {
             Some(account) => account.identity.clone(),
             None => Identity::new(owner.0, owner.1, &[owner.1])?,
         };

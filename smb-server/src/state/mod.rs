@@ -22,7 +22,7 @@ pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
 pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Waiting, Watching};
 pub use oplocks::{Grantee, NotAcknowledged, Notice, Notices, Oplock, Oplocks};
 pub use own_changes::Fate;
-pub use server::Server;
+pub use server::{NoWay, Server};
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};

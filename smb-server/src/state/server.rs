@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::auth::Principal;
 use crate::rpc;
 
 use super::{
@@ -27,6 +28,15 @@ pub struct Server {
     pub rpc: Arc<rpc::ServerInfo>,
     /// What each session may hold.
     pub session_limits: SessionLimits,
+}
+
+/// Why a share name leads somebody nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoWay {
+    /// There is none of that name, or none that can be served.
+    NoSuchShare,
+    /// Only users may get there.
+    NotForGuests,
 }
 
 impl Server {
@@ -63,16 +73,23 @@ impl Server {
         &self.accounts
     }
 
-    /// Where a share name leads a user. Names are compared without regard to case.
-    #[must_use]
-    pub fn target(&self, name: &str, user: &str) -> Option<Target> {
+    /// Where a share name leads somebody. Names are compared without regard to case.
+    ///
+    /// # Errors
+    /// [`NoWay`]; the named pipes are there for everybody.
+    pub fn target(&self, name: &str, principal: &Principal) -> Result<Target, NoWay> {
         if name.eq_ignore_ascii_case("IPC$") {
-            return Some(Target::Ipc);
+            return Ok(Target::Ipc);
         }
         let name = name.to_lowercase();
-        let share = self.shares.iter().find(|share| share.name.to_lowercase() == name)?;
-        let identity = self.accounts.identity(user, share.owner).ok()?;
-        Some(Target::Disk { share: Arc::clone(share), identity })
+        let named = self.shares.iter().find(|share| share.name.to_lowercase() == name);
+        let share = named.ok_or(NoWay::NoSuchShare)?;
+        if !principal.is_user() && !share.options.guests {
+            return Err(NoWay::NotForGuests);
+        }
+        let identity = self.accounts.identity(principal, share.owner);
+        let identity = identity.map_err(|_| NoWay::NoSuchShare)?;
+        Ok(Target::Disk { share: Arc::clone(share), identity })
     }
 
     /// Adds a session.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use ringway::Identity;
 
+use crate::auth::Principal;
 use crate::wire::file_id::FileId;
 
 use super::{Notices, Open, Share, lock};
@@ -19,13 +20,13 @@ pub struct SessionLimits {
     pub opens_max: usize,
 }
 
-/// A user who has logged on.
+/// Somebody who has logged on, or has come in without.
 #[derive(Debug)]
 pub struct Session {
     /// Its number, unique in the server.
     pub id: u64,
-    /// The user's name as the user store has it.
-    pub user: String,
+    /// Whose it is.
+    pub principal: Principal,
     /// The way to its client.
     pub notices: Notices,
     limits: SessionLimits,
@@ -78,10 +79,10 @@ pub enum Target {
 impl Session {
     /// A session without anything open.
     #[must_use]
-    pub fn new(id: u64, user: String, limits: SessionLimits, notices: Notices) -> Self {
+    pub fn new(id: u64, principal: Principal, limits: SessionLimits, notices: Notices) -> Self {
         Self {
             id,
-            user,
+            principal,
             notices,
             limits,
             tables: Mutex::default(),

@@ -156,6 +156,11 @@ impl<'a> Ntlmv2Response<'a> {
         (blob.len() >= BLOB_AV_PAIRS && blob[..2] == [1, 1]).then_some(Self { nt_proof, blob })
     }
 
+    /// Whether the AV pairs are a list, with its end (MS-NLMP 2.2.2.1).
+    pub(crate) fn is_well_formed(&self) -> bool {
+        av_pairs(&self.blob[BLOB_AV_PAIRS..]).any(|(id, _)| id == av::EOL)
+    }
+
     /// Whether the client says that its AUTHENTICATE message has a MIC.
     pub(crate) fn promises_mic(&self) -> bool {
         find_av(&self.blob[BLOB_AV_PAIRS..], av::FLAGS)
@@ -186,17 +191,20 @@ pub(crate) fn push_av(pairs: &mut Vec<u8>, id: u16, value: &[u8]) {
     pairs.extend(&value[..usize::from(len)]);
 }
 
-/// Finds an AV pair. A list that breaks off ends there.
-pub(crate) fn find_av(mut pairs: &[u8], id: u16) -> Option<&[u8]> {
-    loop {
-        let found = u16_at(pairs, 0).filter(|&found| found != av::EOL)?;
-        let end = 4 + usize::from(u16_at(pairs, 2)?);
-        let value = pairs.get(4..end)?;
-        if found == id {
-            return Some(value);
-        }
-        pairs = &pairs[end..];
-    }
+/// Finds an AV pair before the end of the list.
+pub(crate) fn find_av(pairs: &[u8], id: u16) -> Option<&[u8]> {
+    let mut before_end = av_pairs(pairs).take_while(|(found, _)| *found != av::EOL);
+    before_end.find_map(|(found, value)| (found == id).then_some(value))
+}
+
+/// The pairs as far as they are whole; a list that breaks off ends there.
+fn av_pairs(mut pairs: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (id, length) = (u16_at(pairs, 0)?, usize::from(u16_at(pairs, 2)?));
+        let value = pairs.get(4..4 + length)?;
+        pairs = &pairs[4 + length..];
+        Some((id, value))
+    })
 }
 
 fn check_type(message: &[u8], expected: u32) -> Option<()> {

@@ -12,7 +12,7 @@ use self::{
     crypto::{Key, MessageSigner, NtHash},
     messages::{Authenticate, Challenge, MIC, Negotiate, Ntlmv2Response, av, push_av},
 };
-use super::{AcceptorConfig, AuthError, Outcome, Refusal, SessionKey, UserStore};
+use super::{AcceptorConfig, AuthError, Outcome, Principal, Refusal, SessionKey, UserStore};
 
 pub use messages::SIGNATURE;
 
@@ -57,7 +57,8 @@ pub(super) struct Accepted {
     pub(super) outcome: Outcome,
     /// The name the client gave, for the log.
     pub(super) user: String,
-    pub(super) signer: MessageSigner,
+    /// `None`: there is no key to sign with.
+    pub(super) signer: Option<MessageSigner>,
 }
 
 impl Challenged {
@@ -97,11 +98,7 @@ impl Challenged {
         if auth.is_anonymous() {
             // MS-NLMP 3.3.2: nothing is proved and the key is known to all: zeros.
             let exported = exported_key(Zeroizing::new([0; 16]), &auth, negotiated)?;
-            return Ok(Accepted {
-                outcome: Outcome::Anonymous,
-                user: String::new(),
-                signer: MessageSigner::new(exported, negotiated),
-            });
+            return Ok(accepted(Principal::Anonymous, String::new(), exported, negotiated));
         }
         if !auth.is_unicode() {
             return Err(AuthError::Malformed("NTLM without Unicode"));
@@ -110,7 +107,14 @@ impl Challenged {
         let refuse = |reason| AuthError::LogonFailure { user: user.clone(), reason };
         let response =
             Ntlmv2Response::parse(auth.nt_response).ok_or_else(|| refuse(Refusal::WeakResponse))?;
-        let (name, base_key) = self.check_proof(&auth, &response, &user, users).map_err(refuse)?;
+        if !response.is_well_formed() {
+            return Err(AuthError::Malformed("NTLMv2 response"));
+        }
+        let (name, base_key) = match self.check_proof(&auth, &response, &user, users) {
+            Ok(proved) => proved,
+            Err(Refusal::UnknownUser) if users.admits_guests() => return Ok(guest(user)),
+            Err(reason) => return Err(refuse(reason)),
+        };
         let exported = exported_key(base_key, &auth, negotiated)?;
         // The promise stands in the blob and the blob under the proof, so nobody but the client can
         // leave it out. A client without it is accepted: Linux's cifs sends no MIC. What it forgoes is
@@ -118,12 +122,7 @@ impl Challenged {
         if response.promises_mic() && !self.mic_matches(message, &exported) {
             return Err(refuse(Refusal::Tampered));
         }
-        let session_key = SessionKey::new(*exported);
-        Ok(Accepted {
-            outcome: Outcome::User { name, session_key },
-            user,
-            signer: MessageSigner::new(exported, negotiated),
-        })
+        Ok(accepted(Principal::User(name), user, exported, negotiated))
     }
 
     /// MS-NLMP 3.3.2: recomputes the proof; answers with the user's name and the SessionBaseKey.
@@ -156,6 +155,20 @@ impl Challenged {
         let parts = [&self.negotiate, &self.challenge, before, &[0; 16], after];
         crypto::mic(exported, &parts).ct_eq(received).into()
     }
+}
+
+fn accepted(principal: Principal, user: String, exported: Key, negotiated: u32) -> Accepted {
+    Accepted {
+        outcome: Outcome { principal, session_key: SessionKey::new(*exported) },
+        user,
+        signer: Some(MessageSigner::new(exported, negotiated)),
+    }
+}
+
+/// Nobody but the client knows what its key was made from.
+fn guest(user: String) -> Accepted {
+    let outcome = Outcome { principal: Principal::Guest, session_key: SessionKey::new([0; 16]) };
+    Accepted { outcome, user, signer: None }
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::auth::throttle::Withheld;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
@@ -26,7 +28,7 @@ use super::message::{Body, ChainId, Event, Reply, Transmit};
 use super::negotiate::{self, Negotiated};
 use super::pending::{Pending, PendingTable};
 use super::reply::Slot;
-use super::session_setup::{Change, Sessions};
+use super::session_setup::{Asked, Change, Sessions};
 
 mod dispatch;
 mod respond;
@@ -38,12 +40,15 @@ const ASYNC_MAX: usize = 511;
 /// The machine. See the [module](super) for how to drive it.
 pub struct Connection {
     config: Arc<Config>,
+    peer: IpAddr,
     phase: Phase,
     window: Window,
     sessions: Sessions,
     pending: PendingTable,
     /// Answers that end sessions whose other requests are still to be answered.
     leaving: Vec<Leaving>,
+    /// Refusals of logons that the client has to wait for.
+    refusals: Vec<Refusal>,
     next_async_id: u64,
     /// Since when there has been no session.
     sessionless_since: Option<Instant>,
@@ -58,6 +63,15 @@ struct Leaving {
     session_id: u64,
     slots: Vec<Slot>,
     replies: Vec<Reply>,
+}
+
+/// The answer to a logon that failed.
+struct Refusal {
+    withheld: Withheld,
+    slot: Slot,
+    reply: Reply,
+    /// The session that it ends.
+    ended: Option<u64>,
 }
 
 /// How far NEGOTIATE has come.
@@ -80,17 +94,19 @@ pub struct Now {
 }
 
 impl Connection {
-    /// A connection that has just been accepted.
+    /// A connection of `peer` that has just been accepted.
     #[must_use]
-    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+    pub fn new(config: Arc<Config>, peer: IpAddr, now: Instant) -> Self {
         let window = Window::new(config.credits_max);
         Self {
             config,
+            peer,
             phase: Phase::Fresh,
             window,
             sessions: Sessions::default(),
             pending: PendingTable::default(),
             leaving: Vec::new(),
+            refusals: Vec::new(),
             next_async_id: 1,
             sessionless_since: Some(now),
             events: VecDeque::new(),
@@ -107,9 +123,9 @@ impl Connection {
         const BEFORE_LOGON: usize = 128 * 1024;
         /// Headers, compounded requests and padding around the largest payload.
         const OVERHEAD: usize = 64 * 1024;
-        match self.sessions.is_empty() {
-            true => BEFORE_LOGON,
-            false => self.config.io_size_max as usize + OVERHEAD,
+        match self.moves_files() {
+            false => BEFORE_LOGON,
+            true => self.config.io_size_max as usize + OVERHEAD,
         }
     }
 
@@ -119,10 +135,17 @@ impl Connection {
         self.queued_bytes
     }
 
-    /// Whether somebody has logged on.
+    /// Whether there is a session, be it anybody's.
     #[must_use]
     pub fn has_session(&self) -> bool {
         !self.sessions.is_empty()
+    }
+
+    /// Whether somebody has logged on who may get at files, and so needs room for them.
+    #[must_use]
+    pub fn moves_files(&self) -> bool {
+        let guests = self.config.guests_have_files && !self.sessions.is_empty();
+        guests || self.sessions.have_user()
     }
 
     /// The dialect, once it stands.
@@ -137,7 +160,7 @@ impl Connection {
     /// Whether every request that was handed out has been answered.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.leaving.is_empty()
+        self.pending.is_empty() && self.leaving.is_empty() && self.refusals.is_empty()
     }
 
     // ---- out
@@ -157,7 +180,8 @@ impl Connection {
     /// When to call [`Self::handle_timeout`] if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.logon_deadline(), self.pending.next_interim()].into_iter().flatten().min()
+        let refusal = self.refusals.iter().map(|refusal| refusal.withheld.until).min();
+        [self.logon_deadline(), self.pending.next_interim(), refusal].into_iter().flatten().min()
     }
 
     fn logon_deadline(&self) -> Option<Instant> {
@@ -179,6 +203,10 @@ impl Connection {
                 // MS-SMB2 3.3.5.2.1.1: without its session the message cannot even be refused.
                 let channel =
                     self.sessions.get(session_id).ok_or(Disconnect::Seal("no such session"))?;
+                // Who is nobody has a key that is no secret: it protects nothing but beside a user's.
+                if !channel.principal.is_user() && !self.sessions.have_user() {
+                    return Err(Disconnect::Seal("nobody has logged on"));
+                }
                 channel.open(&mut message).map_err(|_| Disconnect::Seal("it does not open"))?;
                 self.handle_smb2(now, message, Some(session_id))
             }
@@ -239,6 +267,11 @@ impl Connection {
         }
         for chain in self.pending.due(now) {
             self.send_interim(chain);
+        }
+        let is_due = |refusal: &mut Refusal| refusal.withheld.until <= now;
+        let due: Vec<_> = self.refusals.extract_if(.., is_due).collect();
+        for refusal in due {
+            self.answer_setup(now, refusal.slot, refusal.reply, refusal.ended);
         }
         Ok(())
     }
@@ -361,18 +394,19 @@ impl Connection {
         let Phase::Negotiated(negotiated) = &self.phase else {
             return Err(Disconnect::Violation("SESSION_SETUP before NEGOTIATE"));
         };
+        if !self.config.throttle.admits(self.peer) {
+            return Err(Disconnect::Guessing);
+        }
         let request = SessionSetupRequest::decode(message)?;
-        let outcome = self.sessions.setup(
-            &self.config,
-            negotiated,
-            slot.session_id,
-            &request,
-            message,
-            now.wall,
-        );
+        let (session_id, request) = (slot.session_id, &request);
+        let asked = Asked { session_id, request, message, peer: self.peer, now };
+        let outcome = self.sessions.setup(&self.config, negotiated, &asked);
         slot.session_id = outcome.session_id;
-        // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed.
-        slot.signed |= outcome.reply.status == NtStatus::SUCCESS;
+        // MS-SMB2 3.3.5.5.3: the response that ends a successful authentication is signed, where somebody has proved
+        // to have the key.
+        let is_user = |channel: &Channel| channel.principal.is_user();
+        let proved = self.sessions.get(slot.session_id).is_some_and(is_user);
+        slot.signed |= outcome.reply.status == NtStatus::SUCCESS && proved;
         let mut ended = None;
         match outcome.change {
             Change::Nothing => {}
@@ -384,12 +418,22 @@ impl Connection {
                 self.events.push_back(Event::Established(established));
             }
         }
-        self.respond(now.instant, vec![slot], vec![outcome.reply]);
+        match outcome.withheld {
+            Some(withheld) if withheld.until > now.instant => {
+                self.refusals.push(Refusal { withheld, slot, reply: outcome.reply, ended });
+            }
+            _ => self.answer_setup(now.instant, slot, outcome.reply, ended),
+        }
+        Ok(())
+    }
+
+    /// Answers a SESSION_SETUP; a session that its failure has `ended` goes after it, as its keys protect it.
+    fn answer_setup(&mut self, now: Instant, slot: Slot, reply: Reply, ended: Option<u64>) {
+        self.respond(now, vec![slot], vec![reply]);
         if let Some(session_id) = ended {
             self.sessions.remove(session_id);
         }
-        self.note_sessions(now.instant);
-        Ok(())
+        self.note_sessions(now);
     }
 
     /// MS-SMB2 3.3.5.16. A CANCEL spends no MessageId and has no response.
@@ -455,7 +499,9 @@ impl Connection {
         channel: &Channel,
     ) -> Result<Option<NtStatus>, Disconnect> {
         let setup = slot.command == Command::SESSION_SETUP;
-        if slot.command == Command::TREE_CONNECT && self.dialect() == Some(Dialect::SMB_3_1_1) {
+        let is_protected =
+            self.dialect() == Some(Dialect::SMB_3_1_1) && channel.principal.is_user();
+        if slot.command == Command::TREE_CONNECT && is_protected {
             // MS-SMB2 3.3.5.7: 3.1.1 clients always protect it; one that does not is not our client.
             return Err(Disconnect::Violation("an unprotected TREE_CONNECT in 3.1.1"));
         }

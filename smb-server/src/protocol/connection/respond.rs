@@ -60,7 +60,7 @@ impl Connection {
     fn must_sign(&self, slot: &Slot) -> bool {
         self.sessions
             .get(slot.session_id)
-            .is_some_and(|channel| slot.signed || channel.signing_required)
+            .is_some_and(|channel| channel.can_sign() && (slot.signed || channel.signing_required))
     }
 
     fn send(&mut self, responses: Vec<Response>, command: Option<Command>, seal_for: Option<u64>) {

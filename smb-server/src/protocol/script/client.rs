@@ -81,13 +81,13 @@ pub(crate) struct Response {
 impl Keys {
     /// MS-SMB2 3.2.5.3: what the client derives once the server has accepted.
     pub(crate) fn derive(client: &Client, preauth: &PreauthHash) -> Self {
-        let keys = SessionKeys::derive(
-            client.dialect.0,
-            &SESSION_KEY,
-            &SESSION_KEY,
-            preauth.as_bytes(),
-            client.cipher,
-        );
+        Self::derive_from(&SESSION_KEY, client, preauth)
+    }
+
+    /// The same with another session key.
+    pub(crate) fn derive_from(key: &[u8; 16], client: &Client, preauth: &PreauthHash) -> Self {
+        let (dialect, hash) = (client.dialect.0, preauth.as_bytes());
+        let keys = SessionKeys::derive(dialect, key, key, hash, client.cipher);
         let signer = Signer::new(client.signing, keys.signing.as_bytes()).unwrap();
         let sealing = client.cipher.zip(keys.server_in).zip(keys.server_out).map(
             |((cipher, server_in), server_out)| Sealing {

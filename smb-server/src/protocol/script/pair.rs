@@ -1,10 +1,11 @@
 //! A scripted client and a [`Connection`] with a clock between them that only the script moves.
 
 use std::iter;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::auth::{self, AcceptorConfig, UserStore};
+use crate::auth::{self, AcceptorConfig, Throttle, UserStore};
 use crate::protocol::{
     Body, Chain, ChainId, Config, Connection, Disconnect, Established, Event, Now, Payload, Reply,
     Request, SessionIds, Work,
@@ -27,6 +28,9 @@ pub(crate) const MIB: u32 = 1 << 20;
 
 pub(crate) const SERVER_GUID: Guid = Guid([0x51; 16]);
 
+/// Where the client is.
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 /// Every dialect, oldest first.
 pub(crate) const DIALECTS: [Dialect; 5] = [
     Dialect::SMB_2_0_2,
@@ -40,6 +44,8 @@ pub(crate) const DIALECTS: [Dialect; 5] = [
 pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) server: Connection,
+    /// The server's memory of failed logons.
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) now: Now,
 }
 
@@ -77,6 +83,8 @@ pub(crate) fn config() -> Config {
         server_guid: SERVER_GUID,
         require_signing: false,
         require_encryption: false,
+        anonymous: true,
+        guests_have_files: false,
         io_size_max: 8 * MIB,
         credits_max: 512,
         sessions_max: 64,
@@ -89,6 +97,7 @@ pub(crate) fn config() -> Config {
             dns_domain: "example".into(),
         }),
         users: Arc::new(users),
+        throttle: Arc::default(),
     }
 }
 
@@ -116,8 +125,9 @@ pub(crate) fn preauth(hash_algorithms: &[HashAlgorithm]) -> NegotiateContext {
 impl Pair {
     pub(crate) fn new(config: Config) -> Self {
         let now = Now { instant: Instant::now(), wall: FileTime(0x01d0_aecb_adf5_a1a1) };
-        let server = Connection::new(Arc::new(config), now.instant);
-        Self { client: Client::new(), server, now }
+        let throttle = Arc::clone(&config.throttle);
+        let server = Connection::new(Arc::new(config), PEER, now.instant);
+        Self { client: Client::new(), server, throttle, now }
     }
 
     /// A connection that has agreed on a dialect.

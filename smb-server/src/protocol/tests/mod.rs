@@ -12,5 +12,7 @@ mod robustness;
 mod sealing;
 mod sessions;
 mod signing;
+mod strangers;
+mod throttle;
 mod time;
 mod validate;

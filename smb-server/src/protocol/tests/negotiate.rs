@@ -3,6 +3,7 @@
 use super::ask::Ask;
 use super::client::Guard;
 use super::pair::{DIALECTS, LogOn, MIB, Pair, SERVER_GUID, config, offer, perform, preauth};
+use crate::auth::Principal;
 use crate::protocol::{Disconnect, Request, Work};
 use crate::wire::codec::Writer;
 use crate::wire::dialect::Dialect;
@@ -45,7 +46,10 @@ fn every_dialect_leads_from_negotiate_to_a_tree() {
         assert_eq!(accepted.status(), NtStatus::SUCCESS, "{dialect:?}");
         // MS-SMB2 3.3.5.5.3: the last response of a logon is signed, whatever the dialect.
         assert!(accepted.is_signed(), "{dialect:?}");
-        assert_eq!(pair.established().expect("a session").user, "Alice");
+        assert_eq!(
+            pair.established().expect("a session").principal,
+            Principal::User("Alice".into())
+        );
 
         let chain = pair.hand_out(Guard::Signed, &[Ask::tree_connect(r"\\srv\share")]);
         let [element] = chain.elements.as_slice() else { panic!("one element") };

@@ -151,7 +151,7 @@ fn a_logoff_is_answered_last_so_that_what_it_ends_is_still_sealed() {
     assert!(answers.iter().all(|answer| answer.sealed));
     let commands: Vec<_> = answers.into_iter().map(|answer| answer.one().header.command).collect();
     assert_eq!(commands, [Command::READ, Command::LOGOFF]);
-    assert!(pair.server.is_idle() && !pair.server.has_session());
+    assert!(pair.server.is_idle() && !pair.server.moves_files());
 }
 
 #[test]
