@@ -275,7 +275,7 @@ impl Connection {
     }
 
     fn hold(&self, bytes: usize) {
-        self.held.set(self.held.get() + bytes);
+        self.held.set(self.held.get().saturating_add(bytes));
     }
 
     fn release(&self, bytes: usize) {
@@ -299,20 +299,28 @@ impl Connection {
 struct Running {
     connection: Rc<Connection>,
     chain: ChainId,
-    bytes: usize,
+    /// What it holds: its requests, and until it waits for others what they ask to be moved.
+    size: usize,
+    wanted: Rc<Cell<usize>>,
     replies: Option<Vec<protocol::Reply>>,
 }
 
 impl Running {
     fn new(connection: Rc<Connection>, chain: &Chain) -> (Self, Rc<Ongoing>) {
-        let (id, bytes) = (chain.id, chain.cost());
-        connection.hold(bytes);
-        let to_tell = Rc::downgrade(&connection);
+        let (id, size, wanted) = (chain.id, chain.size(), Rc::new(Cell::new(chain.wanted())));
+        connection.hold(size.saturating_add(wanted.get()));
+        let (to_tell, unused) = (Rc::downgrade(&connection), Rc::clone(&wanted));
         let ongoing = Rc::new(Ongoing::new(move |finished| {
-            to_tell.upgrade().is_some_and(|connection| connection.tell_pending(id, finished))
+            let Some(connection) = to_tell.upgrade() else { return false };
+            let waits = connection.tell_pending(id, finished);
+            if waits {
+                // Otherwise what waits could keep out the very request that it waits for.
+                connection.release(unused.take());
+            }
+            waits
         }));
         connection.running.borrow_mut().insert(id, Rc::clone(&ongoing));
-        (Self { connection, chain: id, bytes, replies: None }, ongoing)
+        (Self { connection, chain: id, size, wanted, replies: None }, ongoing)
     }
 
     fn finish(mut self, replies: Vec<protocol::Reply>) {
@@ -326,7 +334,7 @@ impl Drop for Running {
         let replies = self.replies.take().unwrap_or_default();
         connection.machine.borrow_mut().handle_replies(Instant::now(), self.chain, replies);
         connection.running.borrow_mut().remove(&self.chain);
-        connection.release(self.bytes);
+        connection.release(self.size.saturating_add(self.wanted.get()));
         connection.outgoing.notify();
         connection.rearm_if_earlier();
     }

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use ringway::cores::Cores;
 use ringway::net::{TcpListener, TcpStream};
 use ringway::{Builder, Features, JoinHandle, ShutdownReport};
@@ -22,8 +23,9 @@ use crate::crypto::random;
 use crate::monitor::{self, Monitor};
 use crate::protocol;
 use crate::rpc;
-use crate::state::{self, Accounts, SessionLimits, Share};
+use crate::state::{self, Accounts, SessionLimits, Share, SystemAccounts};
 use crate::wire::guid::Guid;
+use crate::wire::security::Sid;
 
 /// How long to wait when a connection could not be accepted for lack of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -370,7 +372,25 @@ fn rpc_info(host: &str, shares: &[Arc<Share>]) -> rpc::ServerInfo {
     let mut listed: Vec<_> =
         shares.iter().map(|share| info(&share.name, rpc::ShareType::Disk)).collect();
     listed.push(info("IPC$", rpc::ShareType::Ipc));
-    rpc::ServerInfo { name: host.to_uppercase(), comment: "usmbd".to_owned(), shares: listed }
+    rpc::ServerInfo {
+        name: host.to_uppercase(),
+        comment: "usmbd".to_owned(),
+        shares: listed,
+        domain_sid: machine_sid(host),
+        unix: Arc::new(SystemAccounts),
+    }
+}
+
+/// A SID as Windows makes one for a machine (MS-DTYP 2.4.2.4, S-1-5-21 and three numbers): always the same on this one,
+/// and by itself of no use to whoever wants to know the machine's id.
+fn machine_sid(host: &str) -> Sid {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_else(|_| host.to_owned());
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"usmbd machine SID\0");
+    context.update(id.trim().as_bytes());
+    let hash = context.finish();
+    let words = hash.as_ref().as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+    Sid::new(5, [21].into_iter().chain(words.take(3)).collect::<Vec<u32>>())
 }
 
 /// The host's name without its domain.

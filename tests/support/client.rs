@@ -87,24 +87,33 @@ impl Client {
     /// The same, to go on while it runs.
     pub(crate) fn start(&self, commands: &str) -> Result<Started, Failed> {
         let service = format!("//{}/{}", self.address.ip(), self.share);
-        self.spawn(|command| {
-            command.arg(service).args(["-c", commands]);
+        self.spawn("smbclient", |command| {
+            command.args(["-t", "120"]).arg(service).args(["-c", commands]);
         })
     }
 
     /// `smbclient -L`: the list of shares.
     pub(crate) fn list(&self) -> Result<Run, Failed> {
         let host = self.address.ip().to_string();
-        let started = self.spawn(|command| {
-            command.args(["-L", &host]);
+        let started = self.spawn("smbclient", |command| {
+            command.args(["-t", "120", "-L", &host]);
         })?;
         started.finish()
     }
 
-    fn spawn(&self, what: impl FnOnce(&mut Command)) -> Result<Started, Failed> {
+    /// One command of rpcclient, which is smbclient's sibling.
+    pub(crate) fn rpc(&self, rpc: &str) -> Result<Run, Failed> {
+        let host = self.address.ip().to_string();
+        let started = self.spawn("rpcclient", |command| {
+            command.arg(host).args(["-c", rpc]);
+        })?;
+        started.finish()
+    }
+
+    fn spawn(&self, program: &str, what: impl FnOnce(&mut Command)) -> Result<Started, Failed> {
         let home = tempfile::Builder::new().prefix("smbclient-").tempdir()?;
         let configuration = write_configuration(home.path())?;
-        let mut command = Command::new("smbclient");
+        let mut command = Command::new(program);
         command
             .env_clear()
             .envs([
@@ -115,15 +124,7 @@ impl Client {
             .current_dir(self.local.as_deref().unwrap_or(home.path()))
             .arg("-s")
             .arg(configuration)
-            .args([
-                "-p",
-                &self.address.port().to_string(),
-                "-U",
-                &self.user,
-                "--use-kerberos=off",
-                "-t",
-                "120",
-            ])
+            .args(["-p", &self.address.port().to_string(), "-U", &self.user, "--use-kerberos=off"])
             .args(&self.arguments);
         what(&mut command);
         Ok(Started { child: Running::start(&mut command)?, limit: self.limit, _home: home })

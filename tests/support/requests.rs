@@ -30,6 +30,8 @@ pub(crate) mod nt {
     pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
     pub(crate) const INVALID_DEVICE_REQUEST: u32 = 0xc000_0010;
     pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+    pub(crate) const PIPE_DISCONNECTED: u32 = 0xc000_00b0;
+    pub(crate) const PIPE_BROKEN: u32 = 0xc000_014b;
     pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
     pub(crate) const LOCK_NOT_GRANTED: u32 = 0xc000_0055;
     pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;

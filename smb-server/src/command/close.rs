@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::protocol::Body;
-use crate::state::{FileOpen, Open, Server};
+use crate::state::{FileOpen, Object, Open, Server};
 use crate::vfs::{Attributes, Metadata};
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
@@ -53,7 +53,11 @@ pub async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
 /// Takes an open that is no longer in its session's table out of the file's openers, and deletes the
 /// file if this was the last one and that was asked for.
 pub(super) async fn close_open(server: &Server, open: &Open) {
-    let Some(file) = open.file() else { return };
+    let file = match &open.object {
+        Object::File(file) => file,
+        Object::Pipe(pipe) => return pipe.close(),
+        Object::Quotas(_) => return,
+    };
     let Some(ticket) = file.take_ticket() else { return };
     file.release_oplock();
     file.locks.release();

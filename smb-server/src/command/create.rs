@@ -10,7 +10,9 @@ use ringway::fs::Access;
 use crate::protocol::Body;
 use crate::rpc;
 use crate::security::{Token, generic_to_specific, user_sid};
-use crate::state::{Conflict, FileOpen, Mode, Object, Open, READS, Refused, Share, Target, WRITES};
+use crate::state::{
+    Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, WRITES,
+};
 use crate::vfs::{
     self, Action, Attributes, Change, Disposition, Ea, Kind, Metadata, Opened, SharePath,
 };
@@ -144,14 +146,15 @@ async fn create_pipe(
     request: &CreateRequest,
     name: &str,
 ) -> Result<Answer, NtStatus> {
-    let server = Arc::clone(&context.server.rpc);
-    let pipe = rpc::Pipe::open(name, server).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let (server, caller) = (&context.server.rpc, &context.session()?.principal);
+    let pipe = rpc::Pipe::open(name, Arc::clone(server), caller.clone());
+    let pipe = pipe.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let open = Open {
         file_id: context.session()?.new_file_id(),
         tree_id: context.tree()?.id,
         granted_access: granted(request.desired_access, AccessMask::FILE_ALL),
         options: CreateOptions::empty(),
-        object: Object::Pipe(Mutex::new(pipe)),
+        object: Object::Pipe(PipeOpen::new(pipe)),
     };
     let response = CreateResponse {
         create_action: CreateAction::OPENED,

@@ -1,11 +1,8 @@
-//! IOCTL: transactions on named pipes. MS-SMB2 3.3.5.15. The controls of files come with what they
-//! control; one that is not there is refused as unknown.
+//! IOCTL: which control is meant. MS-SMB2 3.3.5.15. Each comes with what it controls; one that is not there is refused
+//! as unknown.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use crate::protocol::{Body, Reply};
-use crate::rpc::{Pipe, Read, RpcError};
-use crate::state::{Object, Open};
+use crate::protocol::Body;
+use crate::state::Open;
 use crate::wire::codec::Writer;
 use crate::wire::file_id::FileId;
 use crate::wire::ioctl::{CtlCode, IoctlFlags, IoctlRequest, IoctlResponse};
@@ -13,7 +10,7 @@ use crate::wire::status::NtStatus;
 
 use super::context::Context;
 use super::{
-    Answer, compression, copychunk, duplicate_extents, object_id, snapshots, sparse, trim,
+    Answer, compression, copychunk, duplicate_extents, object_id, pipe, snapshots, sparse, trim,
 };
 
 pub(super) async fn ioctl(
@@ -24,7 +21,7 @@ pub(super) async fn ioctl(
         return Err(NtStatus::NOT_SUPPORTED);
     }
     match request.ctl_code {
-        CtlCode::FSCTL_PIPE_TRANSCEIVE => transceive(context, request),
+        CtlCode::FSCTL_PIPE_TRANSCEIVE => pipe::transceive(context, request).await,
         CtlCode::FSCTL_SRV_REQUEST_RESUME_KEY => copychunk::resume_key(context, request),
         CtlCode::FSCTL_SRV_COPYCHUNK | CtlCode::FSCTL_SRV_COPYCHUNK_WRITE => {
             copychunk::copychunk(context, request).await
@@ -73,45 +70,4 @@ pub(super) fn answer(
         ..IoctlResponse::default()
     })
     .into()
-}
-
-/// MS-SMB2 3.3.5.15.10: writes to the pipe and reads what it answers.
-fn transceive(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
-    let open = context.open(request.file_id)?;
-    let Object::Pipe(pipe) = &open.object else { return Err(NtStatus::INVALID_DEVICE_REQUEST) };
-    let max = request.max_output_response as usize;
-    // Both under one lock: nobody else's READ takes the answer in between.
-    let read = lock(pipe).transact(&request.input, max).map_err(|error| failed(&error))?;
-    let (output, more) = some(read)?;
-    let response = IoctlResponse {
-        ctl_code: request.ctl_code,
-        file_id: open.file_id,
-        output,
-        ..IoctlResponse::default()
-    };
-    let status = if more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
-    Ok(Answer::Reply(Reply { status, body: Body::Ioctl(response) }))
-}
-
-/// Puts bytes into a pipe.
-pub(super) fn write_pipe(pipe: &Mutex<Pipe>, bytes: &[u8]) -> Result<(), NtStatus> {
-    lock(pipe).write(bytes).map_err(|error| failed(&error))
-}
-
-/// Takes at most `max` bytes of a message out of a pipe, and says whether more of it is left.
-pub(super) fn read_pipe(pipe: &Mutex<Pipe>, max: u32) -> Result<(Vec<u8>, bool), NtStatus> {
-    some(lock(pipe).read(max as usize))
-}
-
-fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
-    pipe.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn some(read: Read) -> Result<(Vec<u8>, bool), NtStatus> {
-    if read.data.is_empty() { Err(NtStatus::PIPE_EMPTY) } else { Ok((read.data, read.more)) }
-}
-
-fn failed(error: &RpcError) -> NtStatus {
-    tracing::info!(%error, "pipe");
-    NtStatus::PIPE_DISCONNECTED
 }

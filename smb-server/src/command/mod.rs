@@ -21,6 +21,7 @@ mod lock;
 mod object_id;
 mod ongoing;
 mod oplock;
+mod pipe;
 mod query_directory;
 mod query_info;
 mod quota;
@@ -135,8 +136,8 @@ async fn dispatch(context: &mut Context, request: Request) -> Result<Answer, NtS
         Request::Create(request) => create::create(context, request).await,
         Request::Close(request) => close::close(context, request).await,
         Request::Flush(request) => flush::flush(context, request).await,
-        Request::Read(request) => read::read(context, &request),
-        Request::Write(request) => write::write(context, &request),
+        Request::Read(request) => read::read(context, &request).await,
+        Request::Write(request) => write::write(context, &request).await,
         Request::Ioctl(request) => ioctl::ioctl(context, &request).await,
         Request::QueryDirectory(request) => {
             query_directory::query_directory(context, request).await

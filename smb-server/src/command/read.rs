@@ -3,31 +3,24 @@
 use std::sync::Arc;
 
 use crate::datapath::Source;
-use crate::protocol::{Body, Payload, Reply};
 use crate::state::{Object, Open};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::read::{Channel, ReadRequest};
 use crate::wire::status::NtStatus;
 
 use super::context::{Context, file_of};
-use super::{Answer, ioctl};
+use super::{Answer, pipe};
 
 /// The largest offset of a byte: MS-FSA 2.1.5.3 takes offsets as signed.
 pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
 
-pub(super) fn read(context: &mut Context, request: &ReadRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn read(context: &mut Context, request: &ReadRequest) -> Result<Answer, NtStatus> {
     if request.channel != Channel::NONE {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     let open = context.open(request.file_id)?;
     match &open.object {
-        Object::Pipe(pipe) => {
-            let (bytes, more) = ioctl::read_pipe(pipe, request.length)?;
-            let mut buffer = Payload::buffer_for(bytes.len());
-            buffer.extend_from_slice(&bytes);
-            let status = if more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
-            Ok(Answer::Reply(Reply { status, body: Body::Read(Payload::new(buffer)) }))
-        }
+        Object::Pipe(pipe) => pipe::read(context, pipe, request.length).await,
         Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(&open, request),
     }

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use crate::datapath::Sink;
-use crate::protocol::Body;
 use crate::state::{Object, Open};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::create::CreateOptions;
 use crate::wire::read::Channel;
 use crate::wire::status::NtStatus;
-use crate::wire::write::{WriteFlags, WriteRequest, WriteResponse};
+use crate::wire::write::{WriteFlags, WriteRequest};
 
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::read::OFFSET_MAX;
-use super::{Answer, ioctl};
+use super::{Answer, pipe};
 
 /// The end of the largest file, MS-FSA's MAXFILESIZE: that of NTFS, which clients expect.
 const FILE_SIZE_MAX: u64 = 0x0fff_ffff_0000;
@@ -23,7 +22,10 @@ const FILE_SIZE_MAX: u64 = 0x0fff_ffff_0000;
 /// As an offset: at the end of the file, MS-FSA 2.1.5.3.
 const APPEND: u64 = u64::MAX;
 
-pub(super) fn write(context: &mut Context, request: &WriteRequest) -> Result<Answer, NtStatus> {
+pub(super) async fn write(
+    context: &mut Context,
+    request: &WriteRequest,
+) -> Result<Answer, NtStatus> {
     if request.channel != Channel::NONE {
         return Err(NtStatus::INVALID_PARAMETER);
     }
@@ -31,9 +33,7 @@ pub(super) fn write(context: &mut Context, request: &WriteRequest) -> Result<Ans
     match &open.object {
         Object::Pipe(pipe) => {
             let bytes = context.bytes.get(request.data.clone()).unwrap_or_default();
-            ioctl::write_pipe(pipe, bytes)?;
-            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            Ok(Body::Write(WriteResponse { count, remaining: 0 }).into())
+            pipe::write(pipe, bytes).await
         }
         Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(context, &open, request),

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::rpc::{Pipe, ServerInfo, ShareInfo, ShareType};
+use crate::auth::Principal;
+use crate::rpc::{Pipe, Read, ServerInfo, ShareInfo, ShareType};
+use crate::state::SystemAccounts;
+use crate::wire::security::Sid;
 
 use super::input::Input;
 
@@ -20,13 +23,16 @@ static SERVER: LazyLock<Arc<ServerInfo>> = LazyLock::new(|| {
         name: "SRV".to_owned(),
         comment: "a server".to_owned(),
         shares: vec![share("Data", ShareType::Disk), share("IPC$", ShareType::Ipc)],
+        domain_sid: Sid::new(5, [21, 1, 2, 3]),
+        unix: Arc::new(SystemAccounts),
     })
 });
 
 /// In turn: write, write in pieces, read or call, each with its length and bytes.
 pub(super) fn pipe(input: &[u8]) {
     let mut input = Input::new(input);
-    let mut pipe = Pipe::open("srvsvc", Arc::clone(&SERVER)).expect("there is that pipe");
+    let pipe = Pipe::open("srvsvc", Arc::clone(&SERVER), Principal::Anonymous);
+    let mut pipe = pipe.expect("there is that pipe");
     let (mut partly_read, mut ended) = (false, false);
     while !input.is_empty() {
         let how = input.u8();
@@ -39,17 +45,16 @@ pub(super) fn pipe(input: &[u8]) {
             }
             2 => {
                 let max = usize::from(input.u16());
-                let read = pipe.read(max);
-                assert!(read.data.len() <= max);
-                partly_read = read.more;
+                partly_read = take(&mut pipe, max).unwrap_or(partly_read);
                 continue;
             }
             _ => {
                 let (max, bytes) = (usize::from(input.u16()), input.bytes());
-                pipe.transact(bytes, max).map(|read| {
-                    assert!(read.data.len() <= max);
-                    partly_read = read.more;
-                })
+                let written = pipe.write(bytes);
+                if written.is_ok() {
+                    partly_read = take(&mut pipe, max).unwrap_or(partly_read);
+                }
+                written
             }
         };
         assert!(!ended || written.is_err(), "a conversation that has ended goes on");
@@ -58,15 +63,18 @@ pub(super) fn pipe(input: &[u8]) {
     drain(&mut pipe, partly_read);
 }
 
+/// Reads, and tells whether there is more of the message that was read.
+fn take(pipe: &mut Pipe, max: usize) -> Option<bool> {
+    let Read { data, more } = pipe.read(max)?;
+    assert!(data.len() <= max);
+    Some(more)
+}
+
 /// All together, what waits is bounded, and each of it is a PDU of the length that it says unless a part has been read.
 fn drain(pipe: &mut Pipe, mut partly_read: bool) {
     let mut total = 0;
-    loop {
-        let read = pipe.read(usize::MAX);
+    while let Some(read) = pipe.read(usize::MAX) {
         assert!(!read.more, "there is room for all of it");
-        if read.data.is_empty() {
-            break;
-        }
         if !partly_read {
             let length = usize::from(u16::from_le_bytes([read.data[8], read.data[9]]));
             assert_eq!(read.data.len(), length);

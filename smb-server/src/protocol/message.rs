@@ -37,19 +37,22 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The bytes of memory that carrying it out takes: the requests, and what they ask to be sent.
+    /// The bytes of memory that the requests take.
     #[must_use]
-    pub fn cost(&self) -> usize {
-        let cost = |element: &Element| {
-            let wanted = match &element.work {
-                // Its answer has no memory before there is one, and may be long in coming.
-                Work::Execute(Request::ChangeNotify(_)) => 0,
-                Work::Execute(request) => intake::transfer_size(request) as usize,
-                Work::Answered(_) => 0,
-            };
-            element.bytes.len().saturating_add(wanted)
+    pub fn size(&self) -> usize {
+        self.elements.iter().map(|element| element.bytes.len()).sum()
+    }
+
+    /// The bytes that they ask to be moved, which take memory while they are carried out.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let wanted = |element: &Element| match &element.work {
+            // Its answer has no memory before there is one, and may be long in coming.
+            Work::Execute(Request::ChangeNotify(_)) => 0,
+            Work::Execute(request) => intake::transfer_size(request) as usize,
+            Work::Answered(_) => 0,
         };
-        self.elements.iter().map(cost).sum()
+        self.elements.iter().map(wanted).fold(0, usize::saturating_add)
     }
 }
 

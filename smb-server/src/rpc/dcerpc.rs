@@ -49,6 +49,8 @@ pub(super) enum Fault {
     OpRange = 0x1c01_0002,
     /// nca_unk_if: no such presentation context.
     UnknownInterface = 0x1c01_0003,
+    /// nca_s_fault_context_mismatch: the handle is not one of this pipe's.
+    ContextMismatch = 0x1c00_001a,
     /// nca_s_fault_ndr: the parameters are not what the operation takes.
     Ndr = 0x0000_06f7,
 }

@@ -6,13 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::auth::Principal;
 use crate::wire::codec::Malformed;
 
 use super::dcerpc::{
     Bind, BindAck, ContextResult, FIRST_FRAGMENT, Fault, Fragment, HEADER_LEN, LAST_FRAGMENT,
     PduType, ProposedContext, Request, Syntax, fault, fragment_length, response,
 };
-use super::srvsvc::{self, ServerInfo};
+use super::service::Service;
+use super::srvsvc::ServerInfo;
 
 /// The longest fragment in either direction: what Windows and Samba use on pipes.
 const FRAGMENT_MAX: u16 = 4280;
@@ -58,16 +60,18 @@ pub enum RpcError {
 /// What a read took out of the pipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Empty when there is nothing to read.
+    /// Nothing only if nothing was asked for.
     pub data: Vec<u8>,
     /// The rest of this message is still there: STATUS_BUFFER_OVERFLOW.
     pub more: bool,
 }
 
-/// One open pipe of the `srvsvc` service.
+/// One open pipe of a service.
 #[derive(Debug)]
 pub struct Pipe {
+    service: Service,
     server: Arc<ServerInfo>,
+    caller: Principal,
     /// Ids of the accepted presentation contexts, at most [`CONTEXTS_MAX`].
     contexts: Vec<u16>,
     transmit_max: u16,
@@ -90,13 +94,16 @@ struct Call {
 }
 
 impl Pipe {
-    /// Opens the pipe called `name`, with or without `\PIPE\` before it and in any case. `None`: there is no such pipe.
+    /// Opens the pipe called `name` for `caller`, with or without `\PIPE\` before it and in any case. `None`: there is no
+    /// such pipe.
     #[must_use]
-    pub fn open(name: &str, server: Arc<ServerInfo>) -> Option<Self> {
+    pub fn open(name: &str, server: Arc<ServerInfo>, caller: Principal) -> Option<Self> {
         let name = name.trim_start_matches('\\').to_ascii_lowercase();
         let name = name.strip_prefix("pipe\\").unwrap_or(&name);
-        (name == srvsvc::PIPE_NAME).then(|| Self {
+        Some(Self {
+            service: Service::named(name)?,
             server,
+            caller,
             contexts: Vec::new(),
             transmit_max: FRAGMENT_MAX,
             receive_max: FRAGMENT_MAX,
@@ -105,6 +112,18 @@ impl Pipe {
             answers: VecDeque::new(),
             ended: false,
         })
+    }
+
+    /// Whether [`Self::write`] may have to wait for the system.
+    #[must_use]
+    pub fn may_block(&self) -> bool {
+        self.service.may_block()
+    }
+
+    /// Whether an error has ended the conversation: nothing more is to come.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Takes bytes from the client: a fragment, a part of one, or several.
@@ -124,27 +143,16 @@ impl Pipe {
         taken
     }
 
-    /// Takes at most `max` bytes out of the next message.
-    pub fn read(&mut self, max: usize) -> Read {
-        let Some(message) = self.answers.front_mut() else {
-            return Read { data: Vec::new(), more: false };
-        };
+    /// Takes at most `max` bytes out of the next message, if there is one.
+    pub fn read(&mut self, max: usize) -> Option<Read> {
+        let message = self.answers.front_mut()?;
         let behind = message.split_off(max.min(message.len()));
         let data = std::mem::replace(message, behind);
         let more = !message.is_empty();
         if !more {
             self.answers.pop_front();
         }
-        Read { data, more }
-    }
-
-    /// A write and a read in one: FSCTL_PIPE_TRANSCEIVE.
-    ///
-    /// # Errors
-    /// As of [`Pipe::write`].
-    pub fn transact(&mut self, input: &[u8], output_max: usize) -> Result<Read, RpcError> {
-        self.write(input)?;
-        Ok(self.read(output_max))
+        Some(Read { data, more })
     }
 
     fn take_in(&mut self, mut bytes: &[u8]) -> Result<(), RpcError> {
@@ -205,7 +213,7 @@ impl Pipe {
             transmit_max: self.transmit_max,
             receive_max: self.receive_max,
             association_group: if group == 0 { ASSOCIATION_GROUP } else { group },
-            address: srvsvc::PIPE_PATH,
+            address: self.service.address(),
             results: &results,
         };
         self.answers.push_back(ack.encode());
@@ -216,7 +224,7 @@ impl Pipe {
         if proposed.encodings.iter().any(|encoding| encoding.starts_with(&BIND_TIME_FEATURES)) {
             return ContextResult::FeaturesNegotiated;
         }
-        if proposed.interface != srvsvc::INTERFACE {
+        if proposed.interface != self.service.interface() {
             return ContextResult::InterfaceUnknown;
         }
         if !proposed.encodings.contains(&NDR32) {
@@ -257,7 +265,7 @@ impl Pipe {
 
     fn answer(&mut self, call: &Call) {
         let result = if self.contexts.contains(&call.context_id) {
-            srvsvc::call(&self.server, call.operation, &call.stub)
+            self.service.call(&self.server, &self.caller, call.operation, &call.stub)
         } else {
             Err(Fault::UnknownInterface)
         };

@@ -2,13 +2,14 @@
 //!
 //! Only the questions that clients ask to show a list of shares; nothing can be changed here.
 
+use std::sync::Arc;
+
+use crate::security::UnixNames;
 use crate::wire::codec::Malformed;
+use crate::wire::security::Sid;
 
 use super::dcerpc::{Fault, Syntax};
 use super::ndr::{NdrReader, NdrWriter};
-
-pub(super) const PIPE_NAME: &str = "srvsvc";
-pub(super) const PIPE_PATH: &str = "\\pipe\\srvsvc";
 
 /// 4b324fc8-1670-01d3-1278-5a47bf6ee188 version 3.0. MS-SRVS 1.9.
 pub(super) const INTERFACE: Syntax = [
@@ -36,8 +37,8 @@ const VERSION: (u32, u32) = (10, 0);
 /// SV_TYPE_WORKSTATION, SERVER, NT and SERVER_NT. MS-SRVS 2.2.2.7.
 const SERVER_TYPE: u32 = 0x0000_9003;
 
-/// What the service tells about the server.
-#[derive(Clone, Debug, Default)]
+/// What the services tell about the server.
+#[derive(Clone, Debug)]
 pub struct ServerInfo {
     /// Its NetBIOS-style name.
     pub name: String,
@@ -45,6 +46,10 @@ pub struct ServerInfo {
     pub comment: String,
     /// In the order in which they are listed; IPC$ belongs here too.
     pub shares: Vec<ShareInfo>,
+    /// The SID of the domain that it is by itself.
+    pub domain_sid: Sid,
+    /// The accounts of its system.
+    pub unix: Arc<dyn UnixNames>,
 }
 
 /// What the service tells about one share.

@@ -1,8 +1,13 @@
 //! The pipe against what Samba answered to the same bytes, and against bytes that nobody should send.
 
+mod lsarpc;
+
 use std::sync::Arc;
 
 use super::{Pipe, Read, RpcError, ServerInfo, ShareInfo, ShareType};
+use crate::auth::Principal;
+use crate::security::UnixNames;
+use crate::wire::security::Sid;
 
 const SHARE_ENUM: &str = include_str!("captures/share_enum.txt");
 const SHARE_GET_INFO: &str = include_str!("captures/share_get_info.txt");
@@ -13,6 +18,42 @@ const FAULT: &str = include_str!("captures/fault.txt");
 const OUTPUT_MAX: usize = 4280;
 /// Header, size hint, context and reserved bytes of a response.
 const RESPONSE_HEADER_LEN: usize = 24;
+
+impl Pipe {
+    /// FSCTL_PIPE_TRANSCEIVE of a call that is whole.
+    pub(super) fn ask(&mut self, input: &[u8], output_max: usize) -> Read {
+        self.write(input).expect("it is taken");
+        self.read(output_max).expect("an answer")
+    }
+}
+
+/// The accounts of the machine that the recorded server ran on, as far as they were asked for.
+#[derive(Debug)]
+struct RecordedSystem;
+
+const ACCOUNTS: [(&str, u32); 3] = [("root", 0), ("daemon", 1), ("nobody", 65534)];
+
+impl UnixNames for RecordedSystem {
+    fn user(&self, uid: u32) -> Option<String> {
+        ACCOUNTS.iter().find(|(_, id)| *id == uid).map(|(name, _)| (*name).to_owned())
+    }
+
+    fn group(&self, gid: u32) -> Option<String> {
+        self.user(gid)
+    }
+
+    fn uid(&self, name: &str) -> Option<u32> {
+        ACCOUNTS.iter().find(|(other, _)| *other == name).map(|(_, id)| *id)
+    }
+
+    fn gid(&self, name: &str) -> Option<u32> {
+        self.uid(name)
+    }
+}
+
+fn alice() -> Principal {
+    Principal::User("alice".into())
+}
 
 /// What the recorded server would have told about itself.
 fn recorded_server() -> Arc<ServerInfo> {
@@ -30,11 +71,13 @@ fn recorded_server() -> Arc<ServerInfo> {
             share("fast", "", ShareType::Disk, "C:\\dev\\shm\\peers-fast-20446"),
             share("IPC$", "IPC Service (Samba 4.25.1-Debian-4.25.1+dfsg-1)", ShareType::Ipc, ""),
         ],
+        domain_sid: Sid::new(5, [21, 1, 2, 3]),
+        unix: Arc::new(RecordedSystem),
     })
 }
 
 fn pipe() -> Pipe {
-    Pipe::open("srvsvc", recorded_server()).expect("srvsvc is there")
+    Pipe::open("srvsvc", recorded_server(), alice()).expect("srvsvc is there")
 }
 
 /// Questions with their answers, in order.
@@ -67,7 +110,7 @@ fn words(pdu: &[u8]) -> Vec<u32> {
 fn replay(capture: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut pipe = pipe();
     let answer = |(asked, recorded): (Vec<u8>, _)| {
-        let read = pipe.transact(&asked, OUTPUT_MAX).expect("a recorded question is taken");
+        let read = pipe.ask(&asked, OUTPUT_MAX);
         assert!(!read.more);
         (read.data, recorded)
     };
@@ -174,25 +217,25 @@ fn parameters_cut_short_are_answered_with_a_fault_and_the_pipe_lives_on() {
     for length in (24..request.len()).filter(|length| length.is_multiple_of(4)) {
         let mut short = request[..length].to_vec();
         short[8..10].copy_from_slice(&u16::try_from(length).unwrap().to_le_bytes());
-        let answer = pipe.transact(&short, OUTPUT_MAX).unwrap().data;
+        let answer = pipe.ask(&short, OUTPUT_MAX).data;
         assert_eq!(answer[2], 3, "{length} bytes: a fault");
         assert_eq!(answer[24..28], NCA_S_FAULT_NDR.to_le_bytes());
     }
-    assert_eq!(pipe.transact(&request, OUTPUT_MAX).unwrap().data[2], 2, "a response");
+    assert_eq!(pipe.ask(&request, OUTPUT_MAX).data[2], 2, "a response");
 }
 
 /// A pipe that is bound as rpcclient binds it.
 fn bound() -> Pipe {
     let mut pipe = pipe();
     let bind = &dialogue(SHARE_ENUM)[0].0;
-    assert_eq!(pipe.transact(bind, OUTPUT_MAX).unwrap().data[2], 12, "bind_ack");
+    assert_eq!(pipe.ask(bind, OUTPUT_MAX).data[2], 12, "bind_ack");
     pipe
 }
 
 #[test]
 fn a_call_before_any_bind_is_answered_with_unknown_interface() {
     const NCA_UNK_IF: u32 = 0x1c01_0003;
-    let answer = pipe().transact(&dialogue(SHARE_ENUM)[1].0, OUTPUT_MAX).unwrap().data;
+    let answer = pipe().ask(&dialogue(SHARE_ENUM)[1].0, OUTPUT_MAX).data;
     assert_eq!((answer[2], &answer[24..28]), (3, &NCA_UNK_IF.to_le_bytes()[..]));
 }
 
@@ -211,7 +254,7 @@ fn ndr64_and_other_interfaces_are_rejected_beside_an_accepted_context() {
     let length = u16::try_from(proposal.len()).unwrap();
     proposal[8..10].copy_from_slice(&length.to_le_bytes());
 
-    let ack = pipe().transact(&proposal, OUTPUT_MAX).unwrap().data;
+    let ack = pipe().ask(&proposal, OUTPUT_MAX).data;
     let results = &ack[ack.len() - 3 * 24..];
     assert_eq!(ack[ack.len() - 3 * 24 - 4], 3, "as many results as proposals");
     assert_eq!(results[..24], [&[0, 0, 0, 0], &ndr32[..]].concat(), "accepted");
@@ -223,30 +266,30 @@ fn ndr64_and_other_interfaces_are_rejected_beside_an_accepted_context() {
 fn alter_context_is_answered_in_kind() {
     let mut alter = dialogue(SHARE_ENUM)[0].0.clone();
     alter[2] = 14;
-    assert_eq!(bound().transact(&alter, OUTPUT_MAX).unwrap().data[2], 15);
+    assert_eq!(bound().ask(&alter, OUTPUT_MAX).data[2], 15);
 }
 
 #[test]
 fn an_answer_larger_than_the_output_is_read_piece_by_piece() {
     let (asked, _) = dialogue(SHARE_ENUM)[2].clone();
-    let whole = bound().transact(&asked, OUTPUT_MAX).unwrap().data;
+    let whole = bound().ask(&asked, OUTPUT_MAX).data;
     let mut pipe = bound();
-    let first = pipe.transact(&asked, 100).unwrap();
+    let first = pipe.ask(&asked, 100);
     assert_eq!((first.data.len(), first.more), (100, true));
-    let second = pipe.read(OUTPUT_MAX);
+    let second = pipe.read(OUTPUT_MAX).expect("the rest");
     assert!(!second.more);
     assert_eq!([first.data, second.data].concat(), whole);
-    assert_eq!(pipe.read(OUTPUT_MAX), Read { data: Vec::new(), more: false });
+    assert_eq!(pipe.read(OUTPUT_MAX), None);
 }
 
 #[test]
 fn fragments_written_in_any_pieces_are_one_call() {
     let request = dialogue(SHARE_ENUM)[1].0.clone();
-    let expected = bound().transact(&request, OUTPUT_MAX).unwrap();
+    let expected = bound().ask(&request, OUTPUT_MAX);
 
     let mut by_bytes = bound();
     request.iter().for_each(|byte| by_bytes.write(&[*byte]).unwrap());
-    assert_eq!(by_bytes.read(OUTPUT_MAX), expected, "one PDU in pieces");
+    assert_eq!(by_bytes.read(OUTPUT_MAX), Some(expected.clone()), "one PDU in pieces");
 
     // Two fragments with half of the parameters each, in one write. C706 12.6.3.7.
     let (stub_1, stub_2) = request[24..].split_at(24);
@@ -257,7 +300,7 @@ fn fragments_written_in_any_pieces_are_one_call() {
         pdu
     };
     let both = [fragment(1, stub_1), fragment(2, stub_2)].concat();
-    assert_eq!(bound().transact(&both, OUTPUT_MAX).unwrap(), expected, "two PDUs in one write");
+    assert_eq!(bound().ask(&both, OUTPUT_MAX), expected, "two PDUs in one write");
 }
 
 #[test]
@@ -269,13 +312,12 @@ fn a_long_answer_leaves_in_fragments_of_the_size_that_was_bound() {
         path: String::new(),
     };
     let shares = (0..100).map(share).collect();
-    let server = ServerInfo { shares, ..ServerInfo::default() };
-    let mut pipe = Pipe::open("srvsvc", Arc::new(server)).unwrap();
-    pipe.transact(&dialogue(SHARE_ENUM)[0].0, OUTPUT_MAX).unwrap();
+    let server = ServerInfo { shares, ..(*recorded_server()).clone() };
+    let mut pipe = Pipe::open("srvsvc", Arc::new(server), alice()).unwrap();
+    pipe.ask(&dialogue(SHARE_ENUM)[0].0, OUTPUT_MAX);
     pipe.write(&dialogue(SHARE_ENUM)[2].0).unwrap();
     let fragments: Vec<_> =
-        std::iter::from_fn(|| Some(pipe.read(usize::MAX).data).filter(|data| !data.is_empty()))
-            .collect();
+        std::iter::from_fn(|| pipe.read(usize::MAX).map(|read| read.data)).collect();
     let flags: Vec<u8> = fragments.iter().map(|pdu| pdu[3]).collect();
     assert!(fragments.len() > 2);
     assert_eq!((flags.first(), flags.last()), (Some(&1), Some(&2)));
@@ -289,22 +331,22 @@ fn a_long_answer_leaves_in_fragments_of_the_size_that_was_bound() {
 #[test]
 fn a_security_trailer_is_stepped_over() {
     let request = dialogue(SHARE_ENUM)[1].0.clone();
-    let expected = bound().transact(&request, OUTPUT_MAX).unwrap();
+    let expected = bound().ask(&request, OUTPUT_MAX);
     // Four bytes of padding, the trailer that counts them, and a signature of 16 bytes. C706 13.2.6.1.
     let mut signed = [&request[..], &[0; 4], &[10, 5, 4, 0, 0, 0, 0, 0], &[0xaa; 16]].concat();
     let length = u16::try_from(signed.len()).unwrap();
     signed[8..10].copy_from_slice(&length.to_le_bytes());
     signed[10..12].copy_from_slice(&16u16.to_le_bytes());
-    assert_eq!(bound().transact(&signed, OUTPUT_MAX).unwrap(), expected);
+    assert_eq!(bound().ask(&signed, OUTPUT_MAX), expected);
 }
 
 #[test]
 fn the_pipe_is_found_under_its_forms_and_no_other_is() {
     for name in ["srvsvc", "SrvSvc", r"\srvsvc", r"\PIPE\srvsvc", r"pipe\SRVSVC"] {
-        assert!(Pipe::open(name, recorded_server()).is_some(), "{name}");
+        assert!(Pipe::open(name, recorded_server(), alice()).is_some(), "{name}");
     }
-    for name in ["", "lsarpc", "srvsvc2", r"\PIPE\ ", r"srvsvc\x"] {
-        assert!(Pipe::open(name, recorded_server()).is_none(), "{name}");
+    for name in ["", "samr", "srvsvc2", r"\PIPE\ ", r"srvsvc\x"] {
+        assert!(Pipe::open(name, recorded_server(), alice()).is_none(), "{name}");
     }
 }
 

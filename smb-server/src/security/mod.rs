@@ -3,12 +3,14 @@
 
 mod access;
 mod inherit;
+mod names;
 mod posix;
 mod token;
 mod unix;
 
 pub use access::{generic_to_specific, granted_by};
 pub use inherit::{for_new, inherited, merged};
+pub use names::{Known, NameUse, UnixNames, by_name, by_sid};
 pub use posix::{Owner, default_posix_acl, posix_acl};
 pub use token::Token;
 pub use unix::{gid_of, group_sid, security_of, uid_of, user_sid};

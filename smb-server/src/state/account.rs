@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 
-use nix::unistd::{Uid, User, geteuid, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 use ringway::Identity;
 
 use crate::auth::Principal;
+use crate::security::UnixNames;
 
 /// A unix account: the ids that the kernel's permission checks see.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,17 +110,38 @@ impl Accounts {
     }
 }
 
+/// The accounts of the system, by its own tables.
+#[derive(Debug)]
+pub struct SystemAccounts;
+
+impl UnixNames for SystemAccounts {
+    fn user(&self, uid: u32) -> Option<String> {
+        Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
+    }
+
+    fn group(&self, gid: u32) -> Option<String> {
+        Some(Group::from_gid(Gid::from_raw(gid)).ok()??.name)
+    }
+
+    fn uid(&self, name: &str) -> Option<u32> {
+        Some(User::from_name(name).ok()??.uid.as_raw())
+    }
+
+    fn gid(&self, name: &str) -> Option<u32> {
+        Some(Group::from_name(name).ok()??.gid.as_raw())
+    }
+}
+
 /// The name of the account with this id, or the number where it has none.
 fn account_name(uid: u32) -> String {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+    SystemAccounts.user(uid).unwrap_or_else(|| format!("uid {uid}"))
 }
 
 fn account(user: &str) -> Option<Account> {
     let found = User::from_name(user).ok().flatten()?;
     let name = CString::new(found.name.as_str()).ok()?;
     let groups = getgrouplist(&name, found.gid).unwrap_or_else(|_| vec![found.gid]);
-    let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let groups: Vec<u32> = groups.into_iter().map(Gid::as_raw).collect();
     let identity = Identity::new(found.uid.as_raw(), found.gid.as_raw(), &groups).ok()?;
     Some(Account { name: found.name, uid: found.uid.as_raw(), identity })
 }

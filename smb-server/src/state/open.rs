@@ -8,14 +8,13 @@ use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 
-use crate::rpc;
 use crate::vfs::name::Pattern;
 use crate::vfs::{DirStream, Handle};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
 use crate::wire::file_id::FileId;
 
-use super::{DirectoryWatch, LockOwner, News, Oplock, Share, Ticket, lock};
+use super::{DirectoryWatch, LockOwner, News, Oplock, PipeOpen, Share, Ticket, lock};
 
 /// What a client holds by a FileId.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub enum Object {
     /// A file or directory of a share.
     File(Box<FileOpen>),
     /// A named pipe of IPC$.
-    Pipe(Mutex<rpc::Pipe>),
+    Pipe(PipeOpen),
     /// The index of a share's quotas.
     Quotas(Arc<Share>),
 }
