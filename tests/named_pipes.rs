@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         trial("a read waits for what is written to the pipe", waits),
         trial("a read that waits can be taken back", cancelled),
         trial("a read that waits ends with its pipe", closed),
+        trial("a read that waits is answered before the logoff that ends it", logoff),
         trial("a read of a pipe that broke its protocol does not wait", broken),
         trial("reads that wait do not keep out what they wait for", no_memory),
         trial("SIDs have names", names_for_sids),
@@ -88,6 +89,16 @@ fn closed(server: &Server) -> Outcome {
     let message = session.request(command::CLOSE, &support::requests::close(pipe));
     session.wire.send(&message)?;
     expect(status(&answer(&mut session, id)?), nt::PIPE_BROKEN, "the READ")
+}
+
+fn logoff(server: &Server) -> Outcome {
+    let (mut session, pipe) = lsarpc(server)?;
+    let (id, _) = waiting_read(&mut session, pipe)?;
+    let message = session.request(command::LOGOFF, &[4, 0, 0, 0]);
+    session.wire.send(&message)?;
+    expect(status(&answer(&mut session, id)?), nt::PIPE_BROKEN, "the READ")?;
+    let last = answer(&mut session, u64_at(&message, 24)?)?;
+    expect(status(&last), nt::SUCCESS, "the LOGOFF")
 }
 
 fn broken(server: &Server) -> Outcome {
