@@ -33,6 +33,9 @@ bitflags! {
 pub(super) const OWNER_WRITE: u32 = 0o200;
 
 impl Attributes {
+    /// Those that are kept here; the file system says the others.
+    pub(super) const STORED: Self = Self::all().difference(Self::COMPRESSED);
+
     /// Those of a file of which none are stored.
     pub(super) fn default_for(stat: &Statx, name: &str) -> Self {
         let mut attributes = Self::empty();

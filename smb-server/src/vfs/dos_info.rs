@@ -133,7 +133,7 @@ impl DosInfo {
         }
         let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
         let bits = u32::from_str_radix(digits, 16).ok()?;
-        let attributes = Attributes::from_bits_truncate(bits);
+        let attributes = Attributes::from_bits_truncate(bits) & Attributes::STORED;
         Some(Self { attributes, created: None, changed: None })
     }
 
@@ -156,7 +156,7 @@ impl DosInfo {
             _ => None,
         };
         let created = created.filter(|time| valid & CREATED_VALID != 0 && *time != 0);
-        let attributes = Attributes::from_bits_truncate(u32_at(12)?);
+        let attributes = Attributes::from_bits_truncate(u32_at(12)?) & Attributes::STORED;
         let time_at = |at| u64_at(at).map(from_filetime);
         let changed = match (version, time_at(24), time_at(32), time_at(40)) {
             (5, Some(time), Some(modified), Some(until)) => {
@@ -168,7 +168,7 @@ impl DosInfo {
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
-        let bits = self.attributes.difference(Attributes::COMPRESSED).bits();
+        let bits = (self.attributes & Attributes::STORED).bits();
         if self.created.is_none() && self.changed.is_none() {
             return format!("{bits:#x}").into_bytes();
         }
