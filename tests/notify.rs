@@ -188,6 +188,9 @@ fn names(server: &Server) -> Outcome {
     expect(other.rename(file, r"dir\d")?, nt::SUCCESS, "a renaming from elsewhere")?;
     told(&mut one, id, &[(ADDED, "d")])?;
     let id = watch(&mut one, dir, 0, NAMES)?;
+    expect(other.link(file, r"dir\twin", false)?, nt::SUCCESS, "a hard link")?;
+    told(&mut one, id, &[(ADDED, "twin")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
     expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
     other.close(file)?;
     told(&mut one, id, &[(REMOVED, "d")])

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 
-use super::Outcome;
+use super::{Outcome, ensure};
 
 const BLOCK: usize = 1 << 20;
 
@@ -146,4 +146,8 @@ fn read_block(file: &mut File, block: &mut [u8]) -> Result<usize, Failed> {
         }
     }
     Ok(filled)
+}
+
+pub(crate) fn same_text(found: &str, expected: &str) -> Outcome {
+    ensure(found == expected, || format!("found {found:?}, expected {expected:?}"))
 }

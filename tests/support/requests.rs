@@ -26,10 +26,12 @@ pub(crate) mod access {
 pub(crate) mod nt {
     pub(crate) const SUCCESS: u32 = 0;
     pub(crate) const PENDING: u32 = 0x0000_0103;
+    pub(crate) const STOPPED_ON_SYMLINK: u32 = 0x8000_002d;
     pub(crate) const INVALID_PARAMETER: u32 = 0xc000_000d;
     pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
     pub(crate) const INVALID_DEVICE_REQUEST: u32 = 0xc000_0010;
     pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+    pub(crate) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
     pub(crate) const PIPE_DISCONNECTED: u32 = 0xc000_00b0;
     pub(crate) const PIPE_BROKEN: u32 = 0xc000_014b;
     pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
@@ -39,7 +41,10 @@ pub(crate) mod nt {
     pub(crate) const INTEGER_OVERFLOW: u32 = 0xc000_0095;
     pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
     pub(crate) const RANGE_NOT_LOCKED: u32 = 0xc000_007e;
+    pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
     pub(crate) const DIRECTORY_NOT_EMPTY: u32 = 0xc000_0101;
+    pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
+    pub(crate) const NOT_A_REPARSE_POINT: u32 = 0xc000_0275;
     pub(crate) const CANCELLED: u32 = 0xc000_0120;
     pub(crate) const CANNOT_DELETE: u32 = 0xc000_0121;
 }
@@ -48,6 +53,8 @@ pub(crate) mod nt {
 pub(crate) mod attribute {
     pub(crate) const READONLY: u32 = 0x01;
     pub(crate) const HIDDEN: u32 = 0x02;
+    pub(crate) const DIRECTORY: u32 = 0x10;
+    pub(crate) const REPARSE_POINT: u32 = 0x400;
     pub(crate) const ARCHIVE: u32 = 0x20;
     pub(crate) const NORMAL: u32 = 0x80;
 }
@@ -57,12 +64,19 @@ const OWNER: u32 = 1;
 const DACL: u32 = 4;
 
 const DIRECTORY_FILE: u32 = 1;
+const NON_DIRECTORY_FILE: u32 = 0x40;
 const DELETE_ON_CLOSE: u32 = 0x1000;
+const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const OPEN: u32 = 1;
 const OPEN_IF: u32 = 3;
 const SHARE_ALL: u32 = 7;
 /// CREATE's body up to the name, MS-SMB2 2.2.13.
 const CREATE_FIXED: usize = 56;
+/// IOCTL's body up to its input, MS-SMB2 2.2.31.
+const IOCTL_FIXED: usize = 56;
+const IS_FSCTL: u32 = 1;
+/// More than any control here answers with.
+const CONTROL_OUTPUT: u32 = 16 * 1024;
 
 /// A CREATE of what exists, which lets others do everything.
 #[derive(Clone, Copy)]
@@ -92,6 +106,16 @@ impl<'a> Create<'a> {
 
     pub(crate) fn directory(self) -> Self {
         Self { options: self.options | DIRECTORY_FILE, ..self }
+    }
+
+    /// Not to be a directory.
+    pub(crate) fn file(self) -> Self {
+        Self { options: self.options | NON_DIRECTORY_FILE, ..self }
+    }
+
+    /// A reparse point itself.
+    pub(crate) fn reparse_point(self) -> Self {
+        Self { options: self.options | OPEN_REPARSE_POINT, ..self }
     }
 
     pub(crate) fn delete_on_close(self) -> Self {
@@ -209,8 +233,17 @@ impl Session {
     }
 
     fn rename_to(&mut self, file: FileId, to: &str, replace: bool) -> Result<u32, Failed> {
-        let body = set_info(file, 10, &rename_information(to, replace)?)?;
-        Ok(status(&self.call(command::SET_INFO, &body)?))
+        self.set_info(file, 10, &new_name(to, replace)?)
+    }
+
+    /// FileLinkInformation: one more name.
+    pub(crate) fn link(&mut self, file: FileId, to: &str, replace: bool) -> Result<u32, Failed> {
+        self.set_info(file, 11, &new_name(to, replace)?)
+    }
+
+    /// FileStandardInformation: how many names the file has.
+    pub(crate) fn links(&mut self, file: FileId) -> Result<u32, Failed> {
+        u32_at(&self.query_info(file, 5)?, 16)
     }
 
     /// FileBasicInformation: attributes, and the times left alone.
@@ -291,6 +324,40 @@ impl Session {
         u32_at(&self.query_info(file, 4)?, 32)
     }
 
+    /// FileAttributeTagInformation: attributes, and the tag of a reparse point.
+    pub(crate) fn attribute_tag(&mut self, file: FileId) -> Result<(u32, u32), Failed> {
+        let info = self.query_info(file, 35)?;
+        Ok((u32_at(&info, 0)?, u32_at(&info, 4)?))
+    }
+
+    /// A file-system control: its status and its output.
+    pub(crate) fn control(
+        &mut self,
+        file: FileId,
+        code: u32,
+        input: &[u8],
+    ) -> Result<(u32, Vec<u8>), Failed> {
+        let mut body = vec![57, 0, 0, 0];
+        body.extend_from_slice(&code.to_le_bytes());
+        body.extend_from_slice(&file);
+        let input_at = u32::try_from(HEADER + IOCTL_FIXED)?;
+        for field in [input_at, u32::try_from(input.len())?, 0, 0, 0, CONTROL_OUTPUT, IS_FSCTL, 0] {
+            body.extend_from_slice(&field.to_le_bytes());
+        }
+        body.extend_from_slice(input);
+        if input.is_empty() {
+            body.push(0);
+        }
+        let answer = self.call(command::IOCTL, &body)?;
+        if status(&answer) != nt::SUCCESS {
+            return Ok((status(&answer), Vec::new()));
+        }
+        let output = usize::try_from(u32_at(&answer, HEADER + 32)?)?;
+        let end = output + usize::try_from(u32_at(&answer, HEADER + 36)?)?;
+        let output = answer.get(output..end).ok_or("an output that is cut off")?;
+        Ok((nt::SUCCESS, output.to_vec()))
+    }
+
     /// FileAccessInformation: what the open was granted.
     pub(crate) fn granted(&mut self, file: FileId) -> Result<u32, Failed> {
         u32_at(&self.query_info(file, 8)?, 0)
@@ -340,20 +407,21 @@ impl Session {
     }
 }
 
+/// A name to be given, as MS-FSCC lays it out for renames and links.
+fn new_name(name: &str, replace: bool) -> Result<Vec<u8>, Failed> {
+    let name = utf16(name);
+    let length = u32::try_from(name.len())?.to_le_bytes();
+    let head = [u8::from(replace), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    Ok([&head, &length[..], &name].concat())
+}
+
 pub(crate) fn close(file: FileId) -> Vec<u8> {
     [&[24, 0, 0, 0, 0, 0, 0, 0], &file[..]].concat()
 }
 
 /// A SET_INFO that gives a file a name that is free.
 pub(crate) fn rename(file: FileId, to: &str) -> Result<Vec<u8>, Failed> {
-    set_info(file, 10, &rename_information(to, false)?)
-}
-
-fn rename_information(to: &str, replace: bool) -> Result<Vec<u8>, Failed> {
-    let to = utf16(to);
-    let length = u32::try_from(to.len())?.to_le_bytes();
-    let head = [u8::from(replace), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    Ok([&head, &length[..], &to].concat())
+    set_info(file, 10, &new_name(to, false)?)
 }
 
 fn set_info(file: FileId, class: u8, data: &[u8]) -> Result<Vec<u8>, Failed> {

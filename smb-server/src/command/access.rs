@@ -43,8 +43,16 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
         .union(AccessMask::SYNCHRONIZE);
     let identity = directory.identity.as_ref();
     let path = directory.handle.share_path().child(name, directory.share.options.mapping);
-    let open = directory.share.volume.open(identity, &path, &vfs::Open::TO_READ, &());
-    let Ok(Opened { handle, .. }) = open.await else { return false };
+    let volume = &directory.share.volume;
+    let opened = match volume.open(identity, &path, &vfs::Open::TO_READ, &()).await {
+        // It is the link that is listed.
+        Err(Error::Escapes | Error::LeadsNowhere | Error::TooManyLinks) => {
+            let link = vfs::Open { open_link: true, ..vfs::Open::TO_READ };
+            volume.open(identity, &path, &link, &()).await
+        }
+        result => result,
+    };
+    let Ok(Opened { handle, .. }) = opened else { return false };
     let Ok(metadata) = handle.metadata().await else { return false };
     match effective(&handle, &metadata).await {
         Ok(Some(descriptor)) => {

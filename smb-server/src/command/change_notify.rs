@@ -90,6 +90,14 @@ pub(super) fn tell_added(server: &Server, handle: &Handle) {
     tell_name(server, handle, NotifyAction::ADDED);
 }
 
+/// A file has one more name.
+pub(super) fn tell_linked(server: &Server, handle: &Handle, name: SharePath) {
+    let filter = CompletionFilter::FILE_NAME;
+    if server.watches.wants(filter) {
+        server.watches.report(handle, &[Change::new(NotifyAction::ADDED, name, filter)]);
+    }
+}
+
 /// A file has been created for the stream that this is.
 pub(super) fn tell_file_added(server: &Server, handle: &Handle) {
     let filter = CompletionFilter::FILE_NAME;

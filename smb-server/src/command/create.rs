@@ -7,7 +7,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 use ringway::fs::Access;
 
-use crate::protocol::Body;
+use crate::protocol::{Body, Reply};
 use crate::rpc;
 use crate::security::{Token, generic_to_specific, user_sid};
 use crate::state::{
@@ -20,7 +20,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::create::{
     CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse,
-    ImpersonationLevel, OplockLevel,
+    CreateResponseFlags, ImpersonationLevel, OplockLevel,
 };
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
 use crate::wire::fscc::attributes::FileAttributes;
@@ -33,9 +33,8 @@ use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::close_open;
 use super::context::Context;
 use super::query_info::times;
-use super::quota;
 use super::security::decoded;
-use super::{ea, oplock, snapshots};
+use super::{ea, oplock, quota, reparse, snapshots};
 
 /// Rights whose use changes something.
 const CHANGES: AccessMask = AccessMask::WRITE_DATA
@@ -65,8 +64,31 @@ pub(super) async fn create(
         Target::Disk { share, identity } => {
             let (share, name) = snapshots::as_of(share, &contexts, name).await?;
             let file = Wanted::new(request, contexts, &name, &share)?;
-            create_file(context, tree.id, &share, identity.as_ref(), file).await
+            match create_file(context, tree.id, &share, identity.as_ref(), file).await {
+                Ok(answer) => Ok(answer),
+                Err(Failure::Reply(reply)) => Ok(Answer::Reply(reply)),
+                Err(Failure::Status(status)) => Err(status),
+            }
         }
+    }
+}
+
+/// Why there is no open.
+enum Failure {
+    Status(NtStatus),
+    /// With error data.
+    Reply(Reply),
+}
+
+impl From<NtStatus> for Failure {
+    fn from(status: NtStatus) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl From<vfs::Error> for Failure {
+    fn from(error: vfs::Error) -> Self {
+        Self::Status(error.into())
     }
 }
 
@@ -220,6 +242,11 @@ impl Wanted {
         Ok(Self { path, desired, maximal, disposition, contexts, eas, request })
     }
 
+    /// The path as the client wrote it.
+    fn name(&self) -> String {
+        self.request.name.to_string_strict().unwrap_or_default()
+    }
+
     /// What the client must get, apart from what it would like to: an overwrite takes writing, too.
     fn demanded(&self) -> AccessMask {
         let desired = self.desired.difference(AccessMask::MAXIMUM_ALLOWED);
@@ -229,6 +256,11 @@ impl Wanted {
     /// Whether a file that is missing is made.
     fn creates(&self) -> bool {
         !matches!(self.disposition, CreateDisposition::OPEN | CreateDisposition::OVERWRITE)
+    }
+
+    /// Whether a reparse point is opened itself.
+    fn opens_reparse_point(&self) -> bool {
+        self.request.create_options.contains(CreateOptions::OPEN_REPARSE_POINT)
     }
 
     /// Whether an existing file loses its contents.
@@ -257,6 +289,7 @@ impl Wanted {
                 CreateDisposition::CREATE => Disposition::Create,
                 _ => Disposition::OpenIf,
             },
+            open_link: self.opens_reparse_point(),
             attributes: attributes(self.request.file_attributes),
             allocation_size: self.allocation_size(),
             // MS-FSA 2.1.5.1.1.
@@ -301,26 +334,29 @@ async fn create_file(
     share: &Arc<Share>,
     identity: Option<&Identity>,
     wanted: Wanted,
-) -> Result<Answer, NtStatus> {
+) -> Result<Answer, Failure> {
     let sharing = &context.server.sharing;
     for _ in 0..RACES_MAX {
         let deletions = sharing.deletions();
         let (opened, access) = open(context, share, identity, &wanted).await?;
         let metadata = opened.handle.metadata().await?;
+        if metadata.reparse_tag.is_some() && !wanted.opens_reparse_point() {
+            let name = wanted.name();
+            let reply = reparse::not_handled(&opened.handle, &wanted.path, &name).await;
+            undo(&opened).await?;
+            return Err(Failure::Reply(reply));
+        }
         let settled = settle(context, &opened, &wanted, &metadata, access, identity).await;
         let (granted_access, by_descriptors) = match settled {
             Ok(granted) => granted,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
             Err(_) if sharing.is_delete_pending(&opened.handle) => {
-                return Err(NtStatus::DELETE_PENDING);
+                return Err(NtStatus::DELETE_PENDING.into());
             }
             Err(_) if !opened.handle.has_its_name().await? => continue,
             Err(status) => {
-                // A stream that was made before it was known whether it may be.
-                if opened.action == Action::Created && opened.handle.stream().is_some() {
-                    opened.handle.remove().await?;
-                }
-                return Err(status);
+                undo(&opened).await?;
+                return Err(status.into());
             }
         };
         let share_access = wanted.request.share_access;
@@ -330,7 +366,7 @@ async fn create_file(
             oplock::make_way(context, stream, taken, wanted.truncates(), concerned).await
         };
         if sharing.is_delete_pending(&opened.handle) {
-            return Err(NtStatus::DELETE_PENDING);
+            return Err(NtStatus::DELETE_PENDING.into());
         }
         // MS-FSA 2.1.5.1.2: who holds a batch oplock may have closed the file long ago, and then there is no
         // conflict with it.
@@ -376,9 +412,17 @@ async fn create_file(
             response.oplock_level = oplock::grant(context, file, file_id, level);
         }
         let open = Arc::new(Open { file_id, tree_id, granted_access, options, object });
-        return admit(context, open, response).await;
+        return Ok(admit(context, open, response).await?);
     }
-    Err(NtStatus::DELETE_PENDING)
+    Err(NtStatus::DELETE_PENDING.into())
+}
+
+/// Removes a stream that was made before it was known whether it may be.
+async fn undo(opened: &Opened) -> Result<(), NtStatus> {
+    if opened.action == Action::Created && opened.handle.stream().is_some() {
+        opened.handle.remove().await?;
+    }
+    Ok(())
 }
 
 /// Tells those who watch the directory.
@@ -424,7 +468,7 @@ async fn open(
     share: &Share,
     identity: Option<&Identity>,
     wanted: &Wanted,
-) -> Result<(Opened, AccessMask), NtStatus> {
+) -> Result<(Opened, AccessMask), Failure> {
     let given = if wanted.creates() { wanted.descriptor()? } else { None };
     let creator = Creator::new(&context.server, identity, given)?.with_eas(&wanted.eas);
     let mut access = granted(wanted.desired, wanted.maximal);
@@ -438,10 +482,35 @@ async fn open(
             Err(vfs::Error::AccessDenied | vfs::Error::ReadOnly) if maximum && less != access => {
                 access = less;
             }
-            result => return Ok((result?, access)),
+            Err(error) => return Err(refused(share, identity, wanted, error).await),
+            Ok(opened) => return Ok((opened, access)),
         }
     }
-    Ok((share.volume.open(identity, &wanted.path, &wanted.open(access), &creator).await?, access))
+    match share.volume.open(identity, &wanted.path, &wanted.open(access), &creator).await {
+        Err(error) => Err(refused(share, identity, wanted, error).await),
+        Ok(opened) => Ok((opened, access)),
+    }
+}
+
+/// Why the file system refused, with the link that is in the way if it is that. MS-SMB2 3.3.5.9.
+async fn refused(
+    share: &Share,
+    identity: Option<&Identity>,
+    wanted: &Wanted,
+    error: vfs::Error,
+) -> Failure {
+    use vfs::Error::{Escapes, LeadsNowhere, TooManyLinks};
+    if matches!(error, Escapes | LeadsNowhere | TooManyLinks)
+        && let Ok(Some(link)) = share.volume.link_in_the_way(identity, &wanted.path).await
+    {
+        return Failure::Reply(reparse::stopped_on(
+            &link,
+            &wanted.path,
+            &wanted.name(),
+            share.options.mapping,
+        ));
+    }
+    error.into()
 }
 
 /// The access that an opened file really gets, and, unless it is new, the most that descriptors would let
@@ -633,7 +702,10 @@ fn response(
         _ => None,
     });
     let answers: Vec<_> = answers.collect();
+    let mut flags = CreateResponseFlags::empty();
+    flags.set(CreateResponseFlags::REPARSE_POINT, metadata.reparse_tag.is_some());
     CreateResponse {
+        flags,
         oplock_level: OplockLevel::NONE,
         create_action: action,
         creation_time: times.creation_time,

@@ -143,7 +143,9 @@ fn attribute(share: &ShareOptions, has_eas: bool, abilities: Abilities) -> FsAtt
     let mut attributes = FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
         | FsAttributes::SUPPORTS_OBJECT_IDS
-        | FsAttributes::SUPPORTS_SPARSE_FILES;
+        | FsAttributes::SUPPORTS_SPARSE_FILES
+        | FsAttributes::SUPPORTS_HARD_LINKS
+        | FsAttributes::SUPPORTS_REPARSE_POINTS;
     attributes.set(FsAttributes::NAMED_STREAMS, share.streams);
     attributes.set(FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES, has_eas);
     attributes.set(FsAttributes::FILE_COMPRESSION, abilities.compresses);

@@ -10,7 +10,8 @@ use crate::wire::status::NtStatus;
 
 use super::context::Context;
 use super::{
-    Answer, compression, copychunk, duplicate_extents, object_id, pipe, snapshots, sparse, trim,
+    Answer, compression, copychunk, duplicate_extents, object_id, pipe, reparse, snapshots, sparse,
+    trim,
 };
 
 pub(super) async fn ioctl(
@@ -36,6 +37,9 @@ pub(super) async fn ioctl(
         CtlCode::FSCTL_CREATE_OR_GET_OBJECT_ID | CtlCode::FSCTL_GET_OBJECT_ID => {
             object_id::get(context, request)
         }
+        CtlCode::FSCTL_GET_REPARSE_POINT => reparse::get(context, request).await,
+        CtlCode::FSCTL_SET_REPARSE_POINT => reparse::set(context, request).await,
+        CtlCode::FSCTL_DELETE_REPARSE_POINT => reparse::delete(context, request).await,
         CtlCode::FSCTL_SET_SPARSE => sparse::set_sparse(context, request).await,
         CtlCode::FSCTL_SET_ZERO_DATA => sparse::set_zero_data(context, request).await,
         CtlCode::FSCTL_QUERY_ALLOCATED_RANGES => {

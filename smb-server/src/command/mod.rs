@@ -26,6 +26,7 @@ mod query_directory;
 mod query_info;
 mod quota;
 mod read;
+mod reparse;
 mod security;
 mod session;
 mod set_info;
@@ -105,7 +106,12 @@ async fn run_element(context: &mut Context, element: Element) -> Reply {
 async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus> {
     let is_create = matches!(request, Request::Create(_));
     let answer = dispatch(context, request).await;
-    context.create_failed = is_create.then_some(()).and(answer.as_ref().err().copied());
+    let failed = match &answer {
+        Ok(Answer::Reply(reply)) if reply.is_error() => Some(reply.status),
+        Ok(_) => None,
+        Err(status) => Some(*status),
+    };
+    context.create_failed = failed.filter(|_| is_create);
     match answer? {
         Answer::Reply(reply) => Ok(reply),
         Answer::Read(source) => Ok(Reply::ok(Body::Read(datapath::read(source).await?))),

@@ -131,7 +131,8 @@ fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {
         end_of_file: entry.metadata.size,
         allocation_size: entry.metadata.allocation_size,
         file_attributes: times.file_attributes,
-        ea_size: entry.ea_size,
+        // MS-FSCC 2.4.18 and the like: of a reparse point it is the tag.
+        ea_size: entry.metadata.reparse_tag.unwrap_or(entry.ea_size),
         short_name: short_name::of(&entry.name)
             .map_or_else(Utf16::default, |it| Utf16::from_str(&it)),
         file_id: entry.metadata.key.ino,

@@ -277,7 +277,7 @@ impl About<'_> {
     fn attribute_tag(&self) -> FileAttributeTagInfo {
         FileAttributeTagInfo {
             file_attributes: times(&self.metadata).file_attributes,
-            reparse_tag: 0,
+            reparse_tag: self.metadata.reparse_tag.unwrap_or(0),
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn query(share: &Share, request: &QueryInfoRequest) -> Result<I
     match request.info_type {
         InfoType::FILESYSTEM => {
             let root = share.volume.look_up(None, &SharePath::default()).await?;
-            let root = root.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+            let root = *root.first().ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
             fs_info::fs_info(share, root, None, FsInfoClass(request.info_class)).await
         }
         // MS-SMB2 3.3.5.20.4.

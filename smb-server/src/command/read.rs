@@ -34,6 +34,10 @@ fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatu
     if !open.may(AccessMask::READ_DATA | AccessMask::EXECUTE) {
         return Err(NtStatus::ACCESS_DENIED);
     }
+    if file.handle.is_link() {
+        // It has no contents; those of what it leads to are not read by it.
+        return Err(NtStatus::END_OF_FILE);
+    }
     let end = request.offset.checked_add(u64::from(request.length));
     if end.is_none_or(|end| end > OFFSET_MAX) {
         return Err(NtStatus::INVALID_PARAMETER);

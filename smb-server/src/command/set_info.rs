@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
 use crate::state::{FileOpen, Open, Ticket};
-use crate::vfs::{self, Change, SharePath, StreamKey};
+use crate::vfs::{self, Change, Security, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::codec::{Malformed, Reader};
@@ -16,20 +16,21 @@ use crate::wire::fscc::file_info::{FileBasicInfo, FileModeInfo, FilePositionInfo
 use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::fscc::set_info::{
     DispositionFlags, FileAllocationInfo, FileDispositionInfo, FileDispositionInfoEx,
-    FileEndOfFileInfo, FileRenameInfo, RenameFlags,
+    FileEndOfFileInfo, FileLinkInfo, FileRenameInfo, RenameFlags,
 };
 use crate::wire::query_info::InfoType;
 use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::access::Creator;
-use super::change_notify::{tell_delete_pending, tell_modified, tell_renamed};
+use super::access::{Creator, effective};
+use super::change_notify::{tell_delete_pending, tell_linked, tell_modified, tell_renamed};
 use super::close::check_deletable;
 use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
-use super::{ea, oplock, security, sticky};
+use super::security::{self, encoded};
+use super::{ea, oplock, sticky};
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -106,7 +107,7 @@ async fn set(
             }
         }
         FileInfoClass::FULL_EA => ea::set(&context.server, open, file, buffer).await?,
-        FileInfoClass::LINK => return Err(NtStatus::NOT_SUPPORTED),
+        FileInfoClass::LINK => link(context, file, parse(buffer, FileLinkInfo::decode)?).await?,
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     }
     Ok(())
@@ -197,27 +198,82 @@ async fn rename(
     if file.handle.is_directory() && sharing.is_open_below(&file.handle) {
         return Err(NtStatus::ACCESS_DENIED);
     }
-    let look_up = |path| file.share.volume.look_up(file.identity.as_ref(), path);
-    // The rename opens the new name's folder, and that may conflict.
-    let folder = to.parent().unwrap_or_default();
-    if look_up(&folder).await?.is_some_and(|folder| sharing.keeps_names(folder)) {
-        return Err(NtStatus::SHARING_VIOLATION);
-    }
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
-    if let Some(target) = look_up(&to).await? {
-        // And an open file is not replaced.
-        if replace && target != file.handle.id() {
-            oplock::make_close(context, &[StreamKey::unnamed(target)]).await?;
-        }
-        if replace && target != file.handle.id() && sharing.is_open(target) {
-            return Err(NtStatus::ACCESS_DENIED);
-        }
-    }
+    check_new_name(context, file, &to, replace).await?;
     let from = file.handle.share_path();
     file.handle.rename(&to, replace, &Creator::of(&context.server, file)).await?;
     sharing.renamed(file.handle.id(), &from, &file.handle);
     tell_renamed(&context.server, &file.handle, &from);
     Ok(())
+}
+
+/// What a new name, of a rename or a link, meets of what is open. MS-FSA 2.1.5.15.6 and 2.1.5.15.11.
+async fn check_new_name(
+    context: &Context,
+    file: &FileOpen,
+    to: &SharePath,
+    replace: bool,
+) -> Result<(), NtStatus> {
+    let sharing = &context.server.sharing;
+    let look_up = |path| file.share.volume.look_up(file.identity.as_ref(), path);
+    // Its folder is opened, and that may conflict.
+    let folder = to.parent().unwrap_or_default();
+    if look_up(&folder).await?.into_iter().any(|folder| sharing.keeps_names(folder)) {
+        return Err(NtStatus::SHARING_VIOLATION);
+    }
+    let mut targets = look_up(to).await?;
+    targets.retain(|target| replace && *target != file.handle.id());
+    for target in targets {
+        // And an open file is not replaced.
+        oplock::make_close(context, &[StreamKey::unnamed(target)]).await?;
+        if sharing.is_open(target) {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+    }
+    Ok(())
+}
+
+/// MS-FSA 2.1.5.15.6: one more name. It takes no right to the file, which stays what it is.
+async fn link(context: &Context, file: &FileOpen, info: FileLinkInfo) -> Result<(), NtStatus> {
+    let name = info.name.to_string_strict().ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+    if info.root_directory != 0 || file.handle.stream().is_some() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if file.handle.is_directory() {
+        return Err(NtStatus::FILE_IS_A_DIRECTORY);
+    }
+    let to =
+        SharePath::parse(name.strip_prefix('\\').unwrap_or(&name), file.share.options.mapping)?;
+    if to.stream().is_some() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if context.server.sharing.is_delete_pending(&file.handle) {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    check_new_name(context, file, &to, info.replace_if_exists).await?;
+    keep_descriptor(file).await?;
+    let linked =
+        file.handle.link(&to, info.replace_if_exists, &Creator::of(&context.server, file)).await?;
+    tell_linked(&context.server, &file.handle, linked);
+    Ok(())
+}
+
+/// What has been handed down to a file stays with it, so that in another folder it is not others who are let
+/// in.
+async fn keep_descriptor(file: &FileOpen) -> Result<(), NtStatus> {
+    if file.handle.security().await?.is_some() {
+        return Ok(());
+    }
+    let metadata = file.handle.metadata().await?;
+    match effective(&file.handle, &metadata).await? {
+        Some(descriptor) => {
+            // To the kernel, nothing changes.
+            let descriptor = encoded(&descriptor);
+            let kept = Security { descriptor, acl: None, default_acl: None };
+            Ok(file.handle.set_security(&kept).await?)
+        }
+        None => Ok(()),
+    }
 }
 
 /// MS-FSA 2.1.5.15.11: a stream gets another name of the same file.

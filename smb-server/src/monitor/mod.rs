@@ -243,6 +243,6 @@ impl Monitor {
 
 async fn fanotify(share: &Share) -> io::Result<Fanotify> {
     let root = share.volume.look_up(None, &SharePath::default()).await;
-    let device = root.ok().flatten().ok_or(io::ErrorKind::NotFound)?.dev;
+    let device = root.unwrap_or_default().first().ok_or(io::ErrorKind::NotFound)?.dev;
     Fanotify::new(share.volume.root(), device, share.options.mapping)
 }

@@ -151,6 +151,15 @@ impl Session {
         lock(&self.tables).opens.get(&file_id).cloned()
     }
 
+    /// Puts another open in the place of the one that has its FileId; `false` if that has been closed.
+    pub fn replace(&self, open: Arc<Open>) -> bool {
+        let mut tables = lock(&self.tables);
+        let place = tables.opens.get_mut(&open.file_id);
+        let replaced = place.map(|place| std::mem::replace(place, open));
+        drop(tables);
+        replaced.is_some()
+    }
+
     /// Whether anything is open.
     #[must_use]
     pub fn has_opens(&self) -> bool {

@@ -271,6 +271,33 @@ impl Ticket {
         !openers.list.iter().any(disturbs)
     }
 
+    /// Whether nobody else has the file open.
+    #[must_use]
+    pub fn is_only_one(&self) -> bool {
+        let files = lock(&self.sharing.files);
+        files.get(&self.file).is_some_and(|openers| openers.list.len() == 1)
+    }
+
+    /// The same opener, of the file that has taken the place of the one that it alone had open; and what it has
+    /// marked for deletion is that.
+    #[must_use]
+    pub fn moved_to(self, handle: &Arc<Handle>) -> Option<Self> {
+        let mut files = lock(&self.sharing.files);
+        let openers = files.get_mut(&self.file)?;
+        let at = openers.list.iter().position(|opener| opener.id == self.id)?;
+        let opener = Opener { handle: Arc::clone(handle), ..openers.list.swap_remove(at) };
+        let marked = openers.delete.drain(..).next().is_some();
+        if openers.is_over() {
+            files.remove(&self.file);
+        }
+        let openers = files.entry(handle.id()).or_default();
+        openers.list.push(opener);
+        let mark = || Mark { handle: Arc::clone(handle), begun: false };
+        openers.delete.extend(marked.then(mark));
+        drop(files);
+        Some(Self { sharing: Arc::clone(&self.sharing), file: handle.id(), id: self.id })
+    }
+
     /// Leaves. The last one out of a file that is to be deleted has to do it.
     #[must_use]
     pub fn leave(self) -> Option<Deletion> {
@@ -360,6 +387,7 @@ mod tests {
             write: true,
             kind: Kind::File,
             disposition: Disposition::OpenIf,
+            open_link: false,
             attributes: Default::default(),
             allocation_size: 0,
             uncompressed: false,
@@ -393,6 +421,28 @@ mod tests {
             let reads = |share| sharing.enter(b, AccessMask::READ_DATA, share);
             assert_eq!(reads(ShareAccess::READ).unwrap_err(), Conflict::Sharing);
             reads(ShareAccess::READ | ShareAccess::WRITE).unwrap();
+        });
+    }
+
+    #[test]
+    fn who_is_alone_goes_over_to_another_file_with_what_is_to_be_deleted() {
+        with_handles(["file", "other"], |sharing, [file, other]| {
+            let first = sharing.enter(file, AccessMask::READ_DATA, NONE).unwrap();
+            let second = sharing.enter(file, AccessMask::READ_ATTRIBUTES, ALL).unwrap();
+            assert!(!first.is_only_one());
+            drop(second);
+            assert!(first.is_only_one());
+            first.set_delete_pending(Some(Arc::clone(file)));
+            let moved = first.moved_to(other).unwrap();
+            assert!(!sharing.is_open(file.id()) && !sharing.is_delete_pending(file));
+            assert!(sharing.is_delete_pending(other));
+            moved.set_delete_pending(None);
+            let reads = |handle| sharing.enter(handle, AccessMask::READ_DATA, ALL);
+            assert_eq!(reads(other).unwrap_err(), Conflict::Sharing);
+            reads(file).unwrap();
+            moved.set_delete_pending(Some(Arc::clone(other)));
+            let deletion = moved.leave().expect("the last one deletes");
+            assert!(Arc::ptr_eq(&deletion.handle, other));
         });
     }
 

@@ -435,6 +435,7 @@ mod tests {
             write: false,
             kind: Kind::Directory,
             disposition: Disposition::OpenIf,
+            open_link: false,
             attributes: Default::default(),
             allocation_size: 0,
             uncompressed: false,

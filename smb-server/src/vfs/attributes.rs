@@ -26,6 +26,8 @@ bitflags! {
         /// What is written is compressed; of a directory, what new files in it get. The file system's own, which
         /// [`Handle::set_compressed`](super::Handle) sets.
         const COMPRESSED = 0x800;
+        /// It is something else than what it holds. Nobody sets it but who makes it so.
+        const REPARSE_POINT = 0x400;
     }
 }
 
@@ -36,10 +38,14 @@ impl Attributes {
     /// Those that are kept here; the file system says the others.
     pub(super) const STORED: Self = Self::all().difference(Self::COMPRESSED);
 
+    /// What a client does not change by setting attributes.
+    pub(super) const KEPT: Self = Self::SPARSE.union(Self::REPARSE_POINT);
+
     /// Those of a file of which none are stored.
     pub(super) fn default_for(stat: &Statx, name: &str) -> Self {
         let mut attributes = Self::empty();
         attributes.set(Self::ARCHIVE, kind(stat) == FileKind::Regular);
+        attributes.set(Self::REPARSE_POINT, kind(stat) == FileKind::Symlink);
         attributes.set(Self::HIDDEN, name.starts_with('.') && name != "." && name != "..");
         attributes
     }

@@ -9,9 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::fs::{File, Statx};
 
-use super::Attributes;
 use super::attributes::OWNER_WRITE;
 use super::metadata::{self, FileKind, Time, kind};
+use super::{Attributes, reparse};
 
 const XATTR: &CStr = c"user.DOSATTRIB";
 
@@ -33,6 +33,8 @@ pub(crate) struct DosInfo {
     pub(super) created: Option<Time>,
     /// When it was changed, if somebody has set that.
     pub(super) changed: Option<SetChange>,
+    /// Of a reparse point; kept apart.
+    pub(super) reparse_tag: Option<u32>,
 }
 
 /// A time of change that somebody has set. A file system of Linux keeps its own, so this one counts for as
@@ -70,21 +72,42 @@ impl SetChange {
 impl DosInfo {
     /// Of a file called `name` for which nothing is stored.
     pub(super) fn default_for(stat: &Statx, name: &str) -> Self {
-        Self { attributes: Attributes::default_for(stat, name), created: None, changed: None }
+        let attributes = Attributes::default_for(stat, name);
+        let reparse_tag = (kind(stat) == FileKind::Symlink).then_some(reparse::SYMLINK);
+        Self { attributes, created: None, changed: None, reparse_tag }
     }
 
     /// That of an open file called `name`. What cannot be read is as if it were not there.
     pub(super) async fn read(file: &File, stat: &Statx, name: &str) -> Self {
         let (result, value) = file.get_xattr(XATTR, Vec::with_capacity(XATTR_LEN_MAX)).await;
         let stored = result.ok().and_then(|_| Self::parse(&value));
-        stored.unwrap_or_else(|| Self::default_for(stat, name)).with_stat(stat)
+        let mut info = stored.unwrap_or_else(|| Self::default_for(stat, name)).with_stat(stat);
+        if info.is_reparse_point() && info.reparse_tag.is_none() {
+            let data = reparse::load(file).await.ok().flatten();
+            info.reparse_tag = data.as_deref().and_then(reparse::tag_of);
+        }
+        info.settled()
+    }
+
+    fn is_reparse_point(self) -> bool {
+        self.attributes.contains(Attributes::REPARSE_POINT)
+    }
+
+    /// What says that it is a reparse point and has nothing to show for it is none.
+    fn settled(mut self) -> Self {
+        self.attributes.set(Attributes::REPARSE_POINT, self.reparse_tag.is_some());
+        self
     }
 
     /// What is stored for the file at a path. A link is not followed. Blocks.
     pub(super) fn stored_at(path: &str) -> Option<Self> {
         let mut value = [0; XATTR_LEN_MAX];
         let len = rustix::fs::lgetxattr(path, XATTR, &mut value).ok()?;
-        Self::parse(value.get(..len)?)
+        let mut info = Self::parse(value.get(..len)?)?;
+        if info.is_reparse_point() {
+            info.reparse_tag = reparse::tag_at(path);
+        }
+        Some(info.settled())
     }
 
     /// Whether an extended attribute of this name has it.
@@ -134,7 +157,7 @@ impl DosInfo {
         let digits = std::str::from_utf8(text).ok()?.strip_prefix("0x")?;
         let bits = u32::from_str_radix(digits, 16).ok()?;
         let attributes = Attributes::from_bits_truncate(bits) & Attributes::STORED;
-        Some(Self { attributes, created: None, changed: None })
+        Some(Self { attributes, created: None, changed: None, reparse_tag: None })
     }
 
     /// Little-endian, after the empty text and one byte of padding: the version (2 bytes), the same
@@ -164,7 +187,8 @@ impl DosInfo {
             }
             _ => None,
         };
-        Some(Self { attributes, created: created.map(from_filetime), changed })
+        let created = created.map(from_filetime);
+        Some(Self { attributes, created, changed, reparse_tag: None })
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
@@ -239,7 +263,8 @@ mod tests {
     #[test]
     fn the_time_of_creation_is_kept_in_version_5() {
         let created = Some((1_767_312_000, 700));
-        let info = DosInfo { attributes: Attributes::HIDDEN, created, changed: None };
+        let attributes = Attributes::HIDDEN;
+        let info = DosInfo { attributes, created, changed: None, reparse_tag: None };
         let value = info.encode();
         assert_eq!(value[..16], *b"\0\0\x05\0\x05\0\0\0\x11\0\0\0\x02\0\0\0");
         assert_eq!(value[16..], 134_117_856_000_000_007_u64.to_le_bytes());
@@ -254,7 +279,8 @@ mod tests {
         let (time, modified, until) = ((1_767_312_000, 700), (5, 0), (6, 100));
         let changed = Some(SetChange { time, modified, until });
         for created in [None, Some((1, 0))] {
-            let info = DosInfo { attributes: Attributes::SYSTEM, created, changed };
+            let attributes = Attributes::SYSTEM;
+            let info = DosInfo { attributes, created, changed, reparse_tag: None };
             let value = info.encode();
             assert_eq!(value[24..32], 134_117_856_000_000_007_u64.to_le_bytes());
             assert_eq!(DosInfo::parse(&value), Some(info));

@@ -53,9 +53,15 @@ pub enum Error {
     /// The path leaves the share.
     #[error("the path leaves the share")]
     Escapes,
+    /// A link on the path leads to nothing.
+    #[error("a link leads nowhere")]
+    LeadsNowhere,
     /// Links lead in a circle.
     #[error("too many levels of links")]
     TooManyLinks,
+    /// The file has as many names as its file system lets it have.
+    #[error("no more names")]
+    NoMoreNames,
     /// The process or the system is out of descriptors.
     #[error("too many open files")]
     TooManyOpenFiles,
@@ -94,6 +100,7 @@ impl From<io::Error> for Error {
             Some(libc::EDQUOT) => Self::QuotaExceeded,
             Some(libc::ENAMETOOLONG) => Self::NameTooLong,
             Some(libc::ELOOP) => Self::TooManyLinks,
+            Some(libc::EMLINK) => Self::NoMoreNames,
             Some(libc::EMFILE | libc::ENFILE) => Self::TooManyOpenFiles,
             Some(libc::EBUSY | libc::ETXTBSY | libc::EWOULDBLOCK) => Self::Busy,
             Some(libc::EXDEV) => Self::CrossDevice,

@@ -30,7 +30,7 @@ pub struct Handle {
     pub(super) tree: Tree,
     pub(super) file: File,
     key: FileKey,
-    is_directory: bool,
+    what: What,
     /// Deletions are not the user's to the kernel.
     deleted_by_process: AtomicBool,
     by_short_name: bool,
@@ -38,6 +38,19 @@ pub struct Handle {
     path: Mutex<SharePath>,
     /// The name of the stream that this is, if it is not the unnamed one; so also.
     stream: Option<Mutex<String>>,
+}
+
+/// What has been opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    /// A file, or a stream.
+    File,
+    Directory,
+    /// A symbolic link, not followed.
+    Link {
+        /// Whether it leads to a directory, in the share.
+        to_directory: bool,
+    },
 }
 
 /// What to change about a file; `None` leaves things as they are.
@@ -72,21 +85,12 @@ impl Handle {
         path: SharePath,
         file: File,
         stat: &Statx,
+        what: What,
         by_short_name: bool,
     ) -> Self {
-        let is_directory = kind(stat) == FileKind::Directory;
         let (key, path) = (FileKey::of(stat), Mutex::new(path));
         let deleted_by_process = AtomicBool::new(false);
-        Self {
-            tree,
-            file,
-            key,
-            is_directory,
-            deleted_by_process,
-            by_short_name,
-            path,
-            stream: None,
-        }
+        Self { tree, file, key, what, deleted_by_process, by_short_name, path, stream: None }
     }
 
     /// Opens a stream of this; tells whether it is new.
@@ -111,7 +115,7 @@ impl Handle {
             tree: self.tree.clone(),
             file: self.file.clone(),
             key: self.key,
-            is_directory: false,
+            what: What::File,
             deleted_by_process: AtomicBool::new(false),
             by_short_name: false,
             path: Mutex::new(self.share_path()),
@@ -163,7 +167,13 @@ impl Handle {
     /// Whether it is a directory.
     #[must_use]
     pub fn is_directory(&self) -> bool {
-        self.is_directory
+        self.what == What::Directory
+    }
+
+    /// Whether it is a symbolic link: itself, not what it leads to.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        matches!(self.what, What::Link { .. })
     }
 
     /// Which file it is.
@@ -248,23 +258,27 @@ impl Handle {
     /// Those of `statx`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
         let stat = self.file.statx(MASK).await?;
-        let metadata = Metadata::new(&stat, self.dos_info(&stat).await);
+        let mut metadata = Metadata::new(&stat, self.dos_info(&stat).await);
+        metadata.is_directory |= self.what == What::Link { to_directory: true };
         let Some(stream) = self.stream() else { return Ok(metadata) };
         let size = streams::len(&self.file, &stream).await?;
         Ok(Metadata { size, allocation_size: size, is_directory: false, ..metadata })
     }
 
-    async fn dos_info(&self, stat: &Statx) -> DosInfo {
+    pub(super) async fn dos_info(&self, stat: &Statx) -> DosInfo {
         let path = self.share_path();
         let name = path.split_last().map_or("", |(_, last)| last);
         DosInfo::read(&self.file, stat, name).await
     }
 
-    /// Changes attributes and times.
+    /// Changes attributes and times. A symbolic link keeps none that are set.
     ///
     /// # Errors
     /// [`Error::AccessDenied`] to who is not the owner.
     pub async fn change(&self, change: &Change) -> Result<(), Error> {
+        if self.is_link() {
+            return Ok(());
+        }
         if change.accessed.is_some() || change.modified.is_some() {
             self.file.set_times(set_time(change.accessed), set_time(change.modified)).await?;
         }
@@ -273,7 +287,7 @@ impl Handle {
             let stat = self.file.statx(MASK).await?;
             let mut info = self.dos_info(&stat).await;
             if let Some(attributes) = change.attributes {
-                info.attributes = attributes | (info.attributes & Attributes::SPARSE);
+                info.attributes = attributes | (info.attributes & Attributes::KEPT);
             }
             info.created = change.created.or(info.created);
             // Last, as all of the others are changes, too.
@@ -522,6 +536,9 @@ impl Handle {
     /// # Errors
     /// [`Error::AccessDenied`] to who may not read the file.
     pub async fn eas(&self) -> Result<Vec<Ea>, Error> {
+        if self.is_link() {
+            return Ok(Vec::new());
+        }
         ea::load(&self.file).await
     }
 
@@ -551,6 +568,9 @@ impl Handle {
     /// Those of reading extended attributes.
     pub async fn streams(&self) -> Result<Vec<StreamInfo>, Error> {
         let mut found = Vec::new();
+        if self.is_link() {
+            return Ok(found);
+        }
         for name in streams::names(&self.file).await? {
             // One that is gone meanwhile is not told.
             if let Ok(size) = streams::len(&self.file, &name).await {
@@ -669,7 +689,7 @@ impl Handle {
     /// # Errors
     /// [`Error::NotADirectory`].
     pub fn read_dir(&self) -> Result<DirStream, Error> {
-        match self.is_directory {
+        match self.is_directory() {
             true => Ok(DirStream::new(&self.tree, &self.file, self.share_path())),
             false => Err(Error::NotADirectory),
         }
@@ -693,7 +713,7 @@ impl Handle {
         let last = if target.by_short_name { &target.name } else { last };
         let directory = nt_acl::load(target.parent.as_file()).await?;
         // It keeps the descriptor that it has.
-        guard.admit(directory.as_deref(), self.is_directory)?;
+        guard.admit(directory.as_deref(), self.is_directory())?;
         match self.occupant(&from, &target).await? {
             Occupant::None => {
                 rename(&from, &target.parent, &target.name, RenameFlags::NOREPLACE).await?;
@@ -726,8 +746,13 @@ impl Handle {
         if !target.exists {
             return Ok(Occupant::None);
         }
-        if key_of(target).await? != self.key {
-            return Ok(Occupant::Other);
+        match self.key_at(target).await {
+            Ok(key) if key == self.key => {}
+            // Also a link that leads nowhere.
+            Ok(_) | Err(Error::NotFound | Error::NotADirectory | Error::TooManyLinks) => {
+                return Ok(Occupant::Other);
+            }
+            Err(error) => return Err(error),
         }
         let same_directory = key(&from.parent).await? == key(&target.parent).await?;
         if same_directory && super::name::equal(&from.name, &target.name) {
@@ -739,15 +764,11 @@ impl Handle {
     }
 
     async fn check_replaceable(&self, target: &Place, replace: bool) -> Result<(), Error> {
-        if !replace {
-            return Err(Error::Exists);
+        match (replace, self.is_directory()) {
+            (false, _) => Err(Error::Exists),
+            (true, true) => Err(Error::AccessDenied),
+            (true, false) => check_replaceable(target).await,
         }
-        let stat = target.parent.statx_at(&target.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
-        // MS-FSA 2.1.5.15.11: a directory is not replaced, and neither is a read-only file.
-        let read_only = kind(&stat) == FileKind::Regular
-            && u32::from(stat.stx_mode) & super::attributes::OWNER_WRITE == 0;
-        let directory = kind(&stat) == FileKind::Directory || self.is_directory;
-        if directory || read_only { Err(Error::AccessDenied) } else { Ok(()) }
     }
 
     /// Removes the name that this handle has.
@@ -787,8 +808,13 @@ impl Handle {
         let path = self.share_path();
         let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
         let place = place(&self.tree, parents, last).await?;
-        let same = place.exists && key_of(&place).await? == self.key;
+        let same = place.exists && self.key_at(&place).await? == self.key;
         if same { Ok(place) } else { Err(Error::NotFound) }
+    }
+
+    /// Which file a place's name means to who opens it as this was opened.
+    async fn key_at(&self, place: &Place) -> Result<FileKey, Error> {
+        if self.is_link() { entry_key(place).await } else { key_of(place).await }
     }
 }
 
@@ -813,6 +839,17 @@ fn allocated(file: &File, range: Range<u64>, most: usize) -> io::Result<Vec<Rang
     Ok(found)
 }
 
+/// MS-FSA 2.1.5.15.11: a directory is not replaced, and neither is a read-only file.
+pub(super) async fn check_replaceable(target: &Place) -> Result<(), Error> {
+    let stat = target.parent.statx_at(&target.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
+    let read_only = kind(&stat) == FileKind::Regular
+        && u32::from(stat.stx_mode) & super::attributes::OWNER_WRITE == 0;
+    match kind(&stat) == FileKind::Directory || read_only {
+        true => Err(Error::AccessDenied),
+        false => Ok(()),
+    }
+}
+
 /// Which file a place's name leads to. Only compared, so a link that leads out does no harm.
 async fn key_of(place: &Place) -> Result<FileKey, Error> {
     let stat = place.parent.statx_at(&place.name, AtFlags::empty(), StatxFlags::INO).await?;
@@ -820,7 +857,7 @@ async fn key_of(place: &Place) -> Result<FileKey, Error> {
 }
 
 /// Which file a place's name is, be it a link.
-async fn entry_key(place: &Place) -> Result<FileKey, Error> {
+pub(super) async fn entry_key(place: &Place) -> Result<FileKey, Error> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     Ok(FileKey::of(&place.parent.statx_at(&place.name, flags, StatxFlags::INO).await?))
 }
@@ -830,7 +867,7 @@ async fn key(dir: &Dir) -> Result<FileKey, Error> {
 }
 
 /// What has a place's name. Not followed if it is a link: the link goes.
-async fn replaced(place: &Place) -> Result<Replaced, Error> {
+pub(super) async fn replaced(place: &Place) -> Result<Replaced, Error> {
     let how = beneath(OFlags::PATH | OFlags::NOFOLLOW);
     let file = place.parent.open_at(&place.name, &how).await.map_err(Error::of_open)?;
     let stat = file.statx(MASK).await?;

@@ -69,9 +69,9 @@ impl DirStream {
     }
 
     /// The next entry whose name is `wanted`; what is not is not looked at. Ask for the same names
-    /// each time: some entries are looked at ahead. An entry that has gone since its name was read, or
-    /// is a link that leads nowhere or out of the share, or is neither file nor directory, is left out;
-    /// so is one whose name, as clients have it, means another.
+    /// each time: some entries are looked at ahead. A link that does not lead to a file or directory of the
+    /// share is told of as what it is. An entry that has gone since its name was read, or is neither file,
+    /// directory nor link, is left out; so is one whose name, as clients have it, means another.
     ///
     /// Not cancel safe: a dropped call loses entries.
     ///
@@ -153,13 +153,21 @@ impl DirStream {
         Ok(stat?)
     }
 
-    /// What a link leads to, if that lies in the share.
+    /// What a link leads to, if that is a file or a directory of the share; otherwise the link.
     async fn look_through_link(&self, name: &str) -> Result<Option<Statx>, Error> {
         let path = self.path.to_unix().join(name);
-        let opened = self.tree.root.open_at(path, &beneath(OFlags::PATH)).await;
-        let file = opened.map_err(Error::of_open)?;
-        let stat = file.statx(MASK).await?;
-        Ok(matches!(kind(&stat), FileKind::Regular | FileKind::Directory).then_some(stat))
+        match self.tree.root.open_at(path, &beneath(OFlags::PATH)).await.map_err(Error::of_open) {
+            Ok(file) => {
+                let stat = file.statx(MASK).await?;
+                if kind(&stat) != FileKind::Other {
+                    return Ok(Some(stat));
+                }
+            }
+            Err(error) if is_absence(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let stat = self.dir.statx_at(name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
+        Ok((kind(&stat) != FileKind::Other).then_some(stat))
     }
 }
 

@@ -22,11 +22,11 @@ pub struct FileKey {
 pub struct Metadata {
     /// Which it is.
     pub key: FileKey,
-    /// Whether it is a directory.
+    /// Whether it is a directory, or a link to one.
     pub is_directory: bool,
-    /// Bytes of content; 0 for a directory.
+    /// Bytes of content; 0 for a directory and for a link.
     pub size: u64,
-    /// Bytes on disk; 0 for a directory.
+    /// Bytes on disk; 0 for a directory and for a link.
     pub allocation_size: u64,
     /// How many names it has.
     pub links: u32,
@@ -40,6 +40,8 @@ pub struct Metadata {
     pub changed: Time,
     /// Without DIRECTORY, which `is_directory` says.
     pub attributes: Attributes,
+    /// What kind of reparse point it is, if it is one. MS-FSCC 2.1.2.1.
+    pub reparse_tag: Option<u32>,
     /// Its unix owner.
     pub uid: u32,
     /// Its unix group.
@@ -80,23 +82,24 @@ impl FileKey {
 
 impl Metadata {
     pub(super) fn new(stat: &Statx, info: DosInfo) -> Self {
-        let is_directory = kind(stat) == FileKind::Directory;
+        let has_contents = kind(stat) == FileKind::Regular;
         let has_btime = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let modified = time(&stat.stx_mtime);
         let changed = info.changed.and_then(|changed| changed.valid(stat));
         let born = if has_btime { time(&stat.stx_btime) } else { modified };
         Self {
             key: FileKey::of(stat),
-            is_directory,
-            size: if is_directory { 0 } else { stat.stx_size },
+            is_directory: kind(stat) == FileKind::Directory,
+            size: if has_contents { stat.stx_size } else { 0 },
             // stx_blocks counts 512 bytes whatever the file system's blocks are.
-            allocation_size: if is_directory { 0 } else { stat.stx_blocks.saturating_mul(512) },
+            allocation_size: if has_contents { stat.stx_blocks.saturating_mul(512) } else { 0 },
             links: stat.stx_nlink,
             created: info.created.unwrap_or(born),
             accessed: time(&stat.stx_atime),
             modified,
             changed: changed.unwrap_or_else(|| time(&stat.stx_ctime)),
             attributes: info.attributes,
+            reparse_tag: info.reparse_tag,
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             mode: stat.stx_mode & 0o7777,

@@ -14,6 +14,7 @@ pub(crate) mod ea;
 mod error;
 mod handle;
 mod index;
+mod link;
 mod listing;
 mod mapping;
 mod metadata;
@@ -21,11 +22,13 @@ pub mod name;
 pub(crate) mod nt_acl;
 pub(crate) mod path;
 mod posix_acl;
+mod reparse;
 mod resolve;
 pub mod short_name;
 mod snapshots;
 pub(crate) mod streams;
 mod subtree;
+mod symlink;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -46,6 +49,7 @@ pub use resolve::TreeId;
 pub use snapshots::{Snapshot, Snapshots};
 pub use streams::{Alone, StreamInfo, StreamKey};
 pub use subtree::Subtree;
+pub use symlink::{LinkInTheWay, ReparsePoint, unix_target};
 pub use volume::{
     Action, Disposition, Guard, Kind, Open, Opened, Replaced, Security, SpaceInfo, Volume,
 };

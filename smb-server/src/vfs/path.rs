@@ -177,8 +177,11 @@ pub(super) fn is_stream_name(name: &str) -> bool {
         && name.encode_utf16().count() <= COMPONENT_MAX
 }
 
+/// What the names begin with, on disk, of what is still being made.
+pub(super) const UNSEEN: &str = ":usmbd:";
+
 /// A client's name, checked, as it is to be on disk.
-fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
+pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
     if name.is_empty()
         || name == "."
         || name == ".."
@@ -187,7 +190,7 @@ fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
         return Err(Error::NameInvalid);
     }
     let on_disk = mapping.to_disk(name);
-    if matches!(&*on_disk, "." | "..") {
+    if matches!(&*on_disk, "." | "..") || on_disk.starts_with(UNSEEN) {
         return Err(Error::NameInvalid);
     }
     if on_disk.len() > COMPONENT_MAX || name.encode_utf16().count() > COMPONENT_MAX {

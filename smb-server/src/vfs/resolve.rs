@@ -105,6 +105,11 @@ async fn tunnelled(
 }
 
 impl Place {
+    /// For something new in the same directory.
+    pub(super) fn beside(&self, name: String) -> Self {
+        Self { name, exists: false, version: None, ..self.clone() }
+    }
+
     /// Notes that this name has been created here.
     pub(super) async fn note_created(&self, tree: &Tree) {
         if let (Some(before), Ok(stat)) = (self.version, self.parent.as_file().statx(MASK).await) {
@@ -128,7 +133,11 @@ async fn directory(tree: &Tree, components: &[String]) -> Result<(Dir, Vec<Strin
     for component in components {
         let found = find(tree, &at, component).await?.name.ok_or(Error::PathNotFound)?;
         path.push(found);
-        at = open_directory(&tree.root, &path).await.map_err(of_parent)?;
+        at = open_directory(&tree.root, &path).await.map_err(|error| match error {
+            // The name has just been found.
+            Error::NotFound => Error::LeadsNowhere,
+            error => of_parent(error),
+        })?;
     }
     Ok((at, path))
 }

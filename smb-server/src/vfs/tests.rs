@@ -82,6 +82,7 @@ const ATTRIBUTES: Open = Open {
     write: false,
     kind: Kind::Any,
     disposition: Disposition::Open,
+    open_link: false,
     attributes: Attributes::empty(),
     allocation_size: 0,
     uncompressed: false,
@@ -155,6 +156,13 @@ on_each_backend! {
     links_out_of_the_share_are_refused,
     links_inside_the_share_are_followed,
     a_link_to_nothing_is_not_found_and_not_created_through,
+    a_link_is_opened_itself_if_told,
+    the_link_in_the_way_is_the_first_that_leads_nowhere_or_out,
+    who_changes_a_link_meanwhile_does_not_lead_an_open_out,
+    an_empty_file_or_directory_becomes_a_link_and_again_what_it_was,
+    what_would_be_lost_does_not_become_a_link,
+    no_link_is_made_that_leads_out_of_the_share,
+    a_reparse_point_is_kept_as_samba_keeps_it,
     special_files_are_refused_without_waiting,
     an_open_file_waits_for_the_disk_as_files_do,
     opens_race_to_create_and_one_wins,
@@ -162,11 +170,14 @@ on_each_backend! {
     a_rename_may_change_only_the_case,
     a_rename_replaces_only_files_and_only_if_told,
     a_directory_is_renamed_with_what_is_in_it,
+    a_link_is_another_name_of_the_open_file,
+    a_link_takes_the_place_of_a_file_only_if_told,
+    what_is_linked_is_the_file_whatever_has_its_name,
     removal_takes_the_name_only_while_it_is_this_file,
     removal_refuses_a_directory_with_entries_and_the_root,
     removal_takes_the_link_and_not_its_target,
     five_thousand_entries_are_listed_once_each,
-    a_listing_leaves_out_what_cannot_be_opened_or_spelled,
+    a_listing_shows_links_and_leaves_out_what_cannot_be_spelled_or_is_special,
     attributes_are_kept_and_listed,
     times_are_kept_to_100_ns,
     times_that_a_file_system_keeps_to_itself_are_set,
@@ -313,10 +324,257 @@ async fn links_inside_the_share_are_followed(bench: Bench) {
 
 async fn a_link_to_nothing_is_not_found_and_not_created_through(bench: Bench) {
     symlink("nothing", bench.on_disk("link")).unwrap();
-    assert_error!(bench.open("link", ATTRIBUTES).await, Error::NotFound);
+    assert_error!(bench.open("link", ATTRIBUTES).await, Error::LeadsNowhere);
+    assert_error!(bench.open("LINK\\file", ATTRIBUTES).await, Error::LeadsNowhere);
     assert_error!(bench.open("link", writing(Disposition::Create)).await, Error::Exists);
-    assert_error!(bench.open("link", writing(Disposition::OpenIf)).await, Error::Busy);
+    assert_error!(bench.open("link", writing(Disposition::OpenIf)).await, Error::LeadsNowhere);
     assert_eq!(bench.names(""), ["link"]);
+}
+
+const LINK: Open = Open { open_link: true, ..ATTRIBUTES };
+
+async fn a_link_is_opened_itself_if_told(bench: Bench) {
+    bench.write("file", "data");
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    let links = [
+        ("to-file", "file", false),
+        ("to-dir", "dir", true),
+        ("to-nothing", "nothing", false),
+        ("outward", "../outside", false),
+        ("circle", "circle", false),
+    ];
+    fs::create_dir(bench.dir.path().join("outside")).unwrap();
+    for (name, target, to_directory) in links {
+        symlink(target, bench.on_disk(name)).unwrap();
+        let kind = |kind| Open { kind, ..LINK };
+        let (is, is_not) = if to_directory {
+            (Kind::Directory, Kind::File)
+        } else {
+            (Kind::File, Kind::Directory)
+        };
+        assert!(bench.open(name, kind(is_not)).await.is_err(), "{name}");
+        let handle = bench.open(&name.to_uppercase(), kind(is)).await.unwrap().handle;
+        assert_eq!((handle.path().as_str(), handle.is_link()), (name, true));
+        let metadata = handle.metadata().await.unwrap();
+        let own = fs::symlink_metadata(bench.on_disk(name)).unwrap();
+        assert_eq!((metadata.key.ino, metadata.size), (own.ino(), 0), "{name}");
+        assert_eq!(
+            (metadata.reparse_tag, metadata.is_directory),
+            (Some(0xa000_000c), to_directory)
+        );
+        let point = handle.reparse_point().await.unwrap();
+        assert_eq!(point, Some(ReparsePoint::Link(target.to_owned())));
+        assert_error!(handle.read_dir(), Error::NotADirectory);
+        assert!(handle.set_len(0).await.is_err() && handle.streams().await.unwrap().is_empty());
+        // Renamed and removed, it is the link that is.
+        handle.rename(&path("Renamed"), false, &()).await.unwrap();
+        assert_eq!(fs::read_link(bench.on_disk("Renamed")).unwrap(), Path::new(target));
+        handle.rename(&path("renamed"), false, &()).await.unwrap();
+        handle.remove().await.unwrap();
+        assert_eq!(bench.names(""), bench_without(&links, name));
+        symlink(target, bench.on_disk(name)).unwrap();
+    }
+    assert_eq!(bench.content("file"), "data");
+    // And it is the link that gets another name.
+    bench
+        .open("outward", LINK)
+        .await
+        .unwrap()
+        .handle
+        .link(&path("twin"), false, &())
+        .await
+        .unwrap();
+    assert_eq!(fs::read_link(bench.on_disk("twin")).unwrap(), Path::new("../outside"));
+    // What is no link is what it is.
+    assert!(!bench.open("file", LINK).await.unwrap().handle.is_link());
+    // A link that leads nowhere gives way as a file does.
+    bench.existing("file").await.rename(&path("circle"), true, &()).await.unwrap();
+    assert_eq!(bench.content("circle"), "data");
+}
+
+/// The names of a bench with these links, those up to `last` made, and that one gone.
+fn bench_without(links: &[(&str, &str, bool)], last: &str) -> Vec<String> {
+    let made = links.iter().map(|link| link.0).take_while(|name| *name != last);
+    let mut names: Vec<_> = made.chain(["dir", "file"]).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+async fn the_link_in_the_way_is_the_first_that_leads_nowhere_or_out(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("Dir/sub")).unwrap();
+    symlink("sub", bench.on_disk("Dir/inward")).unwrap();
+    symlink("../../../outside/x", bench.on_disk("Dir/sub/outward")).unwrap();
+    symlink("circle", bench.on_disk("circle")).unwrap();
+    symlink("Dir/sub/outward", bench.on_disk("chain")).unwrap();
+    bench.write("file", "");
+    let in_the_way = async |name| bench.volume.link_in_the_way(None, &path(name)).await.unwrap();
+    let found = |target: &str, behind| Some(LinkInTheWay { target: target.to_owned(), behind });
+    let outward = "../../../outside/x";
+    assert_eq!(in_the_way("dir\\INWARD\\Outward\\a\\b").await, found(outward, 2));
+    assert_eq!(in_the_way("dir\\sub\\outward").await, found(outward, 0));
+    assert_eq!(in_the_way("circle\\x").await, found("circle", 1));
+    assert_eq!(in_the_way("chain").await, found("Dir/sub/outward", 0));
+    for none in ["", "file", "dir\\inward", "dir\\inward\\no", "no\\such"] {
+        assert_eq!(in_the_way(none).await, None, "{none}");
+    }
+}
+
+async fn an_empty_file_or_directory_becomes_a_link_and_again_what_it_was(bench: Bench) {
+    fs::create_dir_all(bench.on_disk("dir/folder")).unwrap();
+    bench.write("dir/new", "");
+    for (name, target, to_directory) in
+        [("new", "x/y", false), ("folder", "..", true), ("folder", "../dir", true)]
+    {
+        let on_disk = bench.on_disk("dir").join(name);
+        let old = bench.existing(&format!("dir\\{name}")).await;
+        let link = old.become_link(target).await.unwrap();
+        assert_eq!(fs::read_link(&on_disk).unwrap(), Path::new(target));
+        assert_eq!((link.is_link(), link.path()), (true, old.path()));
+        assert_eq!(link.metadata().await.unwrap().is_directory, to_directory);
+        assert!(!old.has_its_name().await.unwrap() && link.has_its_name().await.unwrap());
+        // A link becomes another.
+        let other = link.become_link("other").await.unwrap();
+        assert_eq!(fs::read_link(&on_disk).unwrap(), Path::new("other"));
+        let link = other.become_link(target).await.unwrap();
+        let ordinary = link.become_ordinary().await.unwrap();
+        assert_eq!(ordinary.is_directory(), to_directory);
+        assert!(!ordinary.is_link() && ordinary.is_directory() == on_disk.is_dir());
+        assert!(ordinary.reparse_point().await.unwrap().is_none());
+        assert_eq!(bench.names("dir"), ["folder", "new"]);
+    }
+}
+
+async fn what_would_be_lost_does_not_become_a_link(bench: Bench) {
+    bench.write("full", "data");
+    for name in ["linked", "replaced", "streamed", "target"] {
+        bench.write(name, "");
+    }
+    fs::hard_link(bench.on_disk("linked"), bench.on_disk("other name")).unwrap();
+    bench.open("streamed:stream", writing(Disposition::Create)).await.unwrap();
+    fs::create_dir_all(bench.on_disk("dir/sub")).unwrap();
+    symlink("target", bench.on_disk("through")).unwrap();
+    let before = bench.names("");
+    for name in ["full", "linked", "streamed", "dir"] {
+        assert_error!(bench.existing(name).await.become_link("x").await, Error::NotEmpty);
+    }
+    // Neither is what has the name by now, nor a link that was followed.
+    let replaced = bench.existing("replaced").await;
+    fs::rename(bench.on_disk("full"), bench.on_disk("replaced")).unwrap();
+    assert_error!(replaced.become_link("x").await, Error::NotFound);
+    assert_error!(bench.existing("through").await.become_link("x").await, Error::NotFound);
+    assert_eq!(bench.content("replaced"), "data");
+    let after: Vec<_> = before.into_iter().filter(|name| name != "full").collect();
+    assert_eq!(bench.names(""), after);
+}
+
+async fn no_link_is_made_that_leads_out_of_the_share(bench: Bench) {
+    let target = |target, folder| unix_target(target, &path(folder), Mapping::PrivateUse);
+    for (windows, folder, unix) in [
+        (r"a", "", "a"),
+        (r"..\b\c", "dir", "../b/c"),
+        (r".\a\..\ü\", r"a\b", "./a/../ü"),
+        (r"..\..", r"a\b", "../.."),
+    ] {
+        assert_eq!(target(windows, folder).as_deref(), Some(unix));
+    }
+    for windows in [
+        r"..",
+        r"a\..\..\b",
+        r"\a",
+        r"\\server\share",
+        r"\??\C:\a",
+        r"C:\a",
+        r"C:a",
+        "/etc",
+        "a/b",
+        "",
+        r"a\\b",
+        "a\0",
+    ] {
+        assert_eq!(target(windows, ""), None, "{windows}");
+    }
+    // What the names alone do not tell: the folder is not where its path says.
+    fs::create_dir_all(bench.on_disk("a/b")).unwrap();
+    symlink("..", bench.on_disk("a/b/up")).unwrap();
+    bench.write("a/new", "");
+    let new = bench.existing(r"a\b\up\new").await;
+    assert_error!(new.become_link("../../outside").await, Error::Escapes);
+    assert_eq!(bench.names("a"), ["b", "new"]);
+    assert!(fs::symlink_metadata(bench.on_disk("a/new")).unwrap().is_file());
+}
+
+async fn a_reparse_point_is_kept_as_samba_keeps_it(bench: Bench) {
+    const ATTRIBUTE: &str = "user.SmbReparse";
+    // Of a FIFO as NFS has them, MS-FSCC 2.1.2.6.
+    let data = b"\x14\0\0\x80\x08\0\0\0OFIF\0\0\0\0".to_vec();
+    bench.write("file", "data");
+    let handle = bench.open("file", writing(Disposition::Open)).await.unwrap().handle;
+    handle.set_reparse_point(data.clone()).await.unwrap();
+    let mut value = [0; 64];
+    let length = rustix::fs::getxattr(bench.on_disk("file"), ATTRIBUTE, &mut value).unwrap();
+    assert_eq!(&value[..length], data);
+    assert_eq!(handle.reparse_point().await.unwrap(), Some(ReparsePoint::Stored(data.clone())));
+    // It stays so whatever attributes a client sets.
+    let change = Change { attributes: Some(Attributes::HIDDEN), ..Change::default() };
+    handle.change(&change).await.unwrap();
+    let is_one = Attributes::HIDDEN | Attributes::REPARSE_POINT;
+    for metadata in [handle.metadata().await.unwrap(), bench.list("").await[2].metadata] {
+        assert_eq!((metadata.attributes, metadata.reparse_tag), (is_one, Some(0x8000_0014)));
+    }
+    handle.remove_reparse_point().await.unwrap();
+    assert_eq!(handle.reparse_point().await.unwrap(), None);
+    for metadata in [handle.metadata().await.unwrap(), bench.list("").await[2].metadata] {
+        assert_eq!((metadata.attributes, metadata.reparse_tag), (Attributes::HIDDEN, None));
+    }
+    // As Samba leaves it: its attributes in the fifth form of its structure, REPARSE_POINT and ARCHIVE.
+    bench.write("samba", "");
+    let attributes = b"\0\0\x05\0\x05\0\0\0\x01\0\0\0\x20\x04\0\0\0\0\0\0\0\0\0\0";
+    let flags = rustix::fs::XattrFlags::empty();
+    let at = bench.on_disk("samba");
+    rustix::fs::setxattr(&at, "user.DOSATTRIB", attributes, flags).unwrap();
+    assert_eq!(bench.attributes("samba").await, Attributes::ARCHIVE, "no data, no reparse point");
+    rustix::fs::setxattr(&at, ATTRIBUTE, &data, flags).unwrap();
+    let metadata = bench.existing("samba").await.metadata().await.unwrap();
+    assert_eq!(metadata.reparse_tag, Some(0x8000_0014));
+}
+
+/// The link is at one moment one that leads inside, at the next one that leads outside, or a file.
+async fn who_changes_a_link_meanwhile_does_not_lead_an_open_out(bench: Bench) {
+    let outside = bench.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "secret").unwrap();
+    fs::create_dir(bench.on_disk("inside")).unwrap();
+    bench.write("inside/file", "data");
+    symlink("inside", bench.on_disk("link")).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (stopped, at) = (Arc::clone(&stop), bench.on_disk(""));
+    let changing = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            for target in ["../outside", "inside"] {
+                symlink(target, at.join("new")).unwrap();
+                fs::rename(at.join("new"), at.join("link")).unwrap();
+            }
+        }
+    });
+    let mut reached = 0;
+    for _ in 0..300 {
+        for how in [Open { read: true, ..ATTRIBUTES }, Open { read: true, ..LINK }] {
+            let Ok(opened) = bench.open("link\\file", how).await else { continue };
+            let file = opened.handle.file().unwrap();
+            let (result, data) = file.read_at(vec![0; 6], 0).await;
+            assert_eq!(&data[..result.unwrap()], b"data");
+            reached += 1;
+        }
+        let opened = bench.open("link", LINK).await.unwrap().handle;
+        assert!(opened.is_link());
+        for entry in bench.list("").await {
+            let outward = entry.name == "link" && entry.metadata.reparse_tag.is_some();
+            assert!(outward || entry.metadata.key.ino != fs::metadata(&outside).unwrap().ino());
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    changing.join().unwrap();
+    assert!(reached > 0);
 }
 
 async fn special_files_are_refused_without_waiting(bench: Bench) {
@@ -435,6 +693,63 @@ async fn a_directory_is_renamed_with_what_is_in_it(bench: Bench) {
     assert_eq!(bench.names(""), ["b"]);
 }
 
+async fn a_link_is_another_name_of_the_open_file(bench: Bench) {
+    bench.write("file", "data");
+    fs::create_dir(bench.on_disk("Dir")).unwrap();
+    let handle = bench.existing("file").await;
+    let linked = handle.link(&path("dir\\Twin"), false, &()).await.unwrap();
+    assert_eq!((linked, handle.path().as_str()), (path("Dir\\Twin"), "file"));
+    assert_eq!(handle.metadata().await.unwrap().links, 2);
+    assert_eq!(bench.existing("DIR\\TWIN").await.id(), handle.id());
+    handle.remove().await.unwrap();
+    assert_eq!((bench.names(""), bench.content("Dir/Twin")), (vec!["Dir".into()], "data".into()));
+    assert_error!(handle.link(&path("no\\such"), false, &()).await, Error::PathNotFound);
+    let directory = bench.existing("Dir").await;
+    assert_error!(directory.link(&path("other"), false, &()).await, Error::IsDirectory);
+    // Of which no name is left.
+    bench.existing("dir\\twin").await.remove().await.unwrap();
+    assert_error!(handle.link(&path("again"), false, &()).await, Error::NotFound);
+    assert_eq!(bench.names(""), ["Dir"]);
+}
+
+async fn a_link_takes_the_place_of_a_file_only_if_told(bench: Bench) {
+    bench.write("file", "data");
+    bench.write("Other", "other");
+    bench.write("kept", "kept");
+    fs::set_permissions(bench.on_disk("kept"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    let handle = bench.existing("file").await;
+    for name in ["other", "OTHER", "file", "dir"] {
+        assert_error!(handle.link(&path(name), false, &()).await, Error::Exists);
+    }
+    for name in ["dir", "kept"] {
+        assert_error!(handle.link(&path(name), true, &()).await, Error::AccessDenied);
+    }
+    assert_eq!(handle.link(&path("other"), true, &()).await.unwrap(), path("Other"));
+    assert_eq!(bench.content("Other"), "data");
+    // What is its name already stays so.
+    for name in ["file", "Other"] {
+        handle.link(&path(name), true, &()).await.unwrap();
+    }
+    assert_eq!(handle.metadata().await.unwrap().links, 2);
+    assert_eq!(bench.names(""), ["Other", "dir", "file", "kept"]);
+}
+
+/// A descriptor leads to the file, not a name that could have become another's, or a symbolic link's, since.
+async fn what_is_linked_is_the_file_whatever_has_its_name(bench: Bench) {
+    bench.write("file", "data");
+    fs::write(bench.dir.path().join("outside"), "secret").unwrap();
+    let handle = bench.existing("file").await;
+    fs::rename(bench.on_disk("file"), bench.on_disk("moved")).unwrap();
+    symlink("../outside", bench.on_disk("file")).unwrap();
+    handle.link(&path("twin"), false, &()).await.unwrap();
+    assert_eq!(bench.content("twin"), "data");
+    // And a link on the way to the new name does not lead it out.
+    symlink("..", bench.on_disk("up")).unwrap();
+    assert_error!(handle.link(&path("up\\twin"), false, &()).await, Error::Escapes);
+    assert!(!bench.dir.path().join("twin").exists());
+}
+
 async fn removal_takes_the_name_only_while_it_is_this_file(bench: Bench) {
     bench.write("Mine", "old");
     let handle = bench.existing("mine").await;
@@ -501,7 +816,7 @@ async fn five_thousand_entries_are_listed_once_each(bench: Bench) {
     assert_eq!(entries[1].metadata.key, bench.existing("").await.id());
 }
 
-async fn a_listing_leaves_out_what_cannot_be_opened_or_spelled(bench: Bench) {
+async fn a_listing_shows_links_and_leaves_out_what_cannot_be_spelled_or_is_special(bench: Bench) {
     use std::os::unix::ffi::OsStrExt;
     fs::create_dir(bench.on_disk("Dir")).unwrap();
     bench.write("file", "12345");
@@ -511,19 +826,29 @@ async fn a_listing_leaves_out_what_cannot_be_opened_or_spelled(bench: Bench) {
     symlink("/etc/passwd", bench.on_disk("outward")).unwrap();
     symlink("loop", bench.on_disk("loop")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(bench.on_disk("socket")).unwrap();
+    symlink("socket", bench.on_disk("to-socket")).unwrap();
     bench.write("a:b", "");
     bench.write("back\\slash", "");
     fs::write(bench.on_disk("").join(std::ffi::OsStr::from_bytes(b"latin\xe9")), "").unwrap();
     let how = Open { read: true, ..ATTRIBUTES };
     let mut stream = bench.open("", how).await.unwrap().handle.read_dir().unwrap();
     let entries = all(&mut stream).await;
-    let expected =
-        [".", "..", "Dir", "a\u{f022}b", "back\u{f026}slash", "file", "good", "good-dir"];
-    assert_eq!(names(&entries), expected);
+    let links = ["dangling", "loop", "outward", "to-socket"];
+    let files = ["a\u{f022}b", "back\u{f026}slash", "file", "good"];
+    let mut shown = [&[".", "..", "Dir", "good-dir"], &links[..], &files[..]].concat();
+    shown.sort_unstable();
+    assert_eq!(names(&entries), shown);
     assert_eq!(stream.unpresentable(), 1);
-    let good = entries.iter().find(|entry| entry.name == "good").unwrap();
-    assert_eq!(good.metadata.size, 5);
-    assert!(entries.iter().find(|entry| entry.name == "good-dir").unwrap().metadata.is_directory);
+    let of = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap().metadata;
+    assert_eq!(of("good").size, 5);
+    assert!(of("good-dir").is_directory);
+    for entry in &entries {
+        let is_link = links.contains(&entry.name.as_str());
+        let metadata = entry.metadata;
+        assert_eq!(metadata.reparse_tag, is_link.then_some(0xa000_000c), "{}", entry.name);
+        assert_eq!(metadata.attributes.contains(Attributes::REPARSE_POINT), is_link);
+        assert!(!is_link || (metadata.size == 0 && !metadata.is_directory));
+    }
 }
 
 async fn attributes_are_kept_and_listed(bench: Bench) {

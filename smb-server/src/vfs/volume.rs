@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringway::Identity;
-use ringway::fs::{Dir, File, Mode, OFlags, ResolveFlags, StatxAttributes};
+use ringway::fs::{Dir, File, Mode, OFlags, ResolveFlags, Statx, StatxAttributes};
 
 use super::abilities::Abilities;
 use super::blocks::set_compressed;
 use super::dos_info::DosInfo;
-use super::handle::Handle;
+use super::handle::{Handle, What};
 use super::index::Index;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
-use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
+use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
 /// likely, a few are possible, this many are an attack.
@@ -24,7 +24,7 @@ const RACES_MAX: usize = 16;
 /// A share's tree.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    tree: Tree,
+    pub(super) tree: Tree,
 }
 
 /// How to open. MS-FSA 2.1.5.1.
@@ -38,6 +38,8 @@ pub struct Open {
     pub kind: Kind,
     /// What to do if it exists and if it does not.
     pub disposition: Disposition,
+    /// A symbolic link is opened itself, not what it leads to.
+    pub open_link: bool,
     /// Of a file that this creates.
     pub attributes: Attributes,
     /// Bytes to reserve for a file that this creates; a hint.
@@ -176,6 +178,7 @@ impl Open {
         write: false,
         kind: Kind::Any,
         disposition: Disposition::Open,
+        open_link: false,
         attributes: Attributes::empty(),
         allocation_size: 0,
         uncompressed: false,
@@ -271,11 +274,12 @@ impl Volume {
     }
 
     /// The tree as `who` sees it.
-    fn tree_for(&self, who: Option<&Identity>) -> Tree {
+    pub(super) fn tree_for(&self, who: Option<&Identity>) -> Tree {
         Tree { root: self.tree.root.with_identity(who.cloned()), ..self.tree.clone() }
     }
 
-    /// Which file a path means, if it exists.
+    /// Which files a path means: none if it does not exist, two if it is that of a link that leads to a
+    /// file.
     ///
     /// # Errors
     /// [`Error::PathNotFound`] if the folder it would be in does not exist.
@@ -283,24 +287,30 @@ impl Volume {
         &self,
         who: Option<&Identity>,
         path: &SharePath,
-    ) -> Result<Option<FileKey>, Error> {
+    ) -> Result<Vec<FileKey>, Error> {
         let tree = self.tree_for(who);
         let Some((parents, last)) = path.split_last() else {
-            return Ok(Some(FileKey::of(&tree.root.as_file().statx(MASK).await?)));
+            return Ok(vec![FileKey::of(&tree.root.as_file().statx(MASK).await?)]);
         };
         let place = place(&tree, parents, last).await?;
         if !place.exists {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let file = open_place(&tree.root, &place, OFlags::PATH).await?;
-        Ok(Some(FileKey::of(&file.statx(MASK).await?)))
+        let stat = open_place(&tree.root, &place, OFlags::NOFOLLOW).await?.statx(MASK).await?;
+        let mut found = vec![FileKey::of(&stat)];
+        if kind(&stat) == FileKind::Symlink
+            && let Ok(file) = open_place(&tree.root, &place, OFlags::empty()).await
+        {
+            found.push(FileKey::of(&file.statx(MASK).await?));
+        }
+        Ok(found)
     }
 
     /// Opens or creates as `who`.
     ///
     /// # Errors
     /// [`Error`], with nothing opened and nothing created. [`Error::Busy`] if others make and remove
-    /// the file as fast as we look, or if it is a link to nothing that was to be created.
+    /// the file as fast as we look.
     pub async fn open(
         &self,
         who: Option<&Identity>,
@@ -331,8 +341,7 @@ impl Volume {
                 (false, _) => create(&tree, &place, how, guard).await,
             };
             match result {
-                // Somebody else made it, or removed it, since we looked. Or it is a link to nothing:
-                // that is no file, and none can be made in its place.
+                // Somebody else made it, or removed it, since we looked.
                 Err(Error::Exists | Error::NotFound) => {}
                 result => return result,
             }
@@ -386,31 +395,55 @@ async fn open_exact(root: &Dir, path: &SharePath, how: &Open) -> Result<Option<F
 
 async fn open_found(tree: &Tree, place: &Place, how: &Open) -> Result<Opened, Error> {
     let path = place_path(place);
-    let file = open_any(&tree.root, &path.to_unix(), how).await?;
+    let unix = path.to_unix();
+    let file = match open_any(&tree.root, &unix, how).await {
+        // Of what was found just now.
+        Err(error @ (Error::NotFound | Error::NotADirectory)) => {
+            let lost = matches!(error, Error::NotFound) || how.kind != Kind::Directory;
+            let is_link = lost && symlink::open(&tree.root, &unix).await.is_ok();
+            return Err(if is_link { Error::LeadsNowhere } else { error });
+        }
+        result => result?,
+    };
     opened(tree.clone(), path, file, how, place.by_short_name).await
 }
 
 async fn open_place(root: &Dir, place: &Place, flags: OFlags) -> Result<File, Error> {
-    root.open_at(place_path(place).to_unix(), &beneath(flags)).await.map_err(Error::of_open)
+    let how = beneath(OFlags::PATH | flags);
+    root.open_at(place_path(place).to_unix(), &how).await.map_err(Error::of_open)
 }
 
-fn place_path(place: &Place) -> SharePath {
+pub(super) fn place_path(place: &Place) -> SharePath {
     let mut components = place.parents.clone();
     components.push(place.name.clone());
     SharePath::from_components(components)
 }
 
+/// Opens what exists.
+async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
+    match open_followed(root, path, how).await {
+        // What the kernel says of a link that it is not to follow.
+        Err(error @ (Error::TooManyLinks | Error::NotADirectory)) if how.open_link => {
+            symlink::open(root, path).await.map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
 /// Opens an existing file or directory. `O_NONBLOCK` keeps a FIFO, or somebody's lease on the file,
 /// from making us wait; `O_NOCTTY` keeps a terminal from becoming ours.
-async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
+async fn open_followed(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
     let mode = match (how.read, how.write) {
         (_, false) => OFlags::RDONLY,
         (false, true) => OFlags::WRONLY,
         (true, true) => OFlags::RDWR,
     };
-    let directory = if how.kind == Kind::Directory { OFlags::DIRECTORY } else { OFlags::empty() };
-    let open = async |flags| root.open_at(path, &beneath(flags)).await.map_err(Error::of_open);
-    match open(mode | directory | OFlags::NONBLOCK | OFlags::NOCTTY).await {
+    let mut flags = OFlags::empty();
+    flags.set(OFlags::DIRECTORY, how.kind == Kind::Directory);
+    flags.set(OFlags::NOFOLLOW, how.open_link);
+    let open =
+        async |more| root.open_at(path, &beneath(flags | more)).await.map_err(Error::of_open);
+    match open(mode | OFlags::NONBLOCK | OFlags::NOCTTY).await {
         Ok(file) => {
             // It has done its work. Left on, a ring of Linux before 5.11 answers EAGAIN where a read of
             // a file has to wait for the disk.
@@ -423,7 +456,7 @@ async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
             open(OFlags::RDONLY | OFlags::DIRECTORY).await
         }
         // Who does not want the contents can do with less than permission to read them.
-        Err(Error::AccessDenied) if !how.read && !how.write => open(OFlags::PATH | directory).await,
+        Err(Error::AccessDenied) if !how.read && !how.write => open(OFlags::PATH).await,
         // A FIFO without a reader: no file for us, as it would be with one.
         Err(Error::Io(error)) if error.raw_os_error() == Some(libc::ENXIO) => {
             Err(Error::AccessDenied)
@@ -441,15 +474,31 @@ async fn opened(
     by_short_name: bool,
 ) -> Result<Opened, Error> {
     let stat = file.statx(MASK).await?;
-    match (kind(&stat), how.kind) {
-        (FileKind::Directory, Kind::File) => return Err(Error::IsDirectory),
-        (FileKind::Regular, Kind::Directory) => return Err(Error::NotADirectory),
-        (FileKind::Directory | FileKind::Regular, _) => {}
-        // FIFOs, sockets and devices are not files to share.
-        _ => return Err(Error::AccessDenied),
+    let what = what(&tree.root, &path, &stat).await?;
+    match (what, how.kind) {
+        (What::Directory | What::Link { to_directory: true }, Kind::File) => {
+            return Err(Error::IsDirectory);
+        }
+        (What::File | What::Link { to_directory: false }, Kind::Directory) => {
+            return Err(Error::NotADirectory);
+        }
+        _ => {}
     }
-    let handle = Arc::new(Handle::new(tree, path, file, &stat, by_short_name));
+    let handle = Arc::new(Handle::new(tree, path, file, &stat, what, by_short_name));
     Ok(Opened { handle, action: Action::Opened, with_file: false })
+}
+
+/// What it is that has been opened by this path.
+pub(super) async fn what(root: &Dir, path: &SharePath, stat: &Statx) -> Result<What, Error> {
+    match kind(stat) {
+        FileKind::Regular => Ok(What::File),
+        FileKind::Directory => Ok(What::Directory),
+        FileKind::Symlink => {
+            Ok(What::Link { to_directory: symlink::leads_to_directory(root, path).await })
+        }
+        // FIFOs, sockets and devices are not files to share.
+        FileKind::Other => Err(Error::AccessDenied),
+    }
 }
 
 // ---- what is new
@@ -498,19 +547,22 @@ async fn finish_new(
     let stat = file.statx(MASK).await?;
     let wanted = how.attributes | Attributes::default_for(&stat, "");
     if wanted != Attributes::default_for(&stat, &place.name) {
-        DosInfo { attributes: wanted, created: None, changed: None }.write(&file, &stat).await?;
+        DosInfo { attributes: wanted, created: None, changed: None, reparse_tag: None }
+            .write(&file, &stat)
+            .await?;
     }
     if how.uncompressed && stat.stx_attributes.contains(StatxAttributes::COMPRESSED) {
         set_compressed(&file, false).await?;
     }
-    let handle = Handle::new(tree.clone(), place_path(place), file, &stat, false);
+    let what = if kind(&stat) == FileKind::Directory { What::Directory } else { What::File };
+    let handle = Handle::new(tree.clone(), place_path(place), file, &stat, what, false);
     if how.allocation_size != 0 && !handle.is_directory() {
         handle.allocate(how.allocation_size).await?;
     }
     Ok(handle)
 }
 
-async fn create_directory(place: &Place) -> Result<File, Error> {
+pub(super) async fn create_directory(place: &Place) -> Result<File, Error> {
     place.parent.mkdir_at(&place.name, DIRECTORY_MODE).await?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     place.parent.open_at(&place.name, &beneath(flags)).await.map_err(Error::of_open)

@@ -63,6 +63,7 @@ pub mod oplock_break;
 pub mod query_directory;
 pub mod query_info;
 pub mod read;
+pub mod reparse;
 pub mod security;
 pub mod session_setup;
 pub mod set_info;

@@ -192,6 +192,7 @@ statuses! {
     0xc000_01a1 INVALID_LOCK_RANGE "the range goes beyond the last byte";
     0xc000_0203 USER_SESSION_DELETED "the session is gone";
     0xc000_0205 INSUFF_SERVER_RESOURCES "the server lacks a resource";
+    0xc000_0206 INVALID_BUFFER_SIZE "not the size of what is wanted";
     0xc000_020c CONNECTION_DISCONNECTED "the connection is gone";
     0xc000_020d CONNECTION_RESET "the connection was reset";
     0xc000_0224 PASSWORD_MUST_CHANGE "the password must be changed first";
@@ -200,11 +201,13 @@ statuses! {
     0xc000_0235 HANDLE_NOT_CLOSABLE "the handle cannot be closed";
     0xc000_0240 REQUEST_ABORTED "the request was given up";
     0xc000_0257 PATH_NOT_COVERED "this server does not serve that path";
+    0xc000_0265 TOO_MANY_LINKS "the file has as many names as it can have";
     0xc000_0275 NOT_A_REPARSE_POINT "not a reparse point";
     0xc000_0276 IO_REPARSE_TAG_INVALID "not a valid reparse tag";
     0xc000_0277 IO_REPARSE_TAG_MISMATCH "another reparse tag";
     0xc000_0278 IO_REPARSE_DATA_INVALID "not valid reparse data";
     0xc000_0279 IO_REPARSE_TAG_NOT_HANDLED "nobody handles this reparse tag";
+    0xc000_02b2 REPARSE_ATTRIBUTE_CONFLICT "another reparse point";
     0xc000_035c NETWORK_SESSION_EXPIRED "authenticate again";
     0xc000_0388 DOWNGRADE_DETECTED "somebody weakened the negotiation";
     0xc000_0413 AUTHENTICATION_FIREWALL_FAILED "this account may not log on here";
