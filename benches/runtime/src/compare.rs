@@ -1,6 +1,8 @@
 //! Medians, and ratios of samples that were taken in the same round.
 
-use crate::phase::Distance;
+use measure::phase::Distance;
+use measure::spread::Spread;
+
 use crate::rows::{Entry, Row, Sample, Unit};
 use crate::runtimes::Kind;
 
@@ -122,39 +124,5 @@ impl RowResult {
             Some(ratio(&our.sample, &their.sample))
         });
         Spread::of(pairs.collect())
-    }
-}
-
-/// The middle of several numbers, and how far they go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-    pub(crate) count: usize,
-}
-
-impl Spread {
-    fn of(mut numbers: Vec<f64>) -> Option<Self> {
-        numbers.retain(|number| number.is_finite());
-        numbers.sort_by(f64::total_cmp);
-        let count = numbers.len();
-        let upper = *numbers.get(count / 2)?;
-        let lower = *numbers.get((count - 1) / 2)?;
-        let (&least, &most) = (numbers.first()?, numbers.last()?);
-        Some(Self { median: f64::midpoint(lower, upper), least, most, count })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
-        assert_eq!((spread.median, spread.least, spread.most, spread.count), (2.5, 1.0, 4.0, 4));
-        assert_eq!(Spread::of(vec![5.0, 1.0, 3.0]).unwrap().median, 3.0);
-        assert!(Spread::of(Vec::new()).is_none());
     }
 }

@@ -18,9 +18,9 @@ pub(crate) fn of(machine: &Machine, results: &[RowResult]) -> String {
     let value = json!({
         "date": machine.date,
         "command": machine.command,
-        "kernel": machine.kernel,
-        "cpu": machine.cpu,
-        "cores": machine.cores,
+        "kernel": machine.host.kernel,
+        "cpu": machine.host.cpu,
+        "cores": machine.host.cores,
         "realtime": machine.realtime,
         "runtimes": settings,
         "packages": versions,

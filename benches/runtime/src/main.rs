@@ -12,7 +12,6 @@ mod json;
 mod load;
 mod machine;
 mod meter;
-mod phase;
 mod report;
 mod rounds;
 mod rows;

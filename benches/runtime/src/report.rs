@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::compare::{Line, RowResult, Spread};
+use measure::spread::Spread;
+
+use crate::compare::{Line, RowResult};
 use crate::machine::Machine;
 use crate::rows::{self, Entry, Sample};
 use crate::runtimes::Kind;

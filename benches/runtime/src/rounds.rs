@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use measure::phase::Distance;
+
 use crate::child::{LOAD_CORE, SERVER_CORE};
 use crate::cli::Options;
 use crate::compare::{Line, RowResult, Taken};
 use crate::json;
 use crate::machine;
 use crate::meter::{self, Count};
-use crate::phase::Distance;
 use crate::report;
 use crate::rows::{self, Entry, Row, Scale, files};
 use crate::sys;

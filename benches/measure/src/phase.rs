@@ -24,28 +24,30 @@ const SAME: f64 = 1.4;
 
 /// The time that a cache line takes from core to core.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Distance {
+pub struct Distance {
     nanos: f64,
 }
 
 impl Distance {
     /// Plays ping-pong between two pinned threads. The best of several tries, since anything else that
     /// runs only adds to it.
-    pub(crate) fn probe(cores: [usize; 2]) -> Self {
+    pub fn probe(cores: [usize; 2]) -> Self {
         Self { nanos: ping_pong(cores).as_nanos() as f64 / f64::from(2 * TRIPS) }
     }
 
-    pub(crate) fn nanos(self) -> f64 {
+    /// In nanoseconds.
+    pub fn nanos(self) -> f64 {
         self.nanos
     }
 
     /// Whether measurements at these two distances can be compared.
-    pub(crate) fn is_like(self, other: Self) -> bool {
+    pub fn is_like(self, other: Self) -> bool {
         let (near, far) = (self.nanos.min(other.nanos), self.nanos.max(other.nanos));
         far <= near * SAME
     }
 
-    pub(crate) fn between(self, other: Self) -> Self {
+    /// The middle of two.
+    pub fn between(self, other: Self) -> Self {
         Self { nanos: f64::midpoint(self.nanos, other.nanos) }
     }
 }
