@@ -1,0 +1,172 @@
+//! One measurement: a scenario carried out with one server, and what it took.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use measure::phase::Distance;
+use measure::sys;
+
+use crate::client::Target;
+use crate::load::{Done, Load};
+use crate::servers::{self, LOAD_CORE, SERVER_CORE};
+use crate::workloads::{Names, Scale, Scenario, Workload};
+
+const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
+
+/// A sample is disturbed if other processes had more of the cores than this per second, and server and load waited for a
+/// core more than this. One alone says little: others may have used what was idle.
+const FOREIGN_MAX: f64 = 0.15;
+const DELAY_MAX: f64 = 0.05;
+
+/// Whether system calls are counted, which slows them; such a sample's times count for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Count {
+    Nothing,
+    Syscalls,
+}
+
+/// How a workload went.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) done: Done,
+    /// CPU time of the server, and of the load.
+    pub(crate) server: Duration,
+    pub(crate) load: Duration,
+    pub(crate) syscalls: Option<u64>,
+    pub(crate) distance: Distance,
+    /// The cores' distance was the same before and after.
+    pub(crate) is_steady: bool,
+    /// Nobody else took much of the cores.
+    pub(crate) is_undisturbed: bool,
+}
+
+impl Sample {
+    pub(crate) const fn is_good(&self) -> bool {
+        self.is_steady && self.is_undisturbed
+    }
+
+    /// Operations per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.done.operations as f64 / self.done.time.as_secs_f64()
+    }
+
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.server.as_secs_f64() * 1e6 / self.done.operations as f64
+    }
+
+    /// How much of its core the server used.
+    pub(crate) fn server_share(&self) -> f64 {
+        self.server.as_secs_f64() / self.done.time.as_secs_f64()
+    }
+
+    /// How much of its core the load used.
+    pub(crate) fn load_share(&self) -> f64 {
+        self.load.as_secs_f64() / self.done.time.as_secs_f64()
+    }
+}
+
+/// What is measured.
+pub(crate) struct Subject<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) names: &'a Names,
+    pub(crate) shape: (usize, usize),
+    /// The server's processes, if they are ours to look at. Asked when all connections are there.
+    pub(crate) processes: &'a dyn Fn() -> Vec<u32>,
+}
+
+/// A sample of each workload of a scenario, in order.
+pub(crate) async fn take(
+    subject: &Subject<'_>,
+    scenario: &Scenario,
+    scale: Scale,
+    count: Count,
+) -> io::Result<Vec<Sample>> {
+    let load = Load::connect(subject.target, subject.shape).await?;
+    load.make_folder(&subject.names.work).await?;
+    let processes = (subject.processes)();
+    let mut samples = Vec::new();
+    for workload in &scenario.workloads {
+        let workload = workload.as_ref();
+        load.prepare(workload, subject.names, workload.warm_up(scale)).await?;
+        samples.push(measure(&load, subject, &processes, workload, scale, count).await?);
+    }
+    Ok(samples)
+}
+
+async fn measure(
+    load: &Load,
+    subject: &Subject<'_>,
+    processes: &[u32],
+    workload: &dyn Workload,
+    scale: Scale,
+    count: Count,
+) -> io::Result<Sample> {
+    let before = Distance::probe(CORES);
+    let counters = match count {
+        Count::Syscalls => servers::syscall_counters(processes),
+        Count::Nothing => None,
+    };
+    let start = Usage::until_now(processes);
+    let done = load.run(workload, subject.names, workload.amount(scale)).await?;
+    let used = Usage::until_now(processes).since(&start);
+    let syscalls = counters.map(|counters| counters.sum());
+    let after = Distance::probe(CORES);
+    Ok(Sample {
+        done,
+        server: used.server,
+        load: used.load,
+        syscalls,
+        distance: before.between(after),
+        is_steady: before.is_like(after),
+        // The kernel accounts for this in ticks, which says nothing about a short time.
+        is_undisturbed: scale == Scale::Quick
+            || used.foreign() <= FOREIGN_MAX
+            || used.waited() <= DELAY_MAX,
+    })
+}
+
+/// What has been used of the two cores.
+struct Usage {
+    at: Instant,
+    wall: Duration,
+    server: Duration,
+    load: Duration,
+    busy: Duration,
+    delay: Duration,
+}
+
+impl Usage {
+    fn until_now(processes: &[u32]) -> Self {
+        let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let own = Duration::new(own.tv_sec.cast_unsigned(), own.tv_nsec as u32);
+        Self {
+            at: Instant::now(),
+            wall: Duration::ZERO,
+            server: servers::cpu_time(processes),
+            load: own,
+            busy: sys::busy_time(CORES),
+            delay: servers::run_delay(processes) + sys::run_delay(std::process::id()),
+        }
+    }
+
+    fn since(&self, start: &Self) -> Self {
+        Self {
+            at: self.at,
+            wall: self.at.duration_since(start.at),
+            server: self.server.saturating_sub(start.server),
+            load: self.load.saturating_sub(start.load),
+            busy: self.busy.saturating_sub(start.busy),
+            delay: self.delay.saturating_sub(start.delay),
+        }
+    }
+
+    /// How much of a core others had.
+    fn foreign(&self) -> f64 {
+        self.busy.saturating_sub(self.server + self.load).as_secs_f64() / self.wall.as_secs_f64()
+    }
+
+    /// How much of the time server and load waited for a core.
+    fn waited(&self) -> f64 {
+        self.delay.as_secs_f64() / self.wall.as_secs_f64()
+    }
+}
