@@ -17,10 +17,13 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes it below `place`, with the big folder in it.
+    /// Makes it below `place`, with the big folder in it. One that a run has left there that was broken off goes first.
     pub(crate) fn make(place: &Path) -> io::Result<Self> {
         fs::create_dir_all(place)?;
-        let path = fs::canonicalize(place)?.join(format!("files-bench-{}", std::process::id()));
+        let path = fs::canonicalize(place)?.join("files-bench.files");
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
         fs::create_dir(&path)?;
         let folder = Self { path };
         hand_over(&folder.path)?;

@@ -201,7 +201,9 @@ impl Run<'_> {
         };
         let names = Names { work: format!("work {}", self.samples), sample: self.samples };
         let processes = || server.processes();
-        let subject = Subject { target: &target, names: &names, shape, processes: &processes };
+        let realtime = self.options.realtime;
+        let subject =
+            Subject { target: &target, names: &names, shape, realtime, processes: &processes };
         let samples = self.runtime.block_on(sample::take(&subject, scenario, scale, count));
         self.folder.remove_work(&names.work);
         samples
@@ -215,7 +217,8 @@ pub(crate) fn run_against(target: &Target, options: &Options) -> io::Result<()> 
         for shape in scenario.shapes {
             let sample = std::process::id().into();
             let names = Names { work: format!("files-bench {sample} {}", shape.0), sample };
-            let subject = Subject { target, names: &names, shape, processes: &Vec::new };
+            let realtime = false;
+            let subject = Subject { target, names: &names, shape, realtime, processes: &Vec::new };
             let samples = sample::take(&subject, &scenario, options.scale, Count::Nothing);
             for (workload, sample) in scenario.workloads.iter().zip(runtime.block_on(samples)?) {
                 let (name, unit, rate) = (workload.name(), workload.unit(), sample.rate());

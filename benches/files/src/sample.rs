@@ -70,6 +70,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) target: &'a Target,
     pub(crate) names: &'a Names,
     pub(crate) shape: (usize, usize),
+    /// Nobody else can disturb.
+    pub(crate) realtime: bool,
     /// The server's processes, if they are ours to look at. Asked when all connections are there.
     pub(crate) processes: &'a dyn Fn() -> Vec<u32>,
 }
@@ -119,7 +121,8 @@ async fn measure(
         distance: before.between(after),
         is_steady: before.is_like(after),
         // The kernel accounts for this in ticks, which says nothing about a short time.
-        is_undisturbed: scale == Scale::Quick
+        is_undisturbed: subject.realtime
+            || scale == Scale::Quick
             || used.foreign() <= FOREIGN_MAX
             || used.waited() <= DELAY_MAX,
     })
