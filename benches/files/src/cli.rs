@@ -22,7 +22,7 @@ A full run takes half an hour on a quiet machine.
   --realtime        realtime scheduling, for a machine that others use too; they will wait (needs root)
   --usmbd FILE      the program
   --samba FOLDER    unpacked packages of Samba; without it, there is none
-  --folder FOLDER   below which the files are made: this decides about the file system (the build folder)
+  --folder FOLDER   below which the files are made: this decides about the file system (--out)
   --out FOLDER      where results.json and results.md go, after each row (the build folder)
   --write-docs      when all is done, results.md replaces smb-server/docs/benches.md; for a full run
   --against ADDR:PORT/SHARE USER:PASSWORD
@@ -42,7 +42,8 @@ pub(crate) struct Options {
     pub(crate) realtime: bool,
     pub(crate) usmbd: PathBuf,
     pub(crate) samba: Option<PathBuf>,
-    pub(crate) folder: PathBuf,
+    /// As it was said, if it was.
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) out: PathBuf,
     /// What is measured is to be kept with the sources.
     pub(crate) write_docs: bool,
@@ -67,7 +68,7 @@ impl Options {
             realtime: false,
             usmbd: built.join("usmbd"),
             samba: None,
-            folder: built.clone(),
+            folder: None,
             out: built,
             write_docs: false,
             external: None,
@@ -85,7 +86,7 @@ impl Options {
                 "--realtime" => options.realtime = true,
                 "--usmbd" => options.usmbd = value()?.into(),
                 "--samba" => options.samba = Some(value()?.into()),
-                "--folder" => options.folder = value()?.into(),
+                "--folder" => options.folder = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
                 "--write-docs" => options.write_docs = true,
                 "--against" => options.external = Some(target(value()?, value()?)?),
@@ -125,6 +126,7 @@ impl Options {
         }
         words.extend(self.signing.then(|| "--signing".to_owned()));
         words.extend(self.realtime.then(|| "--realtime".to_owned()));
+        words.extend(self.folder.as_ref().map(|folder| format!("--folder {}", folder.display())));
         words.extend(self.rows.iter().map(|row| format!("'{row}'")));
         words.join(" ")
     }

@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     }
     fs::create_dir_all(&options.out)?;
     eprintln!("making the files");
-    let folder = Folder::make(&options.folder)?;
+    let folder = Folder::make(options.folder.as_ref().unwrap_or(&options.out))?;
     let settings = fs::canonicalize(&options.out)?.join("servers");
     fs::create_dir_all(&settings)?;
     let places = Places {
