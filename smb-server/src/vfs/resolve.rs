@@ -105,6 +105,11 @@ async fn tunnelled(
 }
 
 impl Place {
+    /// Another one in the same directory.
+    pub(super) fn with_name(&self, name: String) -> Self {
+        Self { name, ..self.clone() }
+    }
+
     /// For something new in the same directory.
     pub(super) fn beside(&self, name: String) -> Self {
         Self { name, exists: false, version: None, ..self.clone() }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringway::Identity;
-use ringway::fs::{Dir, File, Mode, OFlags, ResolveFlags, Statx, StatxAttributes};
+use ringway::fs::{Dir, File, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxAttributes};
 
 use super::abilities::Abilities;
 use super::blocks::set_compressed;
 use super::dos_info::DosInfo;
 use super::handle::{Handle, What};
 use super::index::Index;
+use super::link::unseen_name;
 use super::metadata::{FileKey, FileKind, MASK, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
@@ -512,21 +513,60 @@ async fn create(
 ) -> Result<Opened, Error> {
     let directory = nt_acl::load(place.parent.as_file()).await?;
     let security = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
+    if security.is_some() {
+        // Nobody gets at it before it is guarded.
+        let unseen = place.with_name(unseen_name()?);
+        let new = make(tree, place, &unseen, how, (security.clone(), guard.eas())).await?;
+        match unseen.show(&place.name).await {
+            Ok(()) => return Ok(created(tree, place, new).await),
+            Err(error) => {
+                unseen.remove(how).await;
+                // Not every file system can rename without replacing.
+                if error.raw_os_error() != Some(libc::EINVAL) {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+    let new = make(tree, place, place, how, (security, guard.eas())).await?;
+    Ok(created(tree, place, new).await)
+}
+
+async fn created(tree: &Tree, place: &Place, handle: Handle) -> Opened {
+    place.note_created(tree).await;
+    Opened { handle: Arc::new(handle), action: Action::Created, with_file: false }
+}
+
+/// Makes what is to be at `place`, at first under the name of `at`: whole, or not at all.
+async fn make(
+    tree: &Tree,
+    place: &Place,
+    at: &Place,
+    how: &Open,
+    with: (Option<Security>, &[Ea]),
+) -> Result<Handle, Error> {
     let file = match how.kind {
-        Kind::Directory => create_directory(place).await?,
-        Kind::Any | Kind::File => create_file(place, how).await?,
+        Kind::Directory => create_directory(at).await?,
+        Kind::Any | Kind::File => create_file(at, how).await?,
     };
-    match finish_new(tree, place, file, how, (security, guard.eas())).await {
-        Ok(handle) => {
-            place.note_created(tree).await;
-            Ok(Opened { handle: Arc::new(handle), action: Action::Created, with_file: false })
-        }
-        Err(error) => {
-            // What cannot be had as asked for shall not stay behind. If it does, the first error still
-            // is the one to tell.
-            let _ = place.parent.unlink_at(&place.name, how.kind == Kind::Directory).await;
-            Err(error)
-        }
+    let new = finish_new(tree, place, file, how, with).await;
+    if new.is_err() {
+        // What cannot be had as asked for shall not stay behind. If it does, the first error still is the
+        // one to tell.
+        at.remove(how).await;
+    }
+    new
+}
+
+impl Place {
+    /// Gives what is here, and only just made, its name; another's is not taken.
+    async fn show(&self, name: &str) -> io::Result<()> {
+        self.parent.rename_at(&self.name, &self.parent, name, RenameFlags::NOREPLACE).await
+    }
+
+    /// Takes away what was only just made here.
+    async fn remove(&self, how: &Open) {
+        let _ = self.parent.unlink_at(&self.name, how.kind == Kind::Directory).await;
     }
 }
 
