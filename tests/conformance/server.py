@@ -30,8 +30,8 @@ class Server:
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--backend", backend]
         share = ",".join([f"{SHARE}={self.folder / SHARE}", *settings.share])
         command += ["--share", share, *users, *settings.server]
-        if settings.file:
-            (self.folder / SHARE / settings.file).touch()
+        if settings.prepare:
+            settings.prepare(self.folder / SHARE)
         if settings.other:
             name, *words = settings.other
             (self.folder / name).mkdir(mode=0o777)
