@@ -23,7 +23,7 @@ from torture import Result, Torture
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 LOGS = TARGET / "conformance"
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 300
 
 
 def main() -> int:
