@@ -4,13 +4,15 @@
 //! Every file that is created, and every probe for one that does not exist, asks for a name that may
 //! be there in another case. Reading ten thousand entries for each of ten thousand new files is the
 //! price without an index. An index is believed while the directory's times of change are those it
-//! was made at, and for a short while only, since the grain of those times is coarse.
+//! was made at; and for a short while only, since the grain of those times is coarse, unless it has been made
+//! twice at the same.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::lock::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use ringway::fs::Statx;
 
 use super::metadata::FileKey;
@@ -26,11 +28,15 @@ const NAMES_MAX: usize = 200_000;
 /// How many directories have an index at once: those being worked in.
 const DIRECTORIES_MAX: usize = 64;
 
+/// How many directories at once can have an index made.
+const STRIPES: usize = 8;
+
 /// The indexes of a volume. Looked up are clients' names, found are those on disk.
 #[derive(Debug)]
 pub(super) struct Index {
     mapping: Mapping,
     directories: Mutex<HashMap<FileKey, Names>>,
+    making: [AsyncMutex<()>; STRIPES],
 }
 
 /// When a directory last changed.
@@ -51,6 +57,8 @@ pub(super) struct Version {
 struct Names {
     stamp: Stamp,
     made: Instant,
+    /// The directory had not changed for longer than the grain of its times when this was made.
+    settled: bool,
     /// Of names that differ in case only, the first in order.
     by_folded: HashMap<String, String>,
     /// And the others.
@@ -82,7 +90,7 @@ impl Version {
 
 impl Index {
     pub(super) fn new(mapping: Mapping) -> Self {
-        Self { mapping, directories: Mutex::default() }
+        Self { mapping, directories: Mutex::default(), making: Default::default() }
     }
 
     /// What a client means by `wanted`. A long name comes before a short one.
@@ -96,6 +104,14 @@ impl Index {
             None => names.with_short_name(wanted, self.mapping),
         };
         found.map_or(Answer::Absent, Answer::Present)
+    }
+
+    /// Waits until nobody else makes an index of the directory, and keeps others from it: of many who look for a
+    /// name, one reads all of them, and the others find what that one has made.
+    pub(super) async fn making(&self, directory: FileKey) -> AsyncMutexGuard<'_, ()> {
+        // The remainder is below the number of stripes.
+        let stripe = usize::try_from(directory.ino % STRIPES as u64).unwrap_or(0);
+        self.making[stripe].lock().await
     }
 
     /// Takes up the names that a directory had, unless they are too many.
@@ -113,6 +129,10 @@ impl Index {
             taken.take(name, self.mapping);
         }
         let mut directories = self.lock();
+        taken.settled = directories.get(&version.key).is_some_and(|before| {
+            let age = now.saturating_duration_since(before.made);
+            before.stamp == version.stamp && (before.settled || age >= LIFETIME)
+        });
         if directories.len() >= DIRECTORIES_MAX && !directories.contains_key(&version.key) {
             let oldest =
                 directories.iter().min_by_key(|(_, names)| names.made).map(|(key, _)| *key);
@@ -130,6 +150,7 @@ impl Index {
             return;
         };
         names.stamp = after.stamp;
+        names.settled = false;
         names.take(name.to_owned(), self.mapping);
     }
 
@@ -140,7 +161,14 @@ impl Index {
 
 impl Names {
     fn new(stamp: Stamp, made: Instant) -> Self {
-        Self { stamp, made, by_folded: HashMap::new(), others: Vec::new(), by_short: None }
+        Self {
+            stamp,
+            made,
+            settled: false,
+            by_folded: HashMap::new(),
+            others: Vec::new(),
+            by_short: None,
+        }
     }
 
     fn take(&mut self, name: String, mapping: Mapping) {
@@ -174,7 +202,8 @@ impl Names {
     }
 
     fn is_believed(&self, stamp: Stamp, now: Instant) -> bool {
-        self.stamp == stamp && now.saturating_duration_since(self.made) < LIFETIME
+        let fresh = now.saturating_duration_since(self.made) < LIFETIME;
+        self.stamp == stamp && (self.settled || fresh)
     }
 }
 
@@ -223,6 +252,22 @@ mod tests {
         // Somebody else changed the directory between: the index is of no use any more.
         index.add(version(3), version(4), "Other");
         assert_eq!(index.look_up(version(4), "other", now), Answer::Unknown);
+    }
+
+    #[test]
+    fn what_was_the_same_twice_is_believed_until_the_directory_changes() {
+        let (index, now) = (index(), Instant::now());
+        let insert = |at| index.insert(version(1), std::iter::empty(), at);
+        insert(now);
+        // Not long enough after the first.
+        insert(now + LIFETIME / 2);
+        let later = now + LIFETIME * 2;
+        assert_eq!(index.look_up(version(1), "a", later), Answer::Unknown);
+        insert(later);
+        assert_eq!(index.look_up(version(1), "a", later + LIFETIME * 100), Answer::Absent);
+        assert_eq!(index.look_up(version(2), "a", later), Answer::Unknown);
+        index.add(version(1), version(2), "new");
+        assert_eq!(index.look_up(version(2), "a", later + LIFETIME), Answer::Unknown);
     }
 
     #[test]

@@ -187,27 +187,40 @@ async fn find(tree: &Tree, dir: &Dir, wanted: &str) -> Result<Found, Error> {
     }
     // The version before the names: what changes meanwhile makes the index out of date, not wrong.
     let version = Version::of(&dir.as_file().statx(MASK).await?);
-    let mut answer = tree.index.look_up(version, &client_name, Instant::now());
-    if let Answer::Present(found) = &answer
-        && !exists(dir, found).await?
-    {
-        // Gone within one tick of the directory's clock.
-        answer = Answer::Unknown;
-    }
+    let mut answer = indexed(tree, dir, version, &client_name).await?;
     if answer == Answer::Unknown {
-        // Who may not list the directory finds exact names only. That says nothing about others.
-        let Some(names) = names_in(dir, tree.mapping).await? else {
-            return Ok(Found { name: None, version: None });
-        };
-        let meant = meant(&names, &client_name, tree.mapping).cloned();
-        tree.index.insert(version, names.into_iter(), Instant::now());
-        answer = meant.map_or(Answer::Absent, Answer::Present);
+        let _alone = tree.index.making(version.key).await;
+        answer = indexed(tree, dir, version, &client_name).await?;
+        if answer == Answer::Unknown {
+            // Who may not list the directory finds exact names only. That says nothing about others.
+            let Some(names) = names_in(dir, tree.mapping).await? else {
+                return Ok(Found { name: None, version: None });
+            };
+            let meant = meant(&names, &client_name, tree.mapping).cloned();
+            tree.index.insert(version, names.into_iter(), Instant::now());
+            answer = meant.map_or(Answer::Absent, Answer::Present);
+        }
     }
     let name = match answer {
         Answer::Present(name) => Some(name),
         Answer::Absent | Answer::Unknown => None,
     };
     Ok(Found { name, version: Some(version) })
+}
+
+/// What the index says.
+async fn indexed(
+    tree: &Tree,
+    dir: &Dir,
+    version: Version,
+    client_name: &str,
+) -> Result<Answer, Error> {
+    let answer = tree.index.look_up(version, client_name, Instant::now());
+    match &answer {
+        // Gone within one tick of the directory's clock.
+        Answer::Present(found) if !exists(dir, found).await? => Ok(Answer::Unknown),
+        _ => Ok(answer),
+    }
 }
 
 /// Which of all the names in a directory a client means, other than an exact one.
