@@ -13,7 +13,7 @@ use usmbd::config::{ByName, Config, Limits, Secret, ShareConfig, ShareOptions, U
 use usmbd::server::Server;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
