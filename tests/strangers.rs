@@ -84,19 +84,19 @@ fn nobody_as_guest(server: &Server) -> Outcome {
 fn wrong_passwords(server: &Server) -> Outcome {
     let guess = || timed(|| Client::new(server).user("alice%wrong").run("ls")?.refused(FAILURE));
     let [first, _, third, fourth] = [guess()?, guess()?, guess()?, guess()?];
-    // 500 ms and 1 s are meant; what a busy machine adds, it adds to the first, too.
+    // 500 ms and 1 s are meant.
     ensure(third >= Duration::from_millis(500) && fourth >= Duration::from_secs(1), || {
         format!("after {first:?}, {third:?} and {fourth:?}")
     })?;
-    ensure(first < Duration::from_millis(500), || format!("the first took {first:?}"))?;
-    // Meanwhile alice, who knows the password, does not wait, and starts anew.
+    // Meanwhile alice, who knows the password, does not wait for the two seconds, and starts anew.
     let guessing = Client::new(server).user("alice%wrong").start("ls")?;
     std::thread::sleep(Duration::from_millis(300));
     let taken = timed(|| Client::new(server).run("ls")?.success())?;
-    ensure(taken < Duration::from_secs(1), || format!("alice waited {taken:?}"))?;
+    ensure(taken < Duration::from_millis(1500), || format!("alice waited {taken:?}"))?;
     guessing.finish()?.refused(FAILURE)?;
     let taken = guess()?;
-    ensure(taken < Duration::from_millis(500), || format!("then {taken:?}"))
+    // Four seconds, if nothing had been forgotten.
+    ensure(taken < Duration::from_secs(2), || format!("then {taken:?}"))
 }
 
 const FAILURE: &[&str] = &["NT_STATUS_LOGON_FAILURE"];
