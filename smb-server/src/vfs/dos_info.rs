@@ -78,7 +78,11 @@ impl DosInfo {
     }
 
     /// That of an open file called `name`. What cannot be read is as if it were not there.
+    ///
+    /// Read as the process, as in a listing: attributes are not contents, for which unix has a permission.
+    /// The value lies in the inode, which is in memory since the file was opened, or else in one block beside it.
     pub(super) async fn read(file: &File, stat: &Statx, name: &str) -> Self {
+        let file = &file.with_identity(None);
         let (result, value) = file.get_xattr(XATTR, Vec::with_capacity(XATTR_LEN_MAX)).await;
         let stored = result.ok().and_then(|_| Self::parse(&value));
         let mut info = stored.unwrap_or_else(|| Self::default_for(stat, name)).with_stat(stat);

@@ -190,6 +190,7 @@ on_each_backend! {
     a_new_file_comes_with_its_eas_or_not_at_all,
     eas_are_read_and_changed_as_unix_lets_the_user,
     an_identity_is_held_to_its_permissions,
+    attributes_are_told_to_who_may_write_a_file_and_not_read_it,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
     a_link_and_its_target_do_not_replace_each_other,
     a_full_file_system_is_no_space,
@@ -1186,6 +1187,20 @@ async fn an_identity_is_held_to_its_permissions(bench: Bench) {
     let how = Open { kind: Kind::Directory, ..writing(Disposition::Create) };
     open("open\\dir", how).await.unwrap();
     assert_eq!(fs::metadata(bench.on_disk("open/dir")).unwrap().uid(), 65534);
+}
+
+async fn attributes_are_told_to_who_may_write_a_file_and_not_read_it(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
+    bench.write("file", "");
+    let hide = Change { attributes: Some(Attributes::HIDDEN), ..Change::default() };
+    bench.existing("file").await.change(&hide).await.unwrap();
+    fs::set_permissions(bench.on_disk("file"), fs::Permissions::from_mode(0o622)).unwrap();
+    let how = Open { write: true, ..ATTRIBUTES };
+    let opened = bench.volume.open(Some(&nobody), &path("file"), &how, &()).await.unwrap();
+    assert_eq!(opened.handle.metadata().await.unwrap().attributes, Attributes::HIDDEN);
 }
 
 async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: Bench) {
