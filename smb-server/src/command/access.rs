@@ -10,7 +10,7 @@ use crate::security::{
     user_sid,
 };
 use crate::state::{FileOpen, Server};
-use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Opened, Replaced, Security};
+use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Replaced, Security};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{Control, SecurityDescriptor};
@@ -52,9 +52,9 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
         }
         result => result,
     };
-    let Ok(Opened { handle, .. }) = opened else { return false };
-    let Ok(metadata) = handle.metadata().await else { return false };
-    match effective(&handle, &metadata).await {
+    let Ok(opened) = opened else { return false };
+    let Ok(metadata) = opened.metadata().await else { return false };
+    match effective(&opened.handle, &metadata).await {
         Ok(Some(descriptor)) => {
             granted_by(&descriptor, &Token::of(identity)).contains(GENERIC_READ)
         }

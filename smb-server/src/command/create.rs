@@ -339,7 +339,7 @@ async fn create_file(
     for _ in 0..RACES_MAX {
         let deletions = sharing.deletions();
         let (opened, access) = open(context, share, identity, &wanted).await?;
-        let metadata = opened.handle.metadata().await?;
+        let metadata = opened.metadata().await?;
         if metadata.reparse_tag.is_some() && !wanted.opens_reparse_point() {
             let name = wanted.name();
             let reply = reparse::not_handled(&opened.handle, &wanted.path, &name).await;

@@ -257,8 +257,12 @@ impl Handle {
     /// # Errors
     /// Those of `statx`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
-        let stat = self.file.statx(MASK).await?;
-        let mut metadata = Metadata::new(&stat, self.dos_info(&stat).await);
+        self.metadata_by(&self.file.statx(MASK).await?).await
+    }
+
+    /// The same, by what the file system has just said.
+    pub(super) async fn metadata_by(&self, stat: &Statx) -> Result<Metadata, Error> {
+        let mut metadata = Metadata::new(stat, self.dos_info(stat).await);
         metadata.is_directory |= self.what == What::Link { to_directory: true };
         let Some(stream) = self.stream() else { return Ok(metadata) };
         let size = streams::len(&self.file, &stream).await?;

@@ -13,7 +13,7 @@ use super::dos_info::DosInfo;
 use super::handle::{Handle, What};
 use super::index::Index;
 use super::link::unseen_name;
-use super::metadata::{FileKey, FileKind, MASK, kind};
+use super::metadata::{FileKey, FileKind, MASK, Metadata, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
@@ -157,6 +157,21 @@ pub struct Opened {
     pub action: Action,
     /// It is a stream, and its file has come into being with it.
     pub with_file: bool,
+    /// What the file system has said of it, if nothing has been done to it since.
+    stat: Option<Statx>,
+}
+
+impl Opened {
+    /// What is known about it, as of its opening.
+    ///
+    /// # Errors
+    /// Those of `statx`.
+    pub async fn metadata(&self) -> Result<Metadata, Error> {
+        match &self.stat {
+            Some(stat) => self.handle.metadata_by(stat).await,
+            None => self.handle.metadata().await,
+        }
+    }
 }
 
 /// Room on a file system, in bytes.
@@ -367,7 +382,8 @@ impl Volume {
         let with_file = base.action == Action::Created;
         let (handle, created) = base.handle.open_stream(stream, how.disposition).await?;
         let action = if created { Action::Created } else { Action::Opened };
-        Ok(Opened { handle: Arc::new(handle), action, with_file })
+        let stat = base.stat.filter(|_| !created);
+        Ok(Opened { handle: Arc::new(handle), action, with_file, stat })
     }
 
     async fn open_itself(&self, tree: Tree, how: &Open) -> Result<Opened, Error> {
@@ -447,9 +463,8 @@ async fn open_followed(root: &Dir, path: &Path, how: &Open) -> Result<File, Erro
     match open(mode | OFlags::NONBLOCK | OFlags::NOCTTY).await {
         Ok(file) => {
             // It has done its work. Left on, a ring of Linux before 5.11 answers EAGAIN where a read of
-            // a file has to wait for the disk.
-            let flags = rustix::fs::fcntl_getfl(&file).map_err(io::Error::from)?;
-            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(io::Error::from)?;
+            // a file has to wait for the disk. Of those that can be changed it is the only one set.
+            rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(io::Error::from)?;
             Ok(file)
         }
         // A directory's "contents" are written by creating in it, which needs no open for writing.
@@ -486,7 +501,7 @@ async fn opened(
         _ => {}
     }
     let handle = Arc::new(Handle::new(tree, path, file, &stat, what, by_short_name));
-    Ok(Opened { handle, action: Action::Opened, with_file: false })
+    Ok(Opened { handle, action: Action::Opened, with_file: false, stat: Some(stat) })
 }
 
 /// What it is that has been opened by this path.
@@ -534,7 +549,8 @@ async fn create(
 
 async fn created(tree: &Tree, place: &Place, handle: Handle) -> Opened {
     place.note_created(tree).await;
-    Opened { handle: Arc::new(handle), action: Action::Created, with_file: false }
+    let (handle, action) = (Arc::new(handle), Action::Created);
+    Opened { handle, action, with_file: false, stat: None }
 }
 
 /// Makes what is to be at `place`, at first under the name of `at`: whole, or not at all.
