@@ -18,7 +18,7 @@ use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
 use super::path::{to_client, unix};
-use super::resolve::{Place, Tree, TreeId, beneath, is_empty, place};
+use super::resolve::{self, Place, Tree, TreeId, beneath, is_empty};
 use super::streams::{self, Alone, StreamInfo, StreamKey};
 use super::volume::{Disposition, Guard, Replaced, Security};
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
@@ -712,7 +712,7 @@ impl Handle {
     ) -> Result<(), Error> {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
-        let target = place(&self.tree, parents, last).await?;
+        let target = resolve::place(&self.tree, parents, last).await?;
         // What is replaced under its short name leaves its long one behind, as by a tunnel.
         let last = if target.by_short_name { &target.name } else { last };
         let directory = nt_acl::load(target.parent.as_file()).await?;
@@ -788,9 +788,8 @@ impl Handle {
         if self.deleted_by_process.load(Ordering::Relaxed) {
             place.parent = place.parent.with_identity(None);
         }
-        let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         // Opened through a link, it is the link that goes, as it is the link that has the name.
-        let directory = kind(&stat) == FileKind::Directory;
+        let directory = self.is_directory() && entry_key(&place).await? == self.key;
         place.parent.unlink_at(&place.name, directory).await?;
         self.note_gone(&place).await;
         Ok(())
@@ -807,13 +806,32 @@ impl Handle {
         }
     }
 
-    /// Where it is, if it still is there.
+    /// Where it is, if it still is there. The user's rights to its directory are not asked for here: what is
+    /// done with the place is done with them.
+    ///
+    /// Looked up as the process, which costs a fraction: the user has gone this way before, when this was
+    /// opened, and where it leads elsewhere by now, it does not lead to this.
     pub(super) async fn place(&self) -> Result<Place, Error> {
         let path = self.share_path();
         let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
-        let place = place(&self.tree, parents, last).await?;
-        let same = place.exists && self.key_at(&place).await? == self.key;
-        if same { Ok(place) } else { Err(Error::NotFound) }
+        let tree = Tree { root: self.tree.root.with_identity(None), ..self.tree.clone() };
+        let mut place = Place::of_known(&tree, parents, last).await?;
+        if !self.is_at(&place).await? {
+            // In another case, perhaps.
+            place = resolve::place(&tree, parents, last).await?;
+            if !place.exists || !self.is_at(&place).await? {
+                return Err(Error::NotFound);
+            }
+        }
+        place.parent = place.parent.with_identity(self.tree.root.identity());
+        Ok(place)
+    }
+
+    async fn is_at(&self, place: &Place) -> Result<bool, Error> {
+        match self.key_at(place).await {
+            Err(Error::NotFound) => Ok(false),
+            result => Ok(result? == self.key),
+        }
     }
 
     /// Which file a place's name means to who opens it as this was opened.

@@ -105,9 +105,15 @@ async fn tunnelled(
 }
 
 impl Place {
-    /// Another one in the same directory.
-    pub(super) fn with_name(&self, name: String) -> Self {
-        Self { name, ..self.clone() }
+    /// Of a name as it was found on disk, and which may be gone.
+    pub(super) async fn of_known(
+        tree: &Tree,
+        parents: &[String],
+        last: &str,
+    ) -> Result<Self, Error> {
+        let (parent, parents) = directory(tree, parents).await?;
+        let (name, exists) = (last.to_owned(), true);
+        Ok(Self { parent, parents, name, exists, by_short_name: false, version: None })
     }
 
     /// For something new in the same directory.

@@ -191,6 +191,7 @@ on_each_backend! {
     eas_are_read_and_changed_as_unix_lets_the_user,
     an_identity_is_held_to_its_permissions,
     attributes_are_told_to_who_may_write_a_file_and_not_read_it,
+    an_open_file_has_its_name_whatever_becomes_of_the_way_to_it,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
     a_link_and_its_target_do_not_replace_each_other,
     a_full_file_system_is_no_space,
@@ -1200,7 +1201,37 @@ async fn attributes_are_told_to_who_may_write_a_file_and_not_read_it(bench: Benc
     fs::set_permissions(bench.on_disk("file"), fs::Permissions::from_mode(0o622)).unwrap();
     let how = Open { write: true, ..ATTRIBUTES };
     let opened = bench.volume.open(Some(&nobody), &path("file"), &how, &()).await.unwrap();
+    assert_eq!(opened.metadata().await.unwrap().attributes, Attributes::HIDDEN);
     assert_eq!(opened.handle.metadata().await.unwrap().attributes, Attributes::HIDDEN);
+}
+
+async fn an_open_file_has_its_name_whatever_becomes_of_the_way_to_it(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
+    fs::create_dir_all(bench.on_disk("above/dir")).unwrap();
+    let allow = |name: &str, mode| {
+        fs::set_permissions(bench.on_disk(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    bench.write("above/dir/File", "");
+    let how = path("above\\dir\\File");
+    let handle = bench.volume.open(Some(&nobody), &how, &ATTRIBUTES, &()).await.unwrap().handle;
+    allow("above", 0o700);
+    assert!(handle.has_its_name().await.unwrap());
+    // Whether it may go, its own directory says.
+    assert!(!handle.may_remove().await);
+    assert_error!(handle.remove().await, Error::AccessDenied);
+    allow("above/dir", 0o777);
+    assert!(handle.may_remove().await);
+    fs::rename(bench.on_disk("above/dir/File"), bench.on_disk("above/dir/FILE")).unwrap();
+    assert!(handle.has_its_name().await.unwrap());
+    bench.write("above/dir/File", "another");
+    assert!(!handle.has_its_name().await.unwrap());
+    assert_error!(handle.remove().await, Error::NotFound);
+    fs::remove_file(bench.on_disk("above/dir/File")).unwrap();
+    handle.remove().await.unwrap();
+    assert!(bench.names("above/dir").is_empty());
 }
 
 async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: Bench) {

@@ -530,7 +530,7 @@ async fn create(
     let security = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
     if security.is_some() {
         // Nobody gets at it before it is guarded.
-        let unseen = place.with_name(unseen_name()?);
+        let unseen = place.beside(unseen_name()?);
         let new = make(tree, place, &unseen, how, (security.clone(), guard.eas())).await?;
         match unseen.show(&place.name).await {
             Ok(()) => return Ok(created(tree, place, new).await),
