@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -46,6 +46,11 @@ fn main() -> ExitCode {
         trial("a descriptor with no part in it is not kept", no_part),
         trial("who may not delete a file does not replace it", replaced),
         trial("what is made without SMB has what its folder hands down", made_without_smb),
+        trial("a link is handed down nothing for what it leads to", not_by_a_link),
+        trial(
+            "a file that is moved into a folder does not become that folder's owner's",
+            not_by_a_move,
+        ),
         trial("files are not given away", not_given_away),
         trial("a descriptor gives what the mode does not, also to the kernel", descriptor_gives),
         trial("who a descriptor lets delete a file deletes it", descriptor_lets_delete),
@@ -379,6 +384,50 @@ fn made_without_smb(server: &Server) -> Outcome {
     nobody.refused(Create::open("guarded\\local", access::WRITE_DATA), nt::ACCESS_DENIED)?;
     let file = owner.opened(Create::open("guarded\\local", access::READ_AND_WRITE))?;
     owner.close(file)
+}
+
+/// A folder of nobody's that hands down all that there is, beside daemon's.
+fn generous_folder(server: &Server) -> Result<Session, Failed> {
+    foreign_folder(server)?;
+    fs::set_permissions(server.folder(), Permissions::from_mode(0o777))?;
+    let mut nobody = Session::of_user("nobody", server.address, SHARE)?;
+    let mine = nobody.opened(Create::open("mine", access::ALL).or_create().directory())?;
+    expect(nobody.set_dacl(mine, &[(NOBODY, access::ALL)])?, nt::SUCCESS, "the folder's DACL")?;
+    nobody.close(mine)?;
+    Ok(nobody)
+}
+
+fn not_by_a_link(server: &Server) -> Outcome {
+    let mut nobody = generous_folder(server)?;
+    let guarded = server.folder().join("theirs");
+    symlink("../theirs/private", server.folder().join("mine/way"))?;
+    symlink("../theirs/public", server.folder().join("mine/other"))?;
+    for wanted in [access::WRITE_DAC, access::WRITE_OWNER, access::WRITE_DATA] {
+        nobody.refused(Create::open("mine\\way", wanted), nt::ACCESS_DENIED)?;
+    }
+    let file = nobody.opened(Create::open("mine\\other", access::READ))?;
+    nobody.close(file)?;
+    // And what the folder of the file itself hands down counts for the link.
+    let mut owner = Session::of_user("daemon", server.address, SHARE)?;
+    let theirs = owner.opened(Create::open("theirs", access::WRITE_DAC).directory())?;
+    expect(owner.set_dacl(theirs, &[(DAEMON, access::ALL)])?, nt::SUCCESS, "the DACL")?;
+    fs::set_permissions(guarded, Permissions::from_mode(0o755))?;
+    nobody.refused(Create::open("mine\\other", access::READ), nt::ACCESS_DENIED)
+}
+
+fn not_by_a_move(server: &Server) -> Outcome {
+    let mut nobody = generous_folder(server)?;
+    let path = server.folder().join("mine/moved");
+    fs::rename(server.folder().join("theirs/private"), &path)?;
+    for wanted in [access::WRITE_DAC, access::WRITE_OWNER, access::READ] {
+        nobody.refused(Create::open("mine\\moved", wanted), nt::ACCESS_DENIED)?;
+    }
+    let file = nobody.opened(Create::open("mine\\moved", access::READ_ATTRIBUTES))?;
+    expect(nobody.link(file, "mine\\twin", false)?, nt::ACCESS_DENIED, "another name")?;
+    nobody.close(file)?;
+    let kept = rustix::fs::getxattr(&path, "security.NTACL", &mut [0; 1024]);
+    ensure(kept.is_err(), || "a descriptor was kept".into())?;
+    nobody.refused(Create::open("mine\\moved", access::WRITE_OWNER), nt::ACCESS_DENIED)
 }
 
 fn not_given_away(server: &Server) -> Outcome {

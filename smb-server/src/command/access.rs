@@ -27,8 +27,8 @@ pub(super) async fn effective(
     match understood(handle.security().await?.as_deref())? {
         Some(own) => Ok(Some(own)),
         None => {
-            let directory = understood(handle.directory_security().await?.as_deref())?;
-            Ok(directory.and_then(|directory| handed_down(&directory, metadata)))
+            let home = understood(handle.home_security().await?.as_deref())?;
+            Ok(home.and_then(|home| handed_down(&home, metadata)))
         }
     }
 }
@@ -109,10 +109,12 @@ pub(super) async fn granted_by_descriptors(
         return Ok(Granted { rights, deletes: true });
     }
     let directory = understood(handle.directory_security().await?.as_deref())?;
-    if granted.is_none()
-        && let Some(descriptor) = directory.as_ref().and_then(|it| handed_down(it, metadata))
-    {
-        granted = Some(granted_by(&descriptor, &token));
+    if granted.is_none() {
+        let home = understood(handle.home_security().await?.as_deref())?;
+        let handed_down = home.and_then(|home| handed_down(&home, metadata));
+        granted = handed_down.map(|descriptor| {
+            granted_by(&descriptor, &token).difference(beyond_handed_down(&token, metadata))
+        });
     }
     // Who may list the directory may look at what is in it, and who may delete all that is in there may
     // delete it. Where that directory has no descriptor, unix decides it.
@@ -129,6 +131,20 @@ pub(super) async fn granted_by_descriptors(
         rights |= AccessMask::DELETE;
     }
     Ok(Granted { rights, deletes })
+}
+
+/// What is only handed down says nothing about this very file, which others may have moved into the directory, or
+/// linked there: so it makes nobody its master who is not its owner to unix.
+fn beyond_handed_down(token: &Token, metadata: &Metadata) -> AccessMask {
+    match is_master(token, metadata) {
+        true => AccessMask::empty(),
+        false => AccessMask::WRITE_DAC | AccessMask::WRITE_OWNER,
+    }
+}
+
+/// Whether unix lets this user say who may do what with a file.
+pub(super) fn is_master(token: &Token, metadata: &Metadata) -> bool {
+    token.may_make_owner(&user_sid(metadata.uid))
 }
 
 fn without_descriptor(token: &Token, metadata: &Metadata) -> AccessMask {

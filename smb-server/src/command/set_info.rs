@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
+use crate::security::Token;
 use crate::state::{FileOpen, Open, Ticket};
 use crate::vfs::{self, Change, Security, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
@@ -23,7 +24,7 @@ use crate::wire::set_info::SetInfoRequest;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::access::{Creator, effective};
+use super::access::{Creator, effective, is_master};
 use super::change_notify::{tell_delete_pending, tell_linked, tell_modified, tell_renamed};
 use super::close::check_deletable;
 use super::context::{Context, file_of};
@@ -259,13 +260,16 @@ async fn link(context: &Context, file: &FileOpen, info: FileLinkInfo) -> Result<
 }
 
 /// What has been handed down to a file stays with it, so that in another folder it is not others who are let
-/// in.
+/// in. That makes it the file's own, which is its owner's to say.
 async fn keep_descriptor(file: &FileOpen) -> Result<(), NtStatus> {
     if file.handle.security().await?.is_some() {
         return Ok(());
     }
     let metadata = file.handle.metadata().await?;
     match effective(&file.handle, &metadata).await? {
+        Some(_) if !is_master(&Token::of(file.identity.as_ref()), &metadata) => {
+            Err(NtStatus::ACCESS_DENIED)
+        }
         Some(descriptor) => {
             // To the kernel, nothing changes.
             let descriptor = encoded(&descriptor);

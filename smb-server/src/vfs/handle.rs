@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ringway::fs::{
-    Access, AtFlags, Dir, FallocateFlags, File, OFlags, RenameFlags, SetTime, Statx, StatxFlags,
-    Timespec,
+    Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, RenameFlags, ResolveFlags, SetTime,
+    Statx, StatxFlags, Timespec,
 };
 
 use rustix::fs::{Gid, SeekFrom, Uid, chownat, seek};
@@ -354,6 +354,32 @@ impl Handle {
         }
         let place = self.place().await?;
         nt_acl::load(place.parent.as_file()).await
+    }
+
+    /// The same of the directory that the file itself is in, should its name be a link, which anybody can make
+    /// anywhere.
+    ///
+    /// # Errors
+    /// So also; [`Error::NotFound`] if it has just been moved.
+    pub async fn home_security(&self) -> Result<Option<Vec<u8>>, Error> {
+        if self.share_path().components().is_empty() {
+            return Ok(None);
+        }
+        let (place, by_link) = self.named_place().await?;
+        if !by_link {
+            return nt_acl::load(place.parent.as_file()).await;
+        }
+        if key(&self.tree.root).await? == self.key {
+            return Ok(None);
+        }
+        let (file, own) = (self.file.clone(), self.key);
+        let home =
+            ringway::spawn_blocking(move || home(&file)).await.map_err(|_| Error::Busy)??;
+        let place = Place::new(Dir::from_file(File::from(home.0)), home.1);
+        match entry_key(&place).await? == own {
+            true => nt_acl::load(place.parent.as_file()).await,
+            false => Err(Error::NotFound),
+        }
     }
 
     /// Says whether what is never written, or zeroed, is to take no room.
@@ -812,25 +838,37 @@ impl Handle {
     /// Looked up as the process, which costs a fraction: the user has gone this way before, when this was
     /// opened, and where it leads elsewhere by now, it does not lead to this.
     pub(super) async fn place(&self) -> Result<Place, Error> {
+        Ok(self.named_place().await?.0)
+    }
+
+    /// So also, and whether its name there is a link that leads to it.
+    async fn named_place(&self) -> Result<(Place, bool), Error> {
         let path = self.share_path();
         let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
         let tree = Tree { root: self.tree.root.with_identity(None), ..self.tree.clone() };
         let mut place = Place::of_known(&tree, parents, last).await?;
-        if !self.is_at(&place).await? {
+        let mut by_link = self.is_at(&place).await?;
+        if by_link.is_none() {
             // In another case, perhaps.
             place = resolve::place(&tree, parents, last).await?;
-            if !place.exists || !self.is_at(&place).await? {
-                return Err(Error::NotFound);
-            }
+            by_link = if place.exists { self.is_at(&place).await? } else { None };
         }
+        let by_link = by_link.ok_or(Error::NotFound)?;
         place.parent = place.parent.with_identity(self.tree.root.identity());
-        Ok(place)
+        Ok((place, by_link))
     }
 
-    async fn is_at(&self, place: &Place) -> Result<bool, Error> {
-        match self.key_at(place).await {
-            Err(Error::NotFound) => Ok(false),
-            result => Ok(result? == self.key),
+    /// If this has a place's name, whether by way of a link there.
+    async fn is_at(&self, place: &Place) -> Result<Option<bool>, Error> {
+        let followed = match entry_key(place).await {
+            Ok(key) if key == self.key => return Ok(Some(false)),
+            Ok(_) if self.is_link() => return Ok(None),
+            Ok(_) => key_of(place).await,
+            Err(error) => Err(error),
+        };
+        match followed {
+            Err(Error::NotFound) => Ok(None),
+            result => Ok((result? == self.key).then_some(true)),
         }
     }
 
@@ -859,6 +897,19 @@ fn allocated(file: &File, range: Range<u64>, most: usize) -> io::Result<Vec<Rang
         at = end;
     }
     Ok(found)
+}
+
+/// Where the kernel has an open file: its directory, as the process sees it, and its name. Blocks.
+fn home(file: &File) -> io::Result<(std::os::fd::OwnedFd, String)> {
+    let path = std::fs::read_link(super::xattr::path(file))?;
+    let (directory, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+    let (Some(directory), Some(name)) = (directory, name) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let directory = rustix::fs::openat2(rustix::fs::CWD, directory, flags, Mode::empty(), resolve)?;
+    Ok((directory, name.to_owned()))
 }
 
 /// MS-FSA 2.1.5.15.11: a directory is not replaced, and neither is a read-only file.

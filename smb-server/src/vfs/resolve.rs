@@ -116,6 +116,12 @@ impl Place {
         Ok(Self { parent, parents, name, exists, by_short_name: false, version: None })
     }
 
+    /// What has this name on disk, in a directory that was not looked for by a client's path.
+    pub(super) fn new(parent: Dir, name: String) -> Self {
+        let parents = Vec::new();
+        Self { parent, parents, name, exists: true, by_short_name: false, version: None }
+    }
+
     /// For something new in the same directory.
     pub(super) fn beside(&self, name: String) -> Self {
         Self { name, exists: false, version: None, ..self.clone() }
