@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         trial("files are not given away", not_given_away),
         trial("a descriptor gives what the mode does not, also to the kernel", descriptor_gives),
         trial("who a descriptor lets delete a file deletes it", descriptor_lets_delete),
+        trial("who may delete a file may not delete others' links to it", link_stays),
         trial("who takes a file owns it on the disk, too", taken),
         support::served(
             "a share may hide what the user may not read",
@@ -475,6 +476,22 @@ fn descriptor_lets_delete(server: &Server) -> Outcome {
     expect(nobody.mark_deleted(file)?, nt::SUCCESS, "the disposition")?;
     nobody.close(file)?;
     expect_names(&server.folder().join("theirs"), &["public"])
+}
+
+fn link_stays(server: &Server) -> Outcome {
+    let mut nobody = generous_folder(server)?;
+    let file = nobody.opened(Create::open("mine\\file", access::ALL).or_create())?;
+    nobody.close(file)?;
+    symlink("../mine/file", server.folder().join("theirs/way"))?;
+    nobody.refused(Create::open("theirs\\way", access::DELETE), nt::ACCESS_DENIED)?;
+    let most = Create::open("theirs\\way", access::MAXIMUM_ALLOWED);
+    nobody.refused(most.delete_on_close(), nt::ACCESS_DENIED)?;
+    expect_names(&server.folder().join("theirs"), &["private", "public", "way"])?;
+    // It is the link in the own folder that goes.
+    symlink("file", server.folder().join("mine/own"))?;
+    let own = nobody.opened(Create::open("mine\\own", access::DELETE).delete_on_close())?;
+    nobody.close(own)?;
+    expect_names(&server.folder().join("mine"), &["file"])
 }
 
 fn taken(server: &Server) -> Outcome {

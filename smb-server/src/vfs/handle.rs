@@ -530,7 +530,9 @@ impl Handle {
         if self.stream.is_some() {
             return self.may(Access::WRITE_OK).await;
         }
-        if self.deleted_by_process.load(Ordering::Relaxed) {
+        if self.deleted_by_process.load(Ordering::Relaxed)
+            && matches!(self.named_place().await, Ok((_, false)))
+        {
             return true;
         }
         self.removal().await.unwrap_or(false)
@@ -811,7 +813,9 @@ impl Handle {
             return streams::remove(&self.file, &stream).await;
         }
         let mut place = self.place().await?;
-        if self.deleted_by_process.load(Ordering::Relaxed) {
+        let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
+        // The descriptor says nothing of a link to the file, nor of what has got there meanwhile.
+        if self.deleted_by_process.load(Ordering::Relaxed) && FileKey::of(&stat) == self.key {
             place.parent = place.parent.with_identity(None);
         }
         // Opened through a link, it is the link that goes, as it is the link that has the name.
