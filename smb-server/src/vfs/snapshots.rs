@@ -2,10 +2,14 @@
 //! with its time, in UTC, in the name (`@GMT-2026.01.02-03.04.05`, `daily_2026-01-02_03:04:05`, `home.20260102T0304`), or
 //! in snapper's `info.xml` beside the snapshot itself.
 
+use std::fs::{DirEntry, OpenOptions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::unistd::geteuid;
 
 use crate::calendar::Moment;
 
@@ -91,13 +95,21 @@ impl Snapshots {
 
 fn found_in(folder: &Path) -> io::Result<Vec<Snapshot>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(SNAPSHOTS_MAX) {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match (date_of_snapper(&path), date_in(name)) {
-            (Some(taken), _) => found.push(Snapshot { taken, path: path.join("snapshot") }),
-            (None, Some(taken)) => found.push(Snapshot { taken, path }),
-            (None, None) => tracing::debug!(?path, "a snapshot without a time"),
+    // Snapshots are opened without following links, so that none leads anywhere but those followed here.
+    for entry in std::fs::read_dir(folder.canonicalize()?)?.take(SNAPSHOTS_MAX) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let Some(path) = real_path(&entry) else { continue };
+        match date_in(name) {
+            Some(taken) => found.push(Snapshot { taken, path }),
+            // What is in any other is what was in the share, where users may have files of this name.
+            None if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let snapshot = path.join("snapshot");
+                found
+                    .extend(date_of_snapper(&path).map(|taken| Snapshot { taken, path: snapshot }));
+            }
+            None => tracing::debug!(?path, "a snapshot without a time"),
         }
     }
     found.sort_by(|a, b| (b.taken, &a.path).cmp(&(a.taken, &b.path)));
@@ -105,9 +117,23 @@ fn found_in(folder: &Path) -> io::Result<Vec<Snapshot>> {
     Ok(found)
 }
 
+/// Where an entry is, or where it leads if it is an administrator's link.
+fn real_path(entry: &DirEntry) -> Option<PathBuf> {
+    if !entry.file_type().ok()?.is_symlink() {
+        return Some(entry.path());
+    }
+    let made_by = entry.metadata().ok()?.uid();
+    let trusted = made_by == 0 || made_by == geteuid().as_raw();
+    entry.path().canonicalize().ok().filter(|_| trusted)
+}
+
 /// What snapper writes: `<date>2026-01-02 03:04:05</date>`.
 fn date_of_snapper(path: &Path) -> Option<i64> {
-    let file = std::fs::File::open(path.join("info.xml")).ok()?;
+    // Nothing that waits for somebody to write.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path.join("info.xml")).ok()?;
+    let file = file.metadata().ok()?.is_file().then_some(file)?;
     let info = io::read_to_string(io::Read::take(file, INFO_MAX)).ok()?;
     let (_, after) = info.split_once("<date>")?;
     date_in(after.split_once("</date>")?.0)
@@ -169,6 +195,25 @@ mod tests {
         {
             assert_eq!(date_in(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_in_a_snapshot_does_not_say_when_it_was_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["daily_2026-01-02_03:04:05", "before", "17"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("info.xml"), "<date>2000-01-01 00:00:00</date>").unwrap();
+        }
+        let by_snapper = date_in("2000-01-01 00:00:00").unwrap();
+        let found: Vec<_> =
+            found_in(folder.path()).unwrap().iter().map(|found| found.taken).collect();
+        assert_eq!(found, [TAKEN, by_snapper]);
+        let info = folder.path().join("17/info.xml");
+        std::fs::remove_file(&info).unwrap();
+        // Opening this to read would wait for a writer.
+        nix::unistd::mkfifo(&info, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(found_in(folder.path()).unwrap().len(), 1);
     }
 
     #[test]

@@ -230,9 +230,13 @@ impl Volume {
     /// # Errors
     /// Those of `open`.
     pub fn open_root(path: &Path, mapping: Mapping) -> io::Result<Self> {
-        let (root, index) = (Dir::open_ambient(path)?, Arc::new(Index::new(mapping)));
-        let (tunnel, abilities) = (Arc::default(), Arc::default());
-        Ok(Self { tree: Tree { root, index, tunnel, mapping, abilities } })
+        Ok(Self::of_root(Dir::open_ambient(path)?, mapping))
+    }
+
+    fn of_root(root: Dir, mapping: Mapping) -> Self {
+        let (index, tunnel, abilities) =
+            (Arc::new(Index::new(mapping)), Arc::default(), Arc::default());
+        Self { tree: Tree { root, index, tunnel, mapping, abilities } }
     }
 
     /// Which tree it is.
@@ -247,20 +251,19 @@ impl Volume {
         self.tree.root.as_file()
     }
 
-    /// Opens a folder as one that is shared, which no link may lead to. Blocks.
+    /// Opens a folder in another as one that is shared, which no link may lead to. Blocks.
     ///
     /// # Errors
     /// Those of `open`.
     pub(super) fn open_below(root: &Path, below: &Path, mapping: Mapping) -> io::Result<Self> {
-        let volume = Self::open_root(root, mapping)?;
-        if below.as_os_str().is_empty() {
-            return Ok(volume);
-        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let root = volume.tree.root.as_file();
-        let folder = rustix::fs::openat2(root, below, flags, Mode::empty(), resolve)?;
-        Ok(Self { tree: Tree { root: Dir::from_file(File::from(folder)), ..volume.tree } })
+        let (no_links, mode) = (ResolveFlags::NO_SYMLINKS, Mode::empty());
+        let mut folder = rustix::fs::openat2(rustix::fs::CWD, root, flags, mode, no_links)?;
+        if !below.as_os_str().is_empty() {
+            let beneath = no_links | ResolveFlags::BENEATH;
+            folder = rustix::fs::openat2(&folder, below, flags, mode, beneath)?;
+        }
+        Ok(Self::of_root(Dir::from_file(File::from(folder)), mapping))
     }
 
     /// Room on the file system that holds the root.
