@@ -6,7 +6,8 @@ use std::fs;
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
-use support::requests::{Create, FileId, access, file_id, nt};
+use support::requests::{Create, FileId, access, attribute, file_id, nt};
+use support::restrict::Restriction;
 use support::session::{HEADER, Session, command, expect, status, u32_at};
 use support::{Client, Need, Outcome, Serve, Server, ensure};
 
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
         trial("a file is made with its EAs, and overwritten without", needs, created);
         trial("EAs take a right of their own", needs, rights);
     }
+    let unprivileged = Serve::new().restricted(Restriction::Unprivileged);
+    let name = "EAs of a file that is READONLY are changed all or none";
+    trials.push(support::served(name, &[], unprivileged, all_or_none));
     support::run(trials)
 }
 
@@ -328,6 +332,27 @@ fn created(server: &Server) -> Outcome {
     step(OPEN, &[("b", "2")], &["a=1"], "opened")?;
     step(OVERWRITE, &[("b", "2")], &["b=2"], "overwritten")?;
     step(OVERWRITE, &[], &[], "overwritten with none")
+}
+
+/// The first is gone by the time that a file system says it has no room for the second, as most do.
+fn all_or_none(server: &Server) -> Outcome {
+    let (mut session, file, _) = with_three(server)?;
+    expect(session.set_attributes(file, attribute::READONLY)?, nt::SUCCESS, "READONLY")?;
+    let eas = |session: &mut Session| {
+        let mut eas = ask(session, query(file, RESTART))?.1;
+        eas.sort();
+        Ok::<_, Failed>(eas)
+    };
+    let before = eas(&mut session)?;
+    let large = "x".repeat(60_000);
+    let changed = session.set_info(file, FULL_EA, &list(&[("one", ""), ("new", &large)])?)?;
+    let after = eas(&mut session)?;
+    ensure(changed == nt::SUCCESS || after == before, || {
+        format!("{changed:#x}, and {after:?} instead of {before:?}")
+    })?;
+    let removed = session.set_info(file, FULL_EA, &list(&[("one", "")])?)?;
+    expect(removed, nt::SUCCESS, "what there is room for")?;
+    expect(session.attributes(file)?, attribute::READONLY, "the attributes")
 }
 
 fn rights(server: &Server) -> Outcome {

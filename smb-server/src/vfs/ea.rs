@@ -195,28 +195,32 @@ fn fits(eas: &[Ea]) -> Result<(), Error> {
 
 /// Makes one set of EAs of another, or leaves it as it was.
 async fn make(file: &File, before: &[Ea], after: &[Ea]) -> Result<(), Error> {
-    let result = match step(file, before, after).await {
-        Err(Error::AccessDenied) => step_as_owner(file, before, after).await,
+    match all_or_none(file, before, after).await {
+        Err(Error::AccessDenied) => as_owner(file, before, after).await,
         result => result,
-    };
-    if result.is_err() && before != after {
-        // Done as far as it can be: the reason to give is why it became necessary.
-        let halfway = load(file).await.unwrap_or_default();
-        let _ = step(file, &halfway, before).await;
     }
-    result
 }
 
 /// The kernel lets nobody change extended attributes of what he may not write, not even the owner, who on
 /// Windows changes EAs of a file that is READONLY.
-async fn step_as_owner(file: &File, before: &[Ea], after: &[Ea]) -> Result<(), Error> {
+async fn as_owner(file: &File, before: &[Ea], after: &[Ea]) -> Result<(), Error> {
     let mode = u32::from(file.statx(MASK).await?.stx_mode) & 0o7777;
     if mode & OWNER_WRITE != 0 {
         return Err(Error::AccessDenied);
     }
     file.chmod(mode | OWNER_WRITE).await?;
-    let result = step(file, before, after).await;
+    let result = all_or_none(file, before, after).await;
     file.chmod(mode).await?;
+    result
+}
+
+async fn all_or_none(file: &File, before: &[Ea], after: &[Ea]) -> Result<(), Error> {
+    let result = step(file, before, after).await;
+    if result.is_err() && before != after {
+        // Done as far as it can be: the reason to give is why it became necessary.
+        let halfway = load(file).await.unwrap_or_default();
+        let _ = step(file, &halfway, before).await;
+    }
     result
 }
 
