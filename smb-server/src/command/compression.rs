@@ -3,6 +3,8 @@
 //!
 //! Which format the file system uses is its own affair; it is called by the only name that clients know.
 
+use ringway::fs::Access;
+
 use crate::state::FileOpen;
 use crate::vfs::Attributes;
 use crate::wire::access_mask::AccessMask;
@@ -31,7 +33,9 @@ pub(super) async fn get(context: &mut Context, request: &IoctlRequest) -> Result
 pub(super) async fn set(context: &mut Context, request: &IoctlRequest) -> Result<Answer, NtStatus> {
     let open = context.open(request.file_id)?;
     let file = file_of(&open)?;
-    if !open.may(AccessMask::WRITE_DATA) {
+    // What is written to a directory is checked when something is made in it; this would be done as the process.
+    let in_vain = file.handle.is_directory() && !file.handle.may(Access::WRITE_OK).await;
+    if !open.may(AccessMask::WRITE_DATA) || in_vain {
         return Err(NtStatus::ACCESS_DENIED);
     }
     let format = request.input.first_chunk().ok_or(NtStatus::INVALID_PARAMETER)?;
