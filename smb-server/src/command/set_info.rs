@@ -262,6 +262,8 @@ async fn link(context: &Context, file: &FileOpen, info: FileLinkInfo) -> Result<
 /// What has been handed down to a file stays with it, so that in another folder it is not others who are let
 /// in. That makes it the file's own, which is its owner's to say.
 async fn keep_descriptor(file: &FileOpen) -> Result<(), NtStatus> {
+    // Or one that is set meanwhile would be lost.
+    let _alone = file.handle.alone().await;
     if file.handle.security().await?.is_some() {
         return Ok(());
     }
