@@ -56,6 +56,13 @@ struct InTree {
     own: Option<OwnChanges>,
 }
 
+impl InTree {
+    /// Whether nothing would be lost with it.
+    fn is_idle(&self) -> bool {
+        self.watched.is_empty() && self.monitor.is_none() && self.own.is_none()
+    }
+}
+
 /// What who sees the changes of others is told about the watches of a share. There is one of each for an open
 /// that watches, and who begins waits for the answer, so opens bound them.
 #[derive(Debug)]
@@ -406,6 +413,10 @@ impl Drop for DirectoryWatch {
             Some(in_tree) => (in_tree.watched.remove(&self.id), in_tree.monitor.clone()),
             None => (None, None),
         };
+        // A snapshot is a tree only while somebody looks into it.
+        if table.trees.get(&self.tree).is_some_and(InTree::is_idle) {
+            table.trees.remove(&self.tree);
+        }
         self.watches.note_wanted(&table);
         drop(table);
         if let Some(monitor) = monitor {
@@ -459,6 +470,17 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_tree_that_nobody_watches() {
+        let ((_folder, dir), watches) = (directory(), Arc::new(Watches::default()));
+        let watch = watches.watch(&dir, NAMES, false, ROOM);
+        let other = watches.watch(&dir, NAMES, false, ROOM);
+        drop(watch);
+        assert_eq!(lock(&watches.table).trees.len(), 1);
+        drop(other);
+        assert!(lock(&watches.table).trees.is_empty());
     }
 
     #[test]

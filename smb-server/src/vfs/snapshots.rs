@@ -2,6 +2,7 @@
 //! with its time, in UTC, in the name (`@GMT-2026.01.02-03.04.05`, `daily_2026-01-02_03:04:05`, `home.20260102T0304`), or
 //! in snapper's `info.xml` beside the snapshot itself.
 
+use std::collections::HashMap;
 use std::fs::{DirEntry, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,6 +14,7 @@ use nix::unistd::geteuid;
 
 use crate::calendar::Moment;
 
+use super::volume::WeakTree;
 use super::{Error, Mapping, Volume};
 
 /// How many are looked at. Tools keep some hundreds, and clients show all of them in one list.
@@ -31,6 +33,8 @@ pub struct Snapshots {
     /// Where the share's folder is in each.
     below: PathBuf,
     known: Mutex<Option<(Instant, Arc<[Snapshot]>)>>,
+    /// Of those that somebody has open, so that a directory's names are kept once, however often that is.
+    trees: Mutex<HashMap<PathBuf, WeakTree>>,
 }
 
 /// One of them.
@@ -53,7 +57,7 @@ impl Snapshots {
             () => None,
         };
         let below = of.and_then(|of| share.strip_prefix(of).ok()).unwrap_or(Path::new(""));
-        Self { below: below.to_owned(), folder, known: Mutex::default() }
+        Self { below: below.to_owned(), folder, known: Mutex::default(), trees: Mutex::default() }
     }
 
     /// All of them, the newest first.
@@ -83,13 +87,25 @@ impl Snapshots {
             return Ok(None);
         };
         let (path, below) = (snapshot.path.clone(), self.below.clone());
+        let of = path.clone();
         let opened =
             ringway::spawn_blocking(move || Volume::open_below(&path, &below, mapping)).await;
         match opened.map_err(|_| Error::Busy)?.map_err(Error::from) {
             // It was deleted, or is from before there was the share's folder, or that was a link then.
             Err(Error::NotFound | Error::NotADirectory | Error::TooManyLinks) => Ok(None),
-            result => result.map(Some),
+            result => Ok(Some(self.one_tree(of, result?))),
         }
+    }
+
+    /// As one tree with those who have the same open.
+    fn one_tree(&self, path: PathBuf, volume: Volume) -> Volume {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(volume) = trees.get(&path).and_then(|tree| volume.in_tree(tree)) {
+            return volume;
+        }
+        trees.retain(|_, tree| tree.is_open());
+        trees.insert(path, volume.weak_tree());
+        volume
     }
 }
 
@@ -214,6 +230,28 @@ mod tests {
         // Opening this to read would wait for a writer.
         nix::unistd::mkfifo(&info, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(found_in(folder.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn who_has_the_same_snapshot_open_is_in_one_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["2026-01-02_03:04:05", "2026-01-02_03:04:06"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let snapshots = Snapshots::new(folder.path(), Path::new("/srv"));
+        let runtime = ringway::Builder::new().build().unwrap();
+        runtime.block_on(async {
+            let open =
+                async |taken| snapshots.open(taken, Mapping::default()).await.unwrap().unwrap();
+            let (one, other) = (open(TAKEN).await, open(TAKEN + 1).await);
+            assert_eq!(one.tree_id(), open(TAKEN).await.tree_id());
+            assert_ne!(one.tree_id(), other.tree_id());
+            drop(one);
+            // What nobody has open is forgotten with the next.
+            drop(other);
+            open(TAKEN).await;
+            assert_eq!(snapshots.trees.lock().unwrap().len(), 1);
+        });
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ringway::Identity;
 use ringway::fs::{Dir, File, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxAttributes};
 
-use super::abilities::Abilities;
+use super::abilities::{Abilities, Known};
 use super::blocks::set_compressed;
 use super::dos_info::DosInfo;
 use super::handle::{Handle, What};
@@ -16,6 +16,7 @@ use super::link::unseen_name;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
+use super::tunnel::Tunnel;
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
@@ -26,6 +27,17 @@ const RACES_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Volume {
     pub(super) tree: Tree,
+}
+
+/// What all who have a folder open have in common.
+#[derive(Debug)]
+pub(super) struct WeakTree(Weak<Index>, Weak<Tunnel>, Weak<Known>);
+
+impl WeakTree {
+    /// Whether anybody has.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.strong_count() != 0
+    }
 }
 
 /// How to open. MS-FSA 2.1.5.1.
@@ -237,6 +249,19 @@ impl Volume {
         let (index, tunnel, abilities) =
             (Arc::new(Index::new(mapping)), Arc::default(), Arc::default());
         Self { tree: Tree { root, index, tunnel, mapping, abilities } }
+    }
+
+    /// To be found again by who opens the same folder, for as long as anybody has it open.
+    pub(super) fn weak_tree(&self) -> WeakTree {
+        let Tree { index, tunnel, abilities, .. } = &self.tree;
+        WeakTree(Arc::downgrade(index), Arc::downgrade(tunnel), Arc::downgrade(abilities))
+    }
+
+    /// The same folder, as one tree with who has it open.
+    pub(super) fn in_tree(&self, WeakTree(index, tunnel, abilities): &WeakTree) -> Option<Self> {
+        let (index, tunnel) = (index.upgrade()?, tunnel.upgrade()?);
+        let abilities = abilities.upgrade()?;
+        Some(Self { tree: Tree { index, tunnel, abilities, ..self.tree.clone() } })
     }
 
     /// Which tree it is.
