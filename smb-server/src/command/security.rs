@@ -119,9 +119,17 @@ pub(super) fn encoded(descriptor: &SecurityDescriptor) -> Vec<u8> {
     bytes
 }
 
+/// How many entries a client's list may have. Most file systems have room for a few hundred, and for the kernel each who
+/// is named is looked for in all of them.
+const ACES_MAX: usize = 1024;
+
 /// A descriptor that a client sent.
 pub(super) fn decoded(bytes: &[u8]) -> Result<SecurityDescriptor, NtStatus> {
-    SecurityDescriptor::decode(bytes).map_err(|_| NtStatus::INVALID_PARAMETER)
+    let descriptor = SecurityDescriptor::decode(bytes).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+    match descriptor.dacl.as_ref().is_some_and(|dacl| dacl.aces.len() > ACES_MAX) {
+        true => Err(NtStatus::INVALID_ACL),
+        false => Ok(descriptor),
+    }
 }
 
 /// MS-FSA 2.1.5.14.
@@ -169,5 +177,28 @@ fn only(whole: SecurityDescriptor, parts: SecurityInformation) -> SecurityDescri
         group: whole.group.filter(|_| parts.contains(SecurityInformation::GROUP)),
         sacl: None,
         dacl: whole.dacl.filter(|_| dacl),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::user_sid;
+    use crate::wire::security::{Ace, AceBody, AceFlags, AceType, Acl};
+
+    #[test]
+    fn a_list_has_no_more_entries_than_are_looked_at_in_no_time() {
+        let sent = |count: usize| {
+            let body = AceBody::Basic { mask: AccessMask::READ_DATA, sid: user_sid(1) };
+            let ace = Ace { kind: AceType::ACCESS_ALLOWED, flags: AceFlags::empty(), body };
+            let dacl = Some(Acl { revision: Acl::REVISION, aces: vec![ace; count] });
+            decoded(&encoded(&SecurityDescriptor {
+                control: Control::SELF_RELATIVE | Control::DACL_PRESENT,
+                dacl,
+                ..SecurityDescriptor::default()
+            }))
+        };
+        assert_eq!(sent(ACES_MAX).unwrap().dacl.unwrap().aces.len(), ACES_MAX);
+        assert_eq!(sent(ACES_MAX + 1), Err(NtStatus::INVALID_ACL));
     }
 }

@@ -18,7 +18,7 @@ pub fn granted_by(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask 
     };
     let is_owner = descriptor.owner.as_ref().is_some_and(|owner| token.is(owner));
     let (mut allowed, mut denied) = (AccessMask::empty(), AccessMask::empty());
-    let mut owner_is_named = false;
+    let (owner_rights, mut owner_is_named) = (owner_rights(), false);
     for ace in &dacl.aces {
         if ace.flags.contains(AceFlags::INHERIT_ONLY) {
             continue;
@@ -28,7 +28,7 @@ pub fn granted_by(descriptor: &SecurityDescriptor, token: &Token) -> AccessMask 
             denied |= if ace.kind.denies() { EVERYTHING } else { AccessMask::empty() };
             continue;
         };
-        let names_owner = sid == owner_rights();
+        let names_owner = *sid == owner_rights;
         owner_is_named |= names_owner;
         let concerned = token.is(&sid) || (names_owner && is_owner);
         if !concerned {

@@ -91,7 +91,7 @@ fn united(a: PosixAcl, b: PosixAcl) -> PosixAcl {
 fn sids(dacl: Option<&Acl>) -> impl Iterator<Item = Sid> {
     let aces = dacl.into_iter().flat_map(|dacl| &dacl.aces);
     let here = aces.filter(|ace| !ace.flags.contains(AceFlags::INHERIT_ONLY));
-    here.filter_map(|ace| ace.mask_and_sid().map(|(_, sid)| sid))
+    here.filter_map(|ace| ace.mask_and_sid().map(|(_, sid)| sid.into_owned()))
 }
 
 fn permissions(granted: AccessMask, is_directory: bool) -> Permissions {

@@ -1,5 +1,6 @@
 //! Security descriptors in their self-relative form, and what they are made of. MS-DTYP 2.4.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bitflags::bitflags;
@@ -288,9 +289,9 @@ impl Ace {
 impl Ace {
     /// Whose rights it is about, and which: of all types that say so, conditions and object types left
     /// aside. `None` for others, and for what is malformed.
-    pub fn mask_and_sid(&self) -> Option<(AccessMask, Sid)> {
+    pub fn mask_and_sid(&self) -> Option<(AccessMask, Cow<'_, Sid>)> {
         let bytes = match &self.body {
-            AceBody::Basic { mask, sid } => return Some((*mask, sid.clone())),
+            AceBody::Basic { mask, sid } => return Some((*mask, Cow::Borrowed(sid))),
             AceBody::Other(bytes) => bytes,
         };
         let mut r = Reader::new(bytes, "ACE");
@@ -304,7 +305,7 @@ impl Ace {
         } else if !self.kind.is_callback() {
             return None;
         }
-        Some((mask, Sid::decode(&mut r).ok()?))
+        Some((mask, Cow::Owned(Sid::decode(&mut r).ok()?)))
     }
 }
 
