@@ -812,14 +812,13 @@ impl Handle {
             let _alone = self.alone().await;
             return streams::remove(&self.file, &stream).await;
         }
-        let mut place = self.place().await?;
-        let stat = place.parent.statx_at(&place.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
-        // The descriptor says nothing of a link to the file, nor of what has got there meanwhile.
-        if self.deleted_by_process.load(Ordering::Relaxed) && FileKey::of(&stat) == self.key {
+        let (mut place, by_link) = self.named_place().await?;
+        // The descriptor says nothing of a link to the file.
+        if self.deleted_by_process.load(Ordering::Relaxed) && !by_link {
             place.parent = place.parent.with_identity(None);
         }
         // Opened through a link, it is the link that goes, as it is the link that has the name.
-        let directory = self.is_directory() && entry_key(&place).await? == self.key;
+        let directory = self.is_directory() && !by_link;
         place.parent.unlink_at(&place.name, directory).await?;
         self.note_gone(&place).await;
         Ok(())
