@@ -127,7 +127,7 @@ const ACES_MAX: usize = 1024;
 pub(super) fn decoded(bytes: &[u8]) -> Result<SecurityDescriptor, NtStatus> {
     let descriptor = SecurityDescriptor::decode(bytes).map_err(|_| NtStatus::INVALID_PARAMETER)?;
     match descriptor.dacl.as_ref().is_some_and(|dacl| dacl.aces.len() > ACES_MAX) {
-        true => Err(NtStatus::INVALID_ACL),
+        true => Err(NtStatus::INVALID_SECURITY_DESCR),
         false => Ok(descriptor),
     }
 }
@@ -199,6 +199,6 @@ mod tests {
             }))
         };
         assert_eq!(sent(ACES_MAX).unwrap().dacl.unwrap().aces.len(), ACES_MAX);
-        assert_eq!(sent(ACES_MAX + 1), Err(NtStatus::INVALID_ACL));
+        assert_eq!(sent(ACES_MAX + 1), Err(NtStatus::INVALID_SECURITY_DESCR));
     }
 }

@@ -135,7 +135,6 @@ statuses! {
     0xc000_0071 PASSWORD_EXPIRED "the password has expired";
     0xc000_0072 ACCOUNT_DISABLED "the account is disabled";
     0xc000_0073 NONE_MAPPED "no name could be translated";
-    0xc000_0077 INVALID_ACL "not an access control list that is taken";
     0xc000_0079 INVALID_SECURITY_DESCR "not a valid security descriptor";
     0xc000_007e RANGE_NOT_LOCKED "the range was not locked";
     0xc000_007f DISK_FULL "no space left";
