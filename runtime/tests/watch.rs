@@ -18,6 +18,7 @@ use support::{poll_now, yield_now};
 on_each_backend!(
     what_happens_in_a_directory_is_told_in_order,
     a_renaming_has_two_halves_with_one_cookie,
+    what_there_is_is_taken_at_once_even_if_somebody_has_begun_to_wait,
     one_waits_until_something_happens,
     a_dropped_wait_loses_nothing,
     a_watch_ends_when_it_is_removed_or_the_file_is,
@@ -80,6 +81,22 @@ fn a_renaming_has_two_halves_with_one_cookie(rt: Runtime) {
         assert_eq!((*from, *to), (ChangeFlags::MOVED_FROM, ChangeFlags::MOVED_TO));
         assert_eq!((old.as_deref(), new.as_deref()), (Some("old".as_ref()), Some("new".as_ref())));
         assert!(cookie == same && *cookie != 0);
+    });
+}
+
+fn what_there_is_is_taken_at_once_even_if_somebody_has_begun_to_wait(rt: Runtime) {
+    rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let mut watch = Watch::new().unwrap();
+        let id = watch.add(&dir, NAMES).unwrap();
+        assert_eq!(watch.take_ready().unwrap(), []);
+        assert!(poll_now(std::pin::pin!(watch.next())).is_pending());
+        touch(scratch.path(), "file");
+        // The loop has not looked at the kernel since.
+        assert_eq!(watch.take_ready().unwrap(), [change(id, ChangeFlags::CREATE, "file")]);
+        assert_eq!(watch.take_ready().unwrap(), []);
+        touch(scratch.path(), "late");
+        assert_eq!(next(&mut watch).await, [change(id, ChangeFlags::CREATE, "late")]);
     });
 }
 

@@ -102,6 +102,17 @@ impl Watch {
         poll_fn(|cx| self.poll(cx)).await
     }
 
+    /// The events that there are, maybe none; not all of them, if they are many.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn take_ready(&self) -> io::Result<Vec<WatchEvent>> {
+        match self.read() {
+            Err(Errno::AGAIN) => Ok(Vec::new()),
+            events => Ok(events?),
+        }
+    }
+
     /// Waiting takes nothing, and what is taken is given out at once.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<WatchEvent>>> {
         loop {
