@@ -25,6 +25,9 @@ const LIFETIME: Duration = Duration::from_secs(2);
 /// How many names one directory's index may have; a larger directory is searched.
 const NAMES_MAX: usize = 200_000;
 
+/// How many names all indexes have together: some hundred bytes each.
+const NAMES_IN_ALL_MAX: usize = 2 * NAMES_MAX;
+
 /// How many directories have an index at once: those being worked in.
 const DIRECTORIES_MAX: usize = 64;
 
@@ -122,21 +125,24 @@ impl Index {
         now: Instant,
     ) {
         let mut taken = Names::new(version.stamp, now);
-        for (index, name) in names.enumerate() {
-            if index == NAMES_MAX {
-                return;
-            }
+        for name in names.take(NAMES_MAX + 1) {
             taken.take(name, self.mapping);
         }
         let mut directories = self.lock();
-        taken.settled = directories.get(&version.key).is_some_and(|before| {
+        taken.settled = directories.remove(&version.key).is_some_and(|before| {
             let age = now.saturating_duration_since(before.made);
             before.stamp == version.stamp && (before.settled || age >= LIFETIME)
         });
-        if directories.len() >= DIRECTORIES_MAX && !directories.contains_key(&version.key) {
-            let oldest =
-                directories.iter().min_by_key(|(_, names)| names.made).map(|(key, _)| *key);
-            oldest.map(|key| directories.remove(&key));
+        let room = NAMES_IN_ALL_MAX.saturating_sub(taken.len());
+        if taken.len() > NAMES_MAX {
+            return;
+        }
+        while directories.len() >= DIRECTORIES_MAX
+            || directories.values().map(Names::len).sum::<usize>() > room
+        {
+            let oldest = directories.iter().min_by_key(|(_, names)| names.made);
+            let Some(oldest) = oldest.map(|(key, _)| *key) else { break };
+            directories.remove(&oldest);
         }
         directories.insert(version.key, taken);
     }
@@ -152,6 +158,9 @@ impl Index {
         names.stamp = after.stamp;
         names.settled = false;
         names.take(name.to_owned(), self.mapping);
+        if names.len() > NAMES_MAX {
+            directories.remove(&before.key);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FileKey, Names>> {
@@ -169,6 +178,10 @@ impl Names {
             others: Vec::new(),
             by_short: None,
         }
+    }
+
+    fn len(&self) -> usize {
+        self.by_folded.len() + self.others.len()
     }
 
     fn take(&mut self, name: String, mapping: Mapping) {
@@ -278,6 +291,23 @@ mod tests {
             index.insert(version, std::iter::empty(), now);
         }
         assert_eq!(index.lock().len(), DIRECTORIES_MAX);
+    }
+
+    #[test]
+    fn the_number_of_names_is_bounded_however_they_come() {
+        let (index, now) = (index(), Instant::now());
+        let names = |count: usize| (0..count).map(|number| number.to_string());
+        let in_directory = |ino| Version { key: FileKey { dev: 1, ino }, ..version(1) };
+        for ino in 0..4 {
+            index.insert(in_directory(ino), names(NAMES_MAX), now + Duration::from_millis(ino));
+        }
+        let kept: Vec<_> = (0..4).map(|ino| index.look_up(in_directory(ino), "0", now)).collect();
+        assert_eq!(kept, [Answer::Unknown, Answer::Unknown, present("0"), present("0")]);
+        // One more, noted and then found.
+        index.add(in_directory(3), Version { stamp: version(2).stamp, ..in_directory(3) }, "more");
+        assert!(!index.lock().contains_key(&in_directory(3).key));
+        index.insert(in_directory(2), names(NAMES_MAX + 1), now);
+        assert!(index.lock().is_empty());
     }
 
     #[test]
