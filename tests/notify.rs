@@ -481,6 +481,8 @@ fn told_once(server: &Server) -> Outcome {
     expect(other.rename(file, r"dir\b")?, nt::SUCCESS, "a renaming")?;
     other.opened(Create::open(r"dir\sub", access::ALL).or_create().directory())?;
     other.opened(Create::open(r"dir\sub\c", access::ALL).or_create())?;
+    // On disk it is another.
+    other.opened(Create::open("dir\\a\u{f022}b", access::ALL).or_create())?;
     expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
     other.close(file)?;
     // Longer than an event may wait.
@@ -492,6 +494,7 @@ fn told_once(server: &Server) -> Outcome {
         (NEW_NAME, "b"),
         (ADDED, "sub"),
         (ADDED, r"sub\c"),
+        (ADDED, "a\u{f022}b"),
         (REMOVED, "b"),
         (ADDED, r"sub\last"),
     ];
@@ -503,6 +506,7 @@ fn told_once(server: &Server) -> Outcome {
         (NEW_NAME, "b"),
         (ADDED, "sub"),
         (ADDED, r"sub\c"),
+        (ADDED, "a\u{f022}b"),
         (REMOVED, "b"),
         (ADDED, r"sub\last"),
     ];

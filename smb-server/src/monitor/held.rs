@@ -3,7 +3,7 @@
 //! Inotify does not say who made a change. One that an SMB client has made is told by its command, which may
 //! come to that only after the kernel has told of it; so what the kernel tells waits a little.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::state::Fate;
@@ -26,8 +26,16 @@ pub(super) struct Held {
     entries: VecDeque<(Instant, Entry)>,
     /// Those that say that something has changed: once is enough.
     changed: HashSet<(u64, String, u32)>,
-    /// How many are guessed.
-    guessed: usize,
+    /// Names that have come and not gone since, and which of the entries says so.
+    come: HashMap<(u64, String), Come>,
+}
+
+/// A name that has come, as an entry that waits says.
+#[derive(Debug)]
+struct Come {
+    due: Instant,
+    /// Whether it was only found so far; the kernel may tell of it yet, once.
+    guessed: bool,
 }
 
 /// What has happened to a name.
@@ -58,8 +66,8 @@ impl Entry {
         Self { watch, fate: Fate::Changed, name, filter, cookie: 0, guessed: false }
     }
 
-    fn same_name(&self, other: &Self) -> bool {
-        self.watch == other.watch && self.fate == other.fate && self.name == other.name
+    fn key(&self) -> (u64, String) {
+        (self.watch, self.name.clone())
     }
 }
 
@@ -78,28 +86,34 @@ impl Held {
         if self.entries.len() >= HELD_MAX {
             return false;
         }
-        self.guessed += usize::from(entry.guessed);
-        self.entries.push_back((now + WAIT, entry));
+        let due = now + WAIT;
+        match entry.fate {
+            Fate::Come => {
+                self.come.insert(entry.key(), Come { due, guessed: entry.guessed });
+            }
+            // When it comes again, that is another time.
+            Fate::Gone => drop(self.come.remove(&entry.key())),
+            Fate::Changed => {}
+        }
+        self.entries.push_back((due, entry));
         true
     }
 
-    /// What was found is told by the kernel now, or the other way round.
+    /// What was found is told by the kernel now, or the other way round; or it is found once more, as when
+    /// a directory is looked into for both reasons.
     fn is_known(&mut self, entry: &Entry) -> bool {
-        if self.guessed == 0 && !entry.guessed {
-            return false;
+        let Some(come) = self.come.get_mut(&entry.key()) else { return false };
+        if entry.guessed {
+            return true;
         }
-        let same = |(_, held): &&mut (Instant, Entry)| {
-            held.same_name(entry) && (held.guessed || entry.guessed)
-        };
-        match self.entries.iter_mut().find(same) {
-            Some((_, held)) => {
-                // The next one is another.
-                self.guessed -= usize::from(held.guessed);
-                held.guessed = false;
-                true
-            }
-            None => false,
-        }
+        // The next one is another.
+        std::mem::take(&mut come.guessed)
+    }
+
+    /// Whether something that was only found has waited enough, of which the kernel may have told meanwhile.
+    pub(super) fn is_guess_due(&self, now: Instant) -> bool {
+        let mut due = self.entries.iter().take_while(|(due, _)| *due <= now);
+        due.any(|(_, entry)| entry.guessed)
     }
 
     /// The name that the other half of a renaming within one watch had.
@@ -124,9 +138,9 @@ impl Held {
     ) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.next_due().is_some_and(|due| due <= now) {
-            let Some((_, entry)) = self.entries.pop_front() else { break };
+            let Some((due, entry)) = self.entries.pop_front() else { break };
             let other = self.take_other_half(&entry);
-            self.note_taken(&entry);
+            self.note_taken(due, &entry);
             let own = is_own(&entry);
             let others_own = other.as_ref().is_some_and(&mut is_own);
             let moved = entry.fate == Fate::Gone && entry.cookie != 0 && other.is_none();
@@ -157,14 +171,23 @@ impl Held {
             other.fate == Fate::Come && other.cookie == entry.cookie && other.watch == entry.watch
         };
         let at = self.entries.iter().position(other)?;
-        let (_, other) = self.entries.remove(at)?;
+        let (due, other) = self.entries.remove(at)?;
+        self.note_taken(due, &other);
         Some(other)
     }
 
-    fn note_taken(&mut self, entry: &Entry) {
-        self.guessed -= usize::from(entry.guessed);
-        if entry.fate == Fate::Changed {
-            self.changed.remove(&(entry.watch, entry.name.clone(), entry.filter.bits()));
+    fn note_taken(&mut self, due: Instant, entry: &Entry) {
+        match entry.fate {
+            Fate::Come => {
+                let key = entry.key();
+                if self.come.get(&key).is_some_and(|come| come.due == due) {
+                    self.come.remove(&key);
+                }
+            }
+            Fate::Gone => {}
+            Fate::Changed => {
+                self.changed.remove(&(entry.watch, entry.name.clone(), entry.filter.bits()));
+            }
         }
     }
 
@@ -172,7 +195,7 @@ impl Held {
     pub(super) fn forget(&mut self, watch: u64) {
         self.entries.retain(|(_, entry)| entry.watch != watch);
         self.changed.retain(|(of, ..)| *of != watch);
-        self.guessed = self.entries.iter().filter(|(_, entry)| entry.guessed).count();
+        self.come.retain(|(of, _), _| *of != watch);
     }
 
     /// Forgets everything.
@@ -252,7 +275,29 @@ mod tests {
         push_all(&mut held, [found("a"), come("b"), come("a"), found("b"), found("c")], now);
         let names: Vec<_> = told(&mut held, now, &[]).into_iter().map(|(_, name)| name).collect();
         assert_eq!(names, ["a", "b", "c"]);
-        assert_eq!(held.guessed, 0);
+        assert!(held.come.is_empty());
+    }
+
+    #[test]
+    fn what_was_found_twice_is_told_once_and_what_comes_again_is_told_again() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let found = |name| Entry { guessed: true, ..come(name) };
+        push_all(&mut held, [found("a"), found("a"), come("a")], now);
+        assert_eq!(told(&mut held, now, &[]), [(NotifyAction::ADDED, "a".into())]);
+        // It was there before the kernel was asked to tell, and has come again since.
+        push_all(&mut held, [found("b"), half(Fate::Gone, "b", 0), come("b")], now);
+        use NotifyAction as A;
+        let expected = [A::ADDED, A::REMOVED, A::ADDED].map(|action| (action, "b".to_owned()));
+        assert_eq!(told(&mut held, now, &[]), expected);
+    }
+
+    #[test]
+    fn what_was_found_is_known_to_be_due() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        push_all(&mut held, [come("a")], now);
+        assert!(!held.is_guess_due(now + WAIT));
+        push_all(&mut held, [Entry { guessed: true, ..come("b") }], now);
+        assert!(!held.is_guess_due(now) && held.is_guess_due(now + WAIT));
     }
 
     #[test]

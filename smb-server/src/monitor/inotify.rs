@@ -12,7 +12,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use ringway::fs::{ChangeFlags, Dir, Watch, WatchEvent, WatchFlags, WatchId};
 
@@ -148,12 +147,15 @@ impl Inotify {
     }
 
     /// The events that there are by now.
-    pub(super) fn take(&mut self) -> Vec<WatchEvent> {
+    pub(super) fn take(&self) -> Vec<WatchEvent> {
         let mut events = Vec::new();
         for _ in 0..READS_MAX {
-            let Some(kernel) = &mut self.kernel else { break };
-            let Some(Ok(more)) = kernel.next().now_or_never() else { break };
-            events.extend(more);
+            let Some(kernel) = &self.kernel else { break };
+            match kernel.take_ready() {
+                Ok(more) if !more.is_empty() => events.extend(more),
+                // An error comes again to who waits.
+                _ => break,
+            }
         }
         events
     }
@@ -161,6 +163,24 @@ impl Inotify {
     /// Takes events in, and tells what has waited enough.
     pub(super) async fn see(&mut self, events: Vec<WatchEvent>) -> Sights {
         let mut sights = Sights::default();
+        self.see_all(events, &mut sights).await;
+        let now = Instant::now();
+        // When something was found, the kernel had told of it if it was going to; that may lie unread for long
+        // where much else goes on.
+        if self.held.is_guess_due(now) {
+            let events = self.take();
+            self.see_all(events, &mut sights).await;
+        }
+        if sights.missed {
+            self.held.clear();
+            self.arm_anew(self.ids(|watched| watched.tree)).await;
+        }
+        self.take_due(now, &mut sights);
+        self.list_again().await;
+        sights
+    }
+
+    async fn see_all(&mut self, events: Vec<WatchEvent>, sights: &mut Sights) {
         for event in events {
             match event {
                 WatchEvent::Change { id, what, cookie, name: Some(name) } => {
@@ -171,24 +191,22 @@ impl Inotify {
                 _ => {}
             }
         }
-        if sights.missed {
-            self.held.clear();
-            self.arm_anew(self.ids(|watched| watched.tree)).await;
-        }
-        self.take_due(&mut sights);
-        self.list_again().await;
-        sights
     }
 
-    fn take_due(&mut self, sights: &mut Sights) {
+    fn take_due(&mut self, now: Instant, sights: &mut Sights) {
         let (watched, watches, tree) = (&self.watched, &self.watches, self.tree);
+        let mapping = self.mapping;
         let is_own = |entry: &Entry| {
             watched.get(&entry.watch).is_some_and(|watched| {
                 let folder = watched.directory.share_path().components().join("\\");
-                watches.was_own(tree, entry.watch, &join(&folder, &entry.name), entry.fate)
+                // Remembered is what names are on disk.
+                let names: Vec<_> =
+                    entry.name.split('\\').map(|name| mapping.to_disk(name)).collect();
+                let path = join(&folder, &names.join("\\"));
+                watches.was_own(tree, entry.watch, &path, entry.fate)
             })
         };
-        let left = self.held.take_due(Instant::now(), is_own, sights);
+        let left = self.held.take_due(now, is_own, sights);
         for Entry { watch, name, .. } in left {
             // It has gone to where nobody looks.
             let unused = self.places.forget_below(watch, &name);
