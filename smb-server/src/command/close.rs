@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::protocol::Body;
-use crate::state::{FileOpen, Object, Open, Server};
+use crate::state::{FileOpen, Object, Open, Server, Ticket};
 use crate::vfs::{Attributes, Metadata};
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
@@ -68,6 +68,11 @@ pub(super) async fn close_open(server: &Server, open: &Open) {
         ticket.set_delete_pending(Some(Arc::clone(&file.handle)));
         tell_delete_pending(server, file);
     }
+    leave(server, ticket).await;
+}
+
+/// Takes an opener out of a file's, and deletes the file if it was the last one and that was asked for.
+pub(super) async fn leave(server: &Server, ticket: Ticket) {
     let Some(deletion) = ticket.leave() else { return };
     match deletion.handle.remove().await {
         Ok(()) => tell_removed(server, &deletion.handle),

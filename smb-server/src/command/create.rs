@@ -30,7 +30,7 @@ use crate::wire::status::NtStatus;
 use super::Answer;
 use super::access::{Creator, Granted, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
-use super::close::close_open;
+use super::close::{close_open, leave};
 use super::context::Context;
 use super::query_info::times;
 use super::security::decoded;
@@ -373,20 +373,35 @@ async fn create_file(
         let mut waited = make_way(|level| level == OplockLevel::BATCH).await?;
         let entered = sharing.enter_by(taken, &opened.handle, granted_access, share_access);
         let ticket = entered.map_err(conflict)?;
-        // Whoever gets an oplock from here on has seen this open.
-        waited |= make_way(|_| true).await?;
-        if wanted.truncates() {
-            oplock::contents_change(&context.server, &opened.handle);
-        }
-        // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
-        let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
-        let deleted = sharing.deletions() != deletions && !opened.handle.has_its_name().await?;
-        if unlinked || deleted {
-            continue;
-        }
-        // Who held an oplock may have written meanwhile what was only there.
-        let metadata = if waited { opened.handle.metadata().await? } else { metadata };
-        let response = finish(&opened, &wanted, metadata, by_descriptors, identity).await?;
+        let standing = async {
+            // Whoever gets an oplock from here on has seen this open.
+            waited |= make_way(|_| true).await?;
+            // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
+            let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
+            let deleted = sharing.deletions() != deletions && !opened.handle.has_its_name().await?;
+            if unlinked || deleted {
+                return Ok(None);
+            }
+            // Who held an oplock may have written meanwhile what was only there.
+            let metadata = if waited { opened.handle.metadata().await? } else { metadata };
+            let response = finish(&opened, &wanted, metadata, by_descriptors, identity).await;
+            // Not before: who opens the file meanwhile may get a copy of what it held.
+            if wanted.truncates() {
+                oplock::contents_change(&context.server, &opened.handle);
+            }
+            response.map(Some)
+        };
+        let response = match standing.await {
+            Ok(Some(response)) => response,
+            not_standing => {
+                // The others may have left a file that is to be deleted to this one.
+                leave(&context.server, ticket).await;
+                match not_standing {
+                    Err(status) => return Err(Failure::Status(status)),
+                    Ok(_) => continue,
+                }
+            }
+        };
         tell(context, &opened, response.create_action);
         let locks = context.server.locks.owner(opened.handle.stream_key());
         let object = Object::File(Box::new(FileOpen {

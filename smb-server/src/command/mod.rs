@@ -121,13 +121,13 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
                 Some(file) => sticky::hold(file).await,
                 None => None,
             };
-            let response = datapath::write(sink).await?;
+            let response = datapath::write(sink).await;
+            // Of a write that fails, some may have been written.
             if let Some(file) = open.file() {
                 oplock::contents_change(&context.server, &file.handle);
-            }
-            if let Some(file) = open.file() {
                 sticky::restore(file, held).await;
             }
+            let response = response?;
             write::tell(context, &open);
             Ok(Reply::ok(Body::Write(response)))
         }

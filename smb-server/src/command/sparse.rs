@@ -67,10 +67,12 @@ pub(super) async fn set_zero_data(
         return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
     let held = sticky::hold(file).await;
-    file.handle.zero(start, length).await?;
+    let zeroed = file.handle.zero(start, length).await;
     sticky::restore(file, held).await;
+    // Some may have been zeroed even where it failed.
     oplock::contents_change(&context.server, &file.handle);
     file.dirty.store(true, Ordering::Relaxed);
+    zeroed?;
     tell_modified(&context.server, &file.handle, CompletionFilter::LAST_WRITE);
     Ok(answer(request, &open, |_| ()))
 }
