@@ -29,6 +29,7 @@ pub fn of(target: &str) -> Result<BTreeSet<Vec<u8>>, Box<dyn Error>> {
             Session::default().take(&fs::read_to_string(path)?, &mut seeds);
         }
     }
+    lsa_calls(&mut seeds)?;
     by_hand(&mut seeds);
     let mut seeds = seeds.remove(target).unwrap_or_default();
     seeds.retain(|input| input.len() <= LENGTH_MAX);
@@ -128,9 +129,8 @@ impl Session {
                     CtlCode::FSCTL_VALIDATE_NEGOTIATE_INFO => {
                         insert(seeds, "control", &[&[0], &ioctl.input]);
                     }
-                    _ => {
-                        (2..7).for_each(|which| insert(seeds, "control", &[&[which], &ioctl.input]))
-                    }
+                    _ => (2..14)
+                        .for_each(|which| insert(seeds, "control", &[&[which], &ioctl.input])),
                 }
             }
             _ => {}
@@ -209,7 +209,29 @@ fn security(descriptor: &[u8], seeds: &mut Seeds) {
     }
 }
 
+/// Each of the recorded conversations, and each call of them alone behind the first's bind.
+fn lsa_calls(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/rpc/captures/lsarpc.txt");
+    let text = fs::read_to_string(captures)?;
+    let calls = text.lines().filter_map(|line| line.strip_prefix("C ")).map(|digits| {
+        let byte = |at| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Vec<u8> = (0..digits.len() / 2).filter_map(byte).collect();
+        let mut call = vec![0];
+        put(&bytes, &mut call);
+        call.extend([2, 0xff, 0xff]);
+        call
+    });
+    let calls: Vec<Vec<u8>> = calls.collect();
+    let Some(bind) = calls.first() else { return Ok(()) };
+    calls.iter().for_each(|call| insert(seeds, "lsa-pipe", &[bind, call]));
+    insert(seeds, "lsa-pipe", &[&calls.concat()]);
+    Ok(())
+}
+
 fn by_hand(seeds: &mut Seeds) {
+    for token in ["@GMT-2024.02.29-23.59.59", "@GMT-1970.01.01-00.00.00"] {
+        insert(seeds, "control", &[&[13], token.as_bytes()]);
+    }
     for name in [
         "a\\b c\\ü𝄞",
         "a\\..\\b",

@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     target("ntlm", "an NTLM message", auth::ntlm),
     target("logon", "what is done to the tokens of a logon", auth::logon),
     target("pipe", "what is written to the pipe of the share list, and read", rpc::pipe),
+    target("lsa-pipe", "what is written to the pipe of names for SIDs, and read", rpc::lsa_pipe),
     target("dos-attributes", "a value of user.DOSATTRIB", stored::dos_attributes),
     target("nt-acl", "a value of security.NTACL", stored::nt_acl),
     target("attribute-names", "the list of a file's extended attributes", stored::attribute_names),

@@ -1,4 +1,4 @@
-//! The pipe of the share list: fragments whole and in pieces, calls and answers.
+//! The pipes of the share list and of names for SIDs: fragments whole and in pieces, calls and answers.
 
 use std::sync::{Arc, LazyLock};
 
@@ -28,10 +28,18 @@ static SERVER: LazyLock<Arc<ServerInfo>> = LazyLock::new(|| {
     })
 });
 
-/// In turn: write, write in pieces, read or call, each with its length and bytes.
 pub(super) fn pipe(input: &[u8]) {
+    converse("srvsvc", input);
+}
+
+pub(super) fn lsa_pipe(input: &[u8]) {
+    converse("lsarpc", input);
+}
+
+/// In turn: write, write in pieces, read or call, each with its length and bytes.
+fn converse(name: &str, input: &[u8]) {
     let mut input = Input::new(input);
-    let pipe = Pipe::open("srvsvc", Arc::clone(&SERVER), Principal::Anonymous);
+    let pipe = Pipe::open(name, Arc::clone(&SERVER), Principal::Anonymous);
     let mut pipe = pipe.expect("there is that pipe");
     let (mut partly_read, mut ended) = (false, false);
     while !input.is_empty() {

@@ -8,17 +8,21 @@ use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::copychunk::{SrvCopychunkCopy, SrvCopychunkResponse, SrvRequestResumeKey};
 use crate::wire::create::{CreateRequest, CreateResponse};
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
+use crate::wire::duplicate_extents::DuplicateExtentsData;
 use crate::wire::frame::{Frame, LENGTH_MAX, PREFIX};
 use crate::wire::fscc::ea::GetEa;
 use crate::wire::fscc::info_class::FileInfoClass;
 use crate::wire::fscc::notify_info::FileNotifyInfo;
 use crate::wire::ioctl::IoctlRequest;
 use crate::wire::query_info::{InfoType, SecurityInformation};
+use crate::wire::reparse::{ReparseHeader, SymbolicLink};
 use crate::wire::security::{SecurityDescriptor, Sid};
 use crate::wire::set_info::SetInfoRequest;
 use crate::wire::smb1_negotiate::Smb1NegotiateRequest;
+use crate::wire::snapshots;
 use crate::wire::sparse::{FileAllocatedRange, FileZeroDataInfo};
 use crate::wire::transform::TransformHeader;
+use crate::wire::trim::{FileLevelTrim, FileLevelTrimOutput};
 use crate::wire::validate_negotiate::{
     ValidateNegotiateInfoRequest, ValidateNegotiateInfoResponse,
 };
@@ -145,7 +149,7 @@ fn rewrite_set(class: FileInfoClass, bytes: &[u8]) {
 }
 
 /// How many kinds [`one_control`] knows.
-const CONTROLS: u8 = 7;
+const CONTROLS: u8 = 14;
 
 pub(super) fn control(input: &[u8]) {
     if let Some((which, bytes)) = input.split_first() {
@@ -166,7 +170,20 @@ fn one_control(which: u8, bytes: &[u8]) {
         3 => via!(SrvCopychunkResponse),
         4 => via!(SrvRequestResumeKey),
         5 => via!(FileAllocatedRange),
-        _ => via!(FileZeroDataInfo),
+        6 => via!(FileZeroDataInfo),
+        7 => via!(DuplicateExtentsData),
+        8 => drop(round_trip(bytes, DuplicateExtentsData::decode_ex, |it| {
+            written(|w| it.encode_ex(w))
+        })),
+        9 => via!(FileLevelTrim),
+        10 => via!(FileLevelTrimOutput),
+        11 => via!(SymbolicLink),
+        12 => drop(ReparseHeader::decode(bytes)),
+        _ => drop(round_trip(
+            bytes,
+            |bytes| str::from_utf8(bytes).ok().and_then(snapshots::parse_token).ok_or(()),
+            |moment| snapshots::token(*moment).into_bytes(),
+        )),
     }
 }
 
