@@ -1,24 +1,26 @@
 //! The entries of a directory, with what is known about each.
 //!
 //! Names come from the kernel by the thousand; what is known about them is asked in portions, as a
-//! client takes them: one `statx` each, several at a time, then one trip to the blocking pool for what
-//! extended attributes say of all. No file is opened for it, so a listing disturbs nobody's lease.
+//! client takes them. That the user may search the directory is asked once for each portion, and allows
+//! to [look](super::look) at all of it as the process; what more depends on the user is asked on his behalf.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use ringway::fs::{AtFlags, Dir, File, FileType, OFlags, Statx};
+use ringway::fs::{Access, AtFlags, Dir, File, FileType, OFlags, Statx};
 
-use super::dos_info::DosInfo;
+use super::look::{self, Seen, Stored, is_absence};
 use super::metadata::{FileKind, MASK, Metadata, kind};
 use super::resolve::{Scan, Tree, beneath, leads_back};
-use super::{Error, Mapping, SharePath, ea, xattr};
+use super::{Error, SharePath};
 
-/// How many entries are looked at in one portion: about what fits in a reply of 8 KiB.
-const PORTION: usize = 64;
+/// How many entries are looked at in one portion: about what fits in a reply of 64 KiB.
+const PORTION: usize = 512;
 
-/// How many of them at once: enough for a disk to have a choice, few enough for its other users.
+/// How many of them in one trip to the pool: several trips at once give a disk a choice.
+const TRIP: usize = 128;
+
+/// How many are looked at on the user's behalf at once: few enough for the disk's other users.
 const AT_ONCE: usize = 16;
 
 /// An entry of a directory.
@@ -107,31 +109,76 @@ impl DirStream {
     }
 
     async fn look_at_all(&mut self, names: Vec<(String, FileType)>) -> Result<(), Error> {
-        let this = &*self;
-        let found: Vec<Option<(String, Statx)>> = stream::iter(names)
-            .map(|(name, file_type)| async move {
-                match this.look_at(&name, file_type).await {
-                    Ok(stat) => Ok(stat.map(|stat| (name, stat))),
-                    Err(error) if is_absence(&error) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let found = found.into_iter().flatten().collect();
-        let mapping = self.tree.mapping;
-        let entries = with_attributes(self.dir.as_file().clone(), found, mapping).await;
-        self.ready.extend(entries);
+        let names = self.without_ambiguous(names).await?;
+        let seen = match self.may_search().await {
+            true => self.look_as_process(names).await?,
+            false => names.into_iter().map(|(name, kind)| Seen::AsUser(name, kind)).collect(),
+        };
+        let rest = seen.iter().filter_map(|seen| match seen {
+            Seen::AsUser(name, file_type) => Some((name.as_str(), *file_type)),
+            Seen::Entry(_) => None,
+        });
+        let mut rest = self.look_as_user(rest.collect()).await?.into_iter();
+        self.ready.extend(seen.into_iter().filter_map(|seen| match seen {
+            Seen::Entry(entry) => Some(entry),
+            Seen::AsUser(..) => rest.next().flatten(),
+        }));
         Ok(())
+    }
+
+    /// Leaves out what has a name that, as clients have it, means another.
+    async fn without_ambiguous(
+        &self,
+        names: Vec<(String, FileType)>,
+    ) -> Result<Vec<(String, FileType)>, Error> {
+        let mut kept = Vec::with_capacity(names.len());
+        for (name, file_type) in names {
+            if self.tree.mapping.is_ambiguous(&name) {
+                match leads_back(&self.tree, &self.dir, &name).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) if is_absence(&error) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            kept.push((name, file_type));
+        }
+        Ok(kept)
+    }
+
+    /// Whether the user may know of everything that is in the directory: as the process, or as one whose own
+    /// permission to search it has been seen.
+    async fn may_search(&self) -> bool {
+        self.dir.identity().is_none() || self.dir.access(Access::EXEC_OK).await.is_ok()
+    }
+
+    async fn look_as_process(&self, names: Vec<(String, FileType)>) -> Result<Vec<Seen>, Error> {
+        let mut names = names.into_iter();
+        let trips = std::iter::from_fn(|| {
+            let names: Vec<_> = names.by_ref().take(TRIP).collect();
+            (!names.is_empty()).then_some(names)
+        });
+        let look = |names| look::at_all(self.dir.as_file().clone(), names, self.tree.mapping);
+        let seen = stream::iter(trips).map(look).buffered(PORTION / TRIP);
+        seen.try_concat().await
+    }
+
+    async fn look_as_user(
+        &self,
+        names: Vec<(&str, FileType)>,
+    ) -> Result<Vec<Option<DirEntry>>, Error> {
+        let look = async |(name, file_type)| match self.look_at(name, file_type).await {
+            Ok(Some(stat)) => Ok(Some(Stored::default().entry(name, &stat, self.tree.mapping))),
+            Ok(None) => Ok(None),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        stream::iter(names).map(look).buffered(AT_ONCE).try_collect().await
     }
 
     async fn look_at(&self, name: &str, file_type: FileType) -> Result<Option<Statx>, Error> {
         if name == ".." {
             return self.parent().await.map(Some);
-        }
-        if self.tree.mapping.is_ambiguous(name) && !leads_back(&self.tree, &self.dir, name).await? {
-            return Ok(None);
         }
         if file_type == FileType::Symlink {
             return self.look_through_link(name).await;
@@ -169,66 +216,4 @@ impl DirStream {
         let stat = self.dir.statx_at(name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
         Ok((kind(&stat) != FileKind::Other).then_some(stat))
     }
-}
-
-/// Whether an entry that cannot be looked at is none. Anything else fails the listing: who mirrors a
-/// folder takes a name that is not listed for one that was deleted.
-fn is_absence(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::NotFound
-            | Error::NotADirectory
-            | Error::TooManyLinks
-            | Error::Escapes
-            | Error::AccessDenied
-    )
-}
-
-/// What extended attributes say of an entry.
-#[derive(Default)]
-struct Stored {
-    info: Option<DosInfo>,
-    ea_size: u32,
-}
-
-impl Stored {
-    /// Of `name` in `directory`, without opening it and without following a link. Most files have no extended
-    /// attribute, and are asked for nothing but that.
-    ///
-    /// Blocks. It goes by way of `/proc`, as only the newest kernels have `listxattrat`; and it is done as the
-    /// process, which tells no more than that a file is hidden, when it was made, and how long its EAs are.
-    fn at(directory: &File, name: &str, buffer: &mut Vec<u8>) -> Self {
-        if name == ".." {
-            // It may be above the share.
-            return Self::default();
-        }
-        let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
-        let names = xattr::names_at(&path, buffer);
-        let has_info = names.split(|byte| *byte == 0).any(DosInfo::is_stored_in);
-        let info = if has_info { DosInfo::stored_at(&path) } else { None };
-        Self { info, ea_size: ea::size_at(&path, names) }
-    }
-}
-
-/// Adds what is stored for each. What a link leads to, and everything if the pool cannot be had, has what it
-/// has without.
-async fn with_attributes(
-    dir: File,
-    found: Vec<(String, Statx)>,
-    mapping: Mapping,
-) -> Vec<DirEntry> {
-    let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
-    let stored = ringway::spawn_blocking(move || {
-        let mut buffer = Vec::new();
-        names.iter().map(|name| Stored::at(&dir, name, &mut buffer)).collect::<Vec<_>>()
-    });
-    let stored = stored.await.unwrap_or_default().into_iter();
-    let stored = stored.chain(std::iter::repeat_with(Stored::default));
-    let entry = |((name, stat), stored): ((String, Statx), Stored)| {
-        let info = stored.info.unwrap_or_else(|| DosInfo::default_for(&stat, &name));
-        let metadata = Metadata::new(&stat, info.with_stat(&stat));
-        let name = mapping.to_client(&name).into_owned();
-        DirEntry { name, metadata, ea_size: stored.ea_size }
-    };
-    found.into_iter().zip(stored).map(entry).collect()
 }

@@ -75,8 +75,16 @@ impl Mapping {
 
     /// Whether the name by which clients know one on disk may mean another as well.
     pub(super) fn is_ambiguous(self, name: &str) -> bool {
-        matches!(self.to_disk(&self.to_client(name)), Cow::Owned(back) if back != name)
+        // Nothing of ASCII stands for anything else.
+        !name.is_ascii()
+            && matches!(self.to_disk(&self.to_client(name)), Cow::Owned(back) if back != name)
     }
+}
+
+/// Whether a name has nothing but characters that every name may have, and that stand for themselves: most have.
+pub(super) fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.ends_with('.') && name.bytes().all(plain)
 }
 
 fn private_use(c: char, is_last: bool) -> Option<char> {
@@ -106,6 +114,9 @@ fn to_left(table: &[(char, char)], wanted: char) -> Option<char> {
 
 /// The name with each character replaced for which there is another, which also gets to know of the last one.
 fn translated(name: &str, other: impl Fn(char, bool) -> Option<char>) -> Cow<'_, str> {
+    if is_plain(name) {
+        return Cow::Borrowed(name);
+    }
     let other = |index: usize, c: char| other(c, index + c.len_utf8() == name.len());
     if name.char_indices().all(|(index, c)| other(index, c).is_none()) {
         return Cow::Borrowed(name);

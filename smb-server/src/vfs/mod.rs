@@ -16,6 +16,7 @@ mod handle;
 mod index;
 mod link;
 mod listing;
+mod look;
 mod mapping;
 mod metadata;
 pub mod name;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::{Error, Mapping};
+use super::{Error, Mapping, mapping};
 
 /// The longest component, in UTF-16 units as SMB counts and in bytes as Linux does.
 const COMPONENT_MAX: usize = 255;
@@ -12,7 +12,9 @@ const COMPONENT_MAX: usize = 255;
 const DEPTH_MAX: usize = 512;
 
 /// Characters that no component has, MS-FSCC 2.1.5: separators, wildcards, streams.
-const FORBIDDEN: &str = "\\/:*?\"<>|";
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '\\' | '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+}
 
 /// Components below a share's root, as on disk; none: the root itself. With a stream, that of what they name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -185,7 +187,7 @@ pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Er
     if name.is_empty()
         || name == "."
         || name == ".."
-        || name.chars().any(|c| c < ' ' || FORBIDDEN.contains(c))
+        || name.chars().any(|c| c < ' ' || is_forbidden(c))
     {
         return Err(Error::NameInvalid);
     }
@@ -193,7 +195,9 @@ pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Er
     if matches!(&*on_disk, "." | "..") || on_disk.starts_with(UNSEEN) {
         return Err(Error::NameInvalid);
     }
-    if on_disk.len() > COMPONENT_MAX || name.encode_utf16().count() > COMPONENT_MAX {
+    // No name has more units of UTF-16 than bytes.
+    let is_long = name.len() > COMPONENT_MAX && name.encode_utf16().count() > COMPONENT_MAX;
+    if is_long || on_disk.len() > COMPONENT_MAX {
         return Err(Error::NameTooLong);
     }
     Ok(on_disk)
@@ -202,7 +206,8 @@ pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Er
 /// Whether a name found on disk can be shown to a client and come back as it is.
 #[must_use]
 pub fn is_presentable(name: &str, mapping: Mapping) -> bool {
-    component(&mapping.to_client(name), mapping).is_ok()
+    let is_plain = mapping::is_plain(name) && (1..=COMPONENT_MAX).contains(&name.len());
+    is_plain || component(&mapping.to_client(name), mapping).is_ok()
 }
 
 #[cfg(test)]

@@ -193,6 +193,7 @@ on_each_backend! {
     attributes_are_told_to_who_may_write_a_file_and_not_read_it,
     an_open_file_has_its_name_whatever_becomes_of_the_way_to_it,
     who_cannot_list_a_directory_does_not_hide_its_names_from_others,
+    who_may_not_search_a_directory_learns_nothing_of_what_is_in_it,
     a_link_and_its_target_do_not_replace_each_other,
     a_full_file_system_is_no_space,
     space_is_that_of_the_file_system,
@@ -1246,6 +1247,35 @@ async fn who_cannot_list_a_directory_does_not_hide_its_names_from_others(bench: 
     open(Some(&nobody), "dir\\File").await.unwrap();
     assert_error!(open(Some(&nobody), "dir\\FILE").await, Error::NotFound);
     assert_eq!(open(None, "dir\\FILE").await.unwrap().handle.path(), "dir\\File");
+}
+
+async fn who_may_not_search_a_directory_learns_nothing_of_what_is_in_it(bench: Bench) {
+    if !is_root() {
+        return;
+    }
+    let mode = |mode| {
+        fs::set_permissions(bench.on_disk("dir"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    (0..1500).for_each(|number| bench.write(&format!("dir/{number}"), ""));
+    let nobody = Identity::new(65534, 65534, &[]).unwrap();
+    let read = Open { read: true, ..ATTRIBUTES };
+    let stream = async || {
+        let opened = bench.volume.open(Some(&nobody), &path("dir"), &read, &()).await.unwrap();
+        opened.handle.read_dir().unwrap()
+    };
+    mode(0o755);
+    assert_eq!(all(&mut stream().await).await.len(), 1502);
+    // The share's root he knows.
+    mode(0o744);
+    assert_eq!(names(&all(&mut stream().await).await), [".."]);
+    // Under way it is what holds by then.
+    mode(0o755);
+    let mut stream = stream().await;
+    stream.next_matching(|_| true).await.unwrap().unwrap();
+    mode(0o744);
+    let rest = all(&mut stream).await.len();
+    assert!(rest < 1000, "{rest}");
 }
 
 async fn a_link_and_its_target_do_not_replace_each_other(bench: Bench) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::codec::Malformed;
+use super::codec::{Malformed, Writer};
 
 /// UTF-16 code units, unpaired surrogates included.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,18 @@ impl Utf16 {
     /// The little-endian bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+    }
+
+    /// How many bytes it takes.
+    pub fn byte_len(&self) -> usize {
+        self.0.len().saturating_mul(2)
+    }
+
+    /// Writes the bytes, without collecting them first.
+    pub(crate) fn encode(&self, w: &mut Writer<'_>) {
+        for unit in &self.0 {
+            w.put_u16(*unit);
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -160,8 +160,7 @@ impl DirEntry {
         w.put_u64(self.end_of_file);
         w.put_u64(self.allocation_size);
         w.put_u32(self.file_attributes.bits());
-        let name = self.name.to_bytes();
-        w.put_length_u32(name.len());
+        w.put_length_u32(self.name.byte_len());
         if layout.has_ea_size() {
             w.put_u32(self.ea_size);
         }
@@ -172,7 +171,7 @@ impl DirEntry {
             w.put_zeros(padding);
             w.put_u64(self.file_id);
         }
-        w.put_bytes(&name);
+        self.name.encode(w);
     }
 }
 
