@@ -74,7 +74,33 @@ pub(super) struct Place {
 /// [`Error::PathNotFound`] if one of `parents` does not exist or is no directory.
 pub(super) async fn place(tree: &Tree, parents: &[String], last: &str) -> Result<Place, Error> {
     let (parent, parents) = directory(tree, parents).await?;
-    let Found { name, version } = find(tree, &parent, last).await?;
+    let found = find(tree, &parent, last).await?;
+    with_found(tree, (parent, parents), last, found).await
+}
+
+/// The same for a name that is to be new. What is known of the directory is asked before the kernel, which looks
+/// for what it has not heard of on the disk. It may be wrong, as who makes something of that name finds.
+pub(super) async fn free_place(
+    tree: &Tree,
+    parents: &[String],
+    last: &str,
+) -> Result<Place, Error> {
+    let (parent, parents) = directory(tree, parents).await?;
+    let version = Version::of(&parent.as_file().statx(MASK).await?);
+    let client_name = tree.mapping.to_client(last);
+    let found = match tree.index.look_up(version, &client_name, Instant::now()) {
+        Answer::Absent => Found { name: None, version: Some(version) },
+        Answer::Present(_) | Answer::Unknown => find(tree, &parent, last).await?,
+    };
+    with_found(tree, (parent, parents), last, found).await
+}
+
+async fn with_found(
+    tree: &Tree,
+    (parent, parents): (Dir, Vec<String>),
+    last: &str,
+    Found { name, version }: Found,
+) -> Result<Place, Error> {
     let exists = name.is_some();
     let known = match name {
         Some(name) => Some(name),

@@ -166,6 +166,7 @@ on_each_backend! {
     special_files_are_refused_without_waiting,
     an_open_file_waits_for_the_disk_as_files_do,
     opens_race_to_create_and_one_wins,
+    what_another_program_has_just_made_is_not_made_again,
     a_rename_moves_and_tells_the_new_path,
     a_rename_may_change_only_the_case,
     a_rename_replaces_only_files_and_only_if_told,
@@ -620,6 +621,20 @@ async fn opens_race_to_create_and_one_wins(bench: Bench) {
         let (one, two) = futures_util::future::join(bench.open(&b, how), bench.open(&b, how)).await;
         let actions = [one.unwrap().action, two.unwrap().action];
         assert!(actions.contains(&Action::Created) && actions.contains(&Action::Opened));
+    }
+}
+
+/// Mostly within one tick of the directory's clock, so that an index of it is still believed.
+async fn what_another_program_has_just_made_is_not_made_again(bench: Bench) {
+    let create = writing(Disposition::Create);
+    for turn in 0..100 {
+        bench.open(&format!("ours {turn}"), create).await.unwrap();
+        let theirs = format!("theirs {turn}");
+        bench.write(&theirs, "theirs");
+        assert_error!(bench.open(&theirs, create).await, Error::Exists);
+        assert_eq!(bench.content(&theirs), "theirs");
+        fs::remove_file(bench.on_disk(&theirs)).unwrap();
+        bench.open(&theirs, create).await.unwrap();
     }
 }
 

@@ -15,7 +15,7 @@ use super::index::Index;
 use super::link::unseen_name;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, kind};
 use super::path::NamedKind;
-use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, place};
+use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, free_place, place};
 use super::tunnel::Tunnel;
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
 
@@ -375,8 +375,11 @@ impl Volume {
         {
             return opened(tree, path.clone(), file, how, false).await;
         }
-        for _ in 0..RACES_MAX {
-            let place = place(&tree, parents, last).await?;
+        for attempt in 0..RACES_MAX {
+            let place = match (how.disposition, attempt) {
+                (Disposition::Create, 0) => free_place(&tree, parents, last).await?,
+                _ => place(&tree, parents, last).await?,
+            };
             let result = match (place.exists, how.disposition) {
                 (true, Disposition::Create) => return Err(Error::Exists),
                 (true, Disposition::Open) => return open_found(&tree, &place, how).await,
