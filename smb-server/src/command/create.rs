@@ -1,50 +1,42 @@
 //! CREATE: opens or creates a file, a directory or a pipe. MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1.
 
+mod rights;
+mod wanted;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
-use ringway::fs::Access;
 
 use crate::protocol::{Body, Reply};
 use crate::rpc;
-use crate::security::{Token, generic_to_specific, user_sid};
 use crate::state::{
     Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, WRITES,
 };
-use crate::vfs::{
-    self, Action, Attributes, Change, Disposition, Ea, Kind, Metadata, Opened, SharePath,
-};
+use crate::vfs::{self, Action, Attributes, Change, Metadata, Opened};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::create::{
     CreateAction, CreateDisposition, CreateOptions, CreateRequest, CreateResponse,
-    CreateResponseFlags, ImpersonationLevel, OplockLevel,
+    CreateResponseFlags, OplockLevel,
 };
 use crate::wire::create_context::{CreateContext, CreateContextResponse};
 use crate::wire::fscc::attributes::FileAttributes;
-use crate::wire::security::SecurityDescriptor;
 use crate::wire::status::NtStatus;
 
 use super::Answer;
-use super::access::{Creator, Granted, granted_by_descriptors};
+use super::access::{Creator, granted_by_descriptors};
 use super::change_notify::{tell_added, tell_file_added, tell_modified};
 use super::close::{close_open, leave};
 use super::context::Context;
 use super::query_info::times;
-use super::security::decoded;
-use super::{ea, oplock, quota, reparse, snapshots};
+use super::{oplock, quota, reparse, snapshots};
 
-/// Rights whose use changes something.
-const CHANGES: AccessMask = AccessMask::WRITE_DATA
-    .union(AccessMask::APPEND_DATA)
-    .union(AccessMask::WRITE_EA)
-    .union(AccessMask::DELETE_CHILD)
-    .union(AccessMask::WRITE_ATTRIBUTES)
-    .union(AccessMask::DELETE)
-    .union(AccessMask::WRITE_DAC)
-    .union(AccessMask::WRITE_OWNER);
+use rights::{maximal_access, settle};
+use wanted::{Wanted, check, granted};
+
+pub(super) use wanted::attributes;
 
 pub(super) async fn create(
     context: &mut Context,
@@ -92,75 +84,6 @@ impl From<vfs::Error> for Failure {
     }
 }
 
-/// Options that there are none of, MS-SMB2 2.2.13.
-const OPTIONS_INVALID: u32 = 0xff00_0000;
-
-/// Options that Windows does not take over SMB2: FILE_CREATE_TREE_CONNECTION, FILE_OPEN_BY_FILE_ID,
-/// FILE_RESERVE_OPFILTER.
-const OPTIONS_UNSUPPORTED: u32 = 0x0010_2080;
-
-/// Attributes that no file is made with: VOLUME, DEVICE, and those above ENCRYPTED, as Windows answers them.
-const ATTRIBUTES_INVALID: u32 = 0xffff_8048;
-
-/// Rights that there are none of, MS-SMB2 2.2.13.1.
-const ACCESS_INVALID: u32 = 0x0ce0_fe00;
-
-/// What can be refused without looking at the file.
-fn check(request: &CreateRequest) -> Result<(), NtStatus> {
-    if request.impersonation_level > ImpersonationLevel::DELEGATE {
-        return Err(NtStatus::BAD_IMPERSONATION_LEVEL);
-    }
-    let options = request.create_options;
-    let both = CreateOptions::DIRECTORY_FILE | CreateOptions::NON_DIRECTORY_FILE;
-    if request.create_disposition > CreateDisposition::OVERWRITE_IF || options.contains(both) {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    if options.bits() & OPTIONS_INVALID != 0 {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    if options.bits() & OPTIONS_UNSUPPORTED != 0 {
-        return Err(NtStatus::NOT_SUPPORTED);
-    }
-    if request.desired_access.bits() & ACCESS_INVALID != 0 {
-        return Err(NtStatus::ACCESS_DENIED);
-    }
-    if request.desired_access.contains(AccessMask::ACCESS_SYSTEM_SECURITY) {
-        return Err(NtStatus::PRIVILEGE_NOT_HELD);
-    }
-    if request.file_attributes.bits() & ATTRIBUTES_INVALID != 0 {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    // MS-FSA 2.1.5.1.1: it could not be deleted.
-    let makes = !matches!(
-        request.create_disposition,
-        CreateDisposition::OPEN | CreateDisposition::OPEN_IF | CreateDisposition::OVERWRITE
-    );
-    if makes
-        && options.contains(CreateOptions::DELETE_ON_CLOSE)
-        && request.file_attributes.contains(FileAttributes::READONLY)
-    {
-        return Err(NtStatus::CANNOT_DELETE);
-    }
-    // MS-FSA 2.1.5.1: a directory is neither cut off nor temporary.
-    let temporary = request.file_attributes.contains(FileAttributes::TEMPORARY);
-    if options.contains(CreateOptions::DIRECTORY_FILE)
-        && (truncates(request.create_disposition) || temporary)
-    {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    Ok(())
-}
-
-/// Whether an existing file loses its contents.
-fn truncates(disposition: CreateDisposition) -> bool {
-    matches!(
-        disposition,
-        CreateDisposition::SUPERSEDE
-            | CreateDisposition::OVERWRITE
-            | CreateDisposition::OVERWRITE_IF
-    )
-}
-
 // ---- pipes
 
 async fn create_pipe(
@@ -187,142 +110,6 @@ async fn create_pipe(
 }
 
 // ---- files
-
-/// A CREATE of a file, understood.
-struct Wanted {
-    path: SharePath,
-    desired: AccessMask,
-    /// The most that may be granted.
-    maximal: AccessMask,
-    disposition: CreateDisposition,
-    contexts: Vec<CreateContext>,
-    /// EAs of a file that this makes or overwrites.
-    eas: Vec<Ea>,
-    request: CreateRequest,
-}
-
-impl Wanted {
-    fn new(
-        request: CreateRequest,
-        contexts: Vec<CreateContext>,
-        name: &str,
-        share: &Share,
-    ) -> Result<Self, NtStatus> {
-        // As on a file system that knows no streams, where a colon is no part of a name.
-        if name.contains(':') && !share.options.streams {
-            return Err(NtStatus::OBJECT_NAME_INVALID);
-        }
-        let path = SharePath::parse(name, share.options.mapping)?;
-        let desired = generic_to_specific(request.desired_access);
-        let maximal = share.maximal_access();
-        if desired.is_empty() {
-            return Err(NtStatus::ACCESS_DENIED);
-        }
-        let mut disposition = request.create_disposition;
-        if share.options.read_only {
-            match disposition {
-                CreateDisposition::OPEN => {}
-                // What is there can be opened; what is not cannot be made.
-                CreateDisposition::OPEN_IF => disposition = CreateDisposition::OPEN,
-                _ => return Err(NtStatus::ACCESS_DENIED),
-            }
-            if desired.intersects(CHANGES) {
-                return Err(NtStatus::ACCESS_DENIED);
-            }
-        }
-        let on_close = request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
-        if on_close && !desired.intersects(AccessMask::DELETE | AccessMask::MAXIMUM_ALLOWED) {
-            return Err(NtStatus::ACCESS_DENIED);
-        }
-        let eas = eas(&contexts)?;
-        // MS-FSA 2.1.5.1.
-        if !eas.is_empty() && request.create_options.contains(CreateOptions::NO_EA_KNOWLEDGE) {
-            return Err(NtStatus::ACCESS_DENIED);
-        }
-        Ok(Self { path, desired, maximal, disposition, contexts, eas, request })
-    }
-
-    /// The path as the client wrote it.
-    fn name(&self) -> String {
-        self.request.name.to_string_strict().unwrap_or_default()
-    }
-
-    /// What the client must get, apart from what it would like to: an overwrite takes writing, too.
-    fn demanded(&self) -> AccessMask {
-        let desired = self.desired.difference(AccessMask::MAXIMUM_ALLOWED);
-        if self.truncates() { desired | AccessMask::WRITE_DATA } else { desired }
-    }
-
-    /// Whether a file that is missing is made.
-    fn creates(&self) -> bool {
-        !matches!(self.disposition, CreateDisposition::OPEN | CreateDisposition::OVERWRITE)
-    }
-
-    /// Whether a reparse point is opened itself.
-    fn opens_reparse_point(&self) -> bool {
-        self.request.create_options.contains(CreateOptions::OPEN_REPARSE_POINT)
-    }
-
-    /// Whether an existing file loses its contents.
-    fn truncates(&self) -> bool {
-        truncates(self.disposition)
-    }
-
-    /// The open as the file system does it. Contents are not lost there: first it must be known
-    /// that nobody else's share mode forbids it.
-    fn open(&self, access: AccessMask) -> vfs::Open {
-        let options = self.request.create_options;
-        let write = access.intersects(WRITES) || self.truncates();
-        let read = access.intersects(READS);
-        vfs::Open {
-            read,
-            write,
-            kind: match () {
-                () if options.contains(CreateOptions::DIRECTORY_FILE) => Kind::Directory,
-                () if options.contains(CreateOptions::NON_DIRECTORY_FILE) || self.truncates() => {
-                    Kind::File
-                }
-                () => Kind::Any,
-            },
-            disposition: match self.disposition {
-                CreateDisposition::OPEN | CreateDisposition::OVERWRITE => Disposition::Open,
-                CreateDisposition::CREATE => Disposition::Create,
-                _ => Disposition::OpenIf,
-            },
-            open_link: self.opens_reparse_point(),
-            attributes: attributes(self.request.file_attributes),
-            allocation_size: self.allocation_size(),
-            // MS-FSA 2.1.5.1.1.
-            uncompressed: options.contains(CreateOptions::NO_COMPRESSION),
-        }
-    }
-
-    /// The security descriptor that a new file is to have.
-    fn descriptor(&self) -> Result<Option<SecurityDescriptor>, NtStatus> {
-        let descriptor = |context: &CreateContext| match context {
-            CreateContext::SecurityDescriptor(bytes) => Some(decoded(bytes)),
-            _ => None,
-        };
-        self.contexts.iter().find_map(descriptor).transpose()
-    }
-
-    fn allocation_size(&self) -> u64 {
-        let size = |context: &CreateContext| match context {
-            CreateContext::AllocationSize(size) => Some(*size),
-            _ => None,
-        };
-        self.contexts.iter().find_map(size).unwrap_or_default()
-    }
-}
-
-/// The EAs that a client sent.
-fn eas(contexts: &[CreateContext]) -> Result<Vec<Ea>, NtStatus> {
-    let eas = |context: &CreateContext| match context {
-        CreateContext::ExtendedAttributes(bytes) => Some(ea::decoded(bytes)),
-        _ => None,
-    };
-    contexts.iter().find_map(eas).transpose().map(Option::unwrap_or_default)
-}
 
 /// How often a CREATE starts over because the file was deleted between being opened and being
 /// entered among its openers.
@@ -528,69 +315,6 @@ async fn refused(
     error.into()
 }
 
-/// The access that an opened file really gets, and, unless it is new, the most that descriptors would let
-/// the user have. The kernel has checked reading and writing; here is what it does not know at an open:
-/// descriptors, deletion, and the READONLY attribute.
-async fn settle(
-    context: &Context,
-    opened: &Opened,
-    wanted: &Wanted,
-    metadata: &Metadata,
-    access: AccessMask,
-    identity: Option<&Identity>,
-) -> Result<(AccessMask, Option<AccessMask>), NtStatus> {
-    let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
-    if on_close && opened.handle.is_root() {
-        return Err(NtStatus::CANNOT_DELETE);
-    }
-    let is_new_file = match opened.handle.stream() {
-        Some(_) => opened.with_file,
-        None => opened.action == Action::Created,
-    };
-    // Who makes a file gets what was asked for, whatever its descriptor says.
-    if is_new_file {
-        return Ok((access, None));
-    }
-    let Granted { rights: by_descriptors, deletes } =
-        granted_by_descriptors(&opened.handle, metadata, identity).await?;
-    let demanded = wanted.demanded();
-    // A file that gets a stream is written.
-    let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
-    if !by_descriptors.contains(demanded | writes) {
-        return Err(NtStatus::ACCESS_DENIED);
-    }
-    let mut access = access & by_descriptors;
-    check_read_only(metadata, wanted)?;
-    check_overwrite(metadata, wanted)?;
-    if wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED) {
-        let mut excess = AccessMask::empty();
-        if is_read_only(metadata) {
-            excess |= WRITES | AccessMask::DELETE_CHILD;
-        }
-        // Unix lets those set attributes who own the file or may write it.
-        let owns = *Token::of(identity).user() == user_sid(metadata.uid);
-        if !access.intersects(WRITES) && !owns {
-            excess |= AccessMask::WRITE_ATTRIBUTES | AccessMask::WRITE_EA;
-        }
-        access = access.difference(excess) | (access & demanded);
-    }
-    // The share's own folder is not deleted whoever asks, so it does not matter who might.
-    let guarded = access.contains(AccessMask::DELETE) && !opened.handle.is_root();
-    if deletes && context.server.accounts().are_distinct() {
-        opened.handle.let_delete();
-    }
-    if guarded && !opened.handle.may_remove().await {
-        access = access.difference(AccessMask::DELETE);
-        if demanded.contains(AccessMask::DELETE) {
-            return Err(NtStatus::ACCESS_DENIED);
-        }
-    }
-    match on_close && !access.contains(AccessMask::DELETE) {
-        true => Err(NtStatus::ACCESS_DENIED),
-        false => Ok((access, Some(by_descriptors))),
-    }
-}
-
 /// What remains to be done with an opened file: empty it if that was asked for, and describe it.
 async fn finish(
     opened: &Opened,
@@ -629,47 +353,6 @@ async fn finish(
         wanted.maximal
     };
     Ok(response(&metadata, opened, wanted, action, maximal))
-}
-
-fn is_read_only(metadata: &Metadata) -> bool {
-    !metadata.is_directory && metadata.attributes.contains(Attributes::READONLY)
-}
-
-/// MS-FSA 2.1.5.1.2.1: a file that is read-only is neither written nor deleted.
-fn check_read_only(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus> {
-    let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
-    if on_close && metadata.attributes.contains(Attributes::READONLY) {
-        return Err(NtStatus::CANNOT_DELETE);
-    }
-    let writes = is_read_only(metadata) && wanted.demanded().intersects(WRITES);
-    if writes { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
-}
-
-/// MS-FSA 2.1.5.1.2: a file that is hidden or the system's is overwritten only by who knows that it is.
-fn check_overwrite(metadata: &Metadata, wanted: &Wanted) -> Result<(), NtStatus> {
-    let special = metadata.attributes & (Attributes::HIDDEN | Attributes::SYSTEM);
-    let known = attributes(wanted.request.file_attributes).contains(special);
-    if wanted.truncates() && !known { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) }
-}
-
-/// The most that the user could be granted on this file. Being read-only takes nothing from it, since
-/// that can be taken back.
-async fn maximal_access(
-    opened: &Opened,
-    wanted: &Wanted,
-    by_descriptors: AccessMask,
-) -> AccessMask {
-    let mut maximal = wanted.maximal & by_descriptors;
-    if !opened.handle.may(Access::READ_OK).await {
-        maximal = maximal.difference(READS);
-    }
-    if !opened.handle.may(Access::WRITE_OK).await {
-        maximal = maximal.difference(WRITES);
-    }
-    if !opened.handle.is_root() && !opened.handle.may_remove().await {
-        maximal = maximal.difference(AccessMask::DELETE);
-    }
-    maximal
 }
 
 async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Result<(), NtStatus> {
@@ -739,23 +422,5 @@ fn conflict(conflict: Conflict) -> NtStatus {
     match conflict {
         Conflict::Sharing => NtStatus::SHARING_VIOLATION,
         Conflict::DeletePending => NtStatus::DELETE_PENDING,
-    }
-}
-
-/// The attributes that a file system keeps, out of those of a request.
-pub(super) fn attributes(attributes: FileAttributes) -> Attributes {
-    let kept = FileAttributes::READONLY
-        | FileAttributes::HIDDEN
-        | FileAttributes::SYSTEM
-        | FileAttributes::ARCHIVE;
-    Attributes::from_bits_truncate((attributes & kept).bits())
-}
-
-/// What `desired` comes to where at most `maximal` can be had.
-fn granted(desired: AccessMask, maximal: AccessMask) -> AccessMask {
-    let desired = generic_to_specific(desired);
-    match desired.contains(AccessMask::MAXIMUM_ALLOWED) {
-        true => desired.difference(AccessMask::MAXIMUM_ALLOWED) | maximal,
-        false => desired,
     }
 }
