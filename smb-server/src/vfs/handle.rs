@@ -1,14 +1,15 @@
 //! An open file or directory.
 
+mod beside;
+mod names;
+
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use ringway::fs::{
-    Access, AtFlags, Dir, FallocateFlags, File, Mode, OFlags, RenameFlags, ResolveFlags, SetTime,
-    Statx, StatxFlags, Timespec,
+    Access, AtFlags, Dir, FallocateFlags, File, SetTime, Statx, StatxFlags, Timespec,
 };
 
 use rustix::fs::{Gid, SeekFrom, Uid, chownat, seek};
@@ -16,12 +17,15 @@ use rustix::io::Errno;
 
 use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
-use super::metadata::{FileKey, FileKind, MASK, Metadata, Time, kind};
+use super::metadata::{FileKey, MASK, Metadata, Time};
 use super::path::{to_client, unix};
-use super::resolve::{self, Place, Tree, TreeId, beneath, is_empty};
-use super::streams::{self, Alone, StreamInfo, StreamKey};
-use super::volume::{Disposition, Guard, Replaced, Security};
-use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl};
+use super::resolve::{Place, Tree, TreeId, is_empty};
+use super::streams::{self, Alone, StreamKey};
+use super::volume::Security;
+use super::{Attributes, Error, Mapping, PosixAcl, SharePath, nt_acl, posix_acl};
+
+pub(super) use names::{check_replaceable, entry_key, replaced};
+use names::{home, key};
 
 /// An open file or directory of a [`Volume`](super::Volume).
 #[derive(Debug)]
@@ -68,16 +72,6 @@ pub struct Change {
     pub changed: Option<Time>,
 }
 
-/// What has a name already.
-enum Occupant {
-    None,
-    /// The very entry that is to be renamed, perhaps in another case.
-    Itself,
-    /// Another hard link to the same file.
-    SameFile,
-    Other,
-}
-
 impl Handle {
     /// `by_short_name`: that is how the client has named it.
     pub(super) fn new(
@@ -91,37 +85,6 @@ impl Handle {
         let (key, path) = (FileKey::of(stat), Mutex::new(path));
         let deleted_by_process = AtomicBool::new(false);
         Self { tree, file, key, what, deleted_by_process, by_short_name, path, stream: None }
-    }
-
-    /// Opens a stream of this; tells whether it is new.
-    pub(super) async fn open_stream(
-        &self,
-        wanted: &str,
-        disposition: Disposition,
-    ) -> Result<(Self, bool), Error> {
-        let _alone = self.alone().await;
-        let found = streams::find(&self.file, wanted).await?;
-        let created = found.is_none();
-        let name = match (found, disposition) {
-            (Some(_), Disposition::Create) => return Err(Error::Exists),
-            (None, Disposition::Open) => return Err(Error::NotFound),
-            (Some(name), _) => name,
-            (None, _) => {
-                streams::store(&self.file, wanted, Vec::new()).await?;
-                wanted.to_owned()
-            }
-        };
-        let handle = Self {
-            tree: self.tree.clone(),
-            file: self.file.clone(),
-            key: self.key,
-            what: What::File,
-            deleted_by_process: AtomicBool::new(false),
-            by_short_name: false,
-            path: Mutex::new(self.share_path()),
-            stream: Some(Mutex::new(name)),
-        };
-        Ok((handle, created))
     }
 
     /// Waits until nobody else changes what extended attributes hold of this file, and keeps others from it.
@@ -499,221 +462,9 @@ impl Handle {
         Ok(self.file.statx(StatxFlags::NLINK).await?.stx_nlink == 0)
     }
 
-    /// Whether the name it was opened by still leads to it. Others may, if this one does not.
-    ///
-    /// # Errors
-    /// Those of looking the name up.
-    pub async fn has_its_name(&self) -> Result<bool, Error> {
-        if let Some(stream) = self.stream()
-            && streams::find(&self.file, &stream).await?.is_none()
-        {
-            return Ok(false);
-        }
-        if self.share_path().components().is_empty() {
-            return Ok(true);
-        }
-        match self.place().await {
-            Ok(_) => Ok(true),
-            Err(Error::NotFound | Error::PathNotFound) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether the file system would let the user read or write the contents.
     pub async fn may(&self, access: Access) -> bool {
         self.file.access(access).await.is_ok()
-    }
-
-    /// Whether the user may remove the name, because a descriptor says so or the file system: that takes permission to write to
-    /// its directory, and in a sticky one to own the file or the directory.
-    pub async fn may_remove(&self) -> bool {
-        if self.stream.is_some() {
-            return self.may(Access::WRITE_OK).await;
-        }
-        if self.deleted_by_process.load(Ordering::Relaxed)
-            && matches!(self.named_place().await, Ok((_, false)))
-        {
-            return true;
-        }
-        self.removal().await.unwrap_or(false)
-    }
-
-    async fn removal(&self) -> Result<bool, Error> {
-        let place = self.place().await?;
-        if place.parent.access(Access::WRITE_OK | Access::EXEC_OK).await.is_err() {
-            return Ok(false);
-        }
-        let parent = place.parent.as_file().statx(MASK).await?;
-        if u32::from(parent.stx_mode) & libc::S_ISVTX == 0 {
-            return Ok(true);
-        }
-        let user = match self.tree.root.identity() {
-            Some(identity) => identity.uid(),
-            None => rustix::process::geteuid().as_raw(),
-        };
-        let owner = self.file.statx(MASK).await?.stx_uid;
-        Ok(user == 0 || user == owner || user == parent.stx_uid)
-    }
-
-    // ---- extended attributes
-
-    /// How long the list of its EAs is, as clients are told it; 0 if it has none. A stream has those of its
-    /// file.
-    pub async fn ea_size(&self) -> u32 {
-        ea::size(&self.file).await
-    }
-
-    /// Its EAs.
-    ///
-    /// # Errors
-    /// [`Error::AccessDenied`] to who may not read the file.
-    pub async fn eas(&self) -> Result<Vec<Ea>, Error> {
-        if self.is_link() {
-            return Ok(Vec::new());
-        }
-        ea::load(&self.file).await
-    }
-
-    /// Sets these EAs, or removes those that are to hold nothing; all of them or none.
-    ///
-    /// # Errors
-    /// [`Error::EaTooLarge`] if it cannot have so much; [`Error::NoEas`] if it can have none.
-    pub async fn change_eas(&self, changes: &[Ea]) -> Result<(), Error> {
-        let _alone = self.alone().await;
-        ea::change(&self.file, changes).await
-    }
-
-    /// Gives it these EAs in place of those that it has.
-    ///
-    /// # Errors
-    /// Those of [`Self::change_eas`].
-    pub async fn replace_eas(&self, eas: &[Ea]) -> Result<(), Error> {
-        let _alone = self.alone().await;
-        ea::replace(&self.file, eas).await
-    }
-
-    // ---- streams
-
-    /// The named streams of the file that this is, or is a stream of.
-    ///
-    /// # Errors
-    /// Those of reading extended attributes.
-    pub async fn streams(&self) -> Result<Vec<StreamInfo>, Error> {
-        let mut found = Vec::new();
-        if self.is_link() {
-            return Ok(found);
-        }
-        for name in streams::names(&self.file).await? {
-            // One that is gone meanwhile is not told.
-            if let Ok(size) = streams::len(&self.file, &name).await {
-                found.push(StreamInfo { name, size });
-            }
-        }
-        Ok(found)
-    }
-
-    /// What is known about the unnamed stream of the file that this is, or is a stream of; a directory has
-    /// none.
-    ///
-    /// # Errors
-    /// Those of `statx`.
-    pub async fn unnamed_stream(&self) -> Result<Option<Metadata>, Error> {
-        let stat = self.file.statx(MASK).await?;
-        let metadata = Metadata::new(&stat, DosInfo::default_for(&stat, ""));
-        Ok((!metadata.is_directory).then_some(metadata))
-    }
-
-    /// Removes all named streams of this file.
-    ///
-    /// # Errors
-    /// Those of removing extended attributes; some may be gone.
-    pub async fn remove_streams(&self) -> Result<(), Error> {
-        let _alone = self.alone().await;
-        for name in streams::names(&self.file).await? {
-            streams::remove(&self.file, &name).await?;
-        }
-        Ok(())
-    }
-
-    /// At most `length` bytes of this stream.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if it has been removed.
-    pub async fn read_stream(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        let stream = self.stream().ok_or(Error::NotSupported)?;
-        let mut contents = streams::load(&self.file, &stream).await?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
-        contents.drain(..start);
-        contents.truncate(length);
-        Ok(contents)
-    }
-
-    /// Writes to this stream; without an offset, at its end.
-    ///
-    /// # Errors
-    /// [`Error::NoSpace`] for what is longer than a stream can be; then nothing is written.
-    pub async fn write_stream(&self, offset: Option<u64>, bytes: &[u8]) -> Result<(), Error> {
-        self.change_stream(|contents| {
-            let start = match offset {
-                Some(offset) => usize::try_from(offset).map_err(|_| Error::NoSpace)?,
-                None => contents.len(),
-            };
-            let end = start.checked_add(bytes.len()).filter(|end| *end <= streams::LEN_MAX);
-            let end = end.ok_or(Error::NoSpace)?;
-            if contents.len() < end {
-                contents.resize(end, 0);
-            }
-            contents.splice(start..end, bytes.iter().copied());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn set_stream_len(&self, size: u64) -> Result<(), Error> {
-        let size = usize::try_from(size).ok().filter(|size| *size <= streams::LEN_MAX);
-        let size = size.ok_or(Error::NoSpace)?;
-        self.change_stream(|contents| {
-            contents.resize(size, 0);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn change_stream(
-        &self,
-        change: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let _alone = self.alone().await;
-        let stream = self.stream().ok_or(Error::NotSupported)?;
-        let mut contents = streams::load(&self.file, &stream).await?;
-        change(&mut contents)?;
-        streams::store(&self.file, &stream, contents).await
-    }
-
-    /// Gives this stream another name, in place of the one that has that if `replace`.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] if the name is taken and not to be replaced.
-    pub async fn rename_stream(&self, to: &str, replace: bool) -> Result<(), Error> {
-        let _alone = self.alone().await;
-        let from = self.stream().ok_or(Error::NotSupported)?;
-        let there = streams::find(&self.file, to).await?.filter(|there| *there != from);
-        if there.is_some() && !replace {
-            return Err(Error::Exists);
-        }
-        if from == to {
-            return Ok(());
-        }
-        let contents = streams::load(&self.file, &from).await?;
-        streams::store(&self.file, to, contents).await?;
-        // In another case it is another attribute.
-        for old in there.iter().filter(|there| *there != to).chain([&from]) {
-            streams::remove(&self.file, old).await?;
-        }
-        if let Some(name) = &self.stream {
-            to.clone_into(&mut name.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        Ok(())
     }
 
     /// Lists the directory from its beginning.
@@ -725,159 +476,6 @@ impl Handle {
             true => Ok(DirStream::new(&self.tree, &self.file, self.share_path())),
             false => Err(Error::NotADirectory),
         }
-    }
-
-    /// Gives the file another name, in place of what has that name if `replace`, and if `guard` agrees.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] if the name is taken and not to be replaced; [`Error::AccessDenied`] if a
-    /// directory has it.
-    pub async fn rename(
-        &self,
-        to: &SharePath,
-        replace: bool,
-        guard: &dyn Guard,
-    ) -> Result<(), Error> {
-        let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
-        let from = self.place().await?;
-        let target = resolve::place(&self.tree, parents, last).await?;
-        // What is replaced under its short name leaves its long one behind, as by a tunnel.
-        let last = if target.by_short_name { &target.name } else { last };
-        let directory = nt_acl::load(target.parent.as_file()).await?;
-        // It keeps the descriptor that it has.
-        guard.admit(directory.as_deref(), self.is_directory())?;
-        match self.occupant(&from, &target).await? {
-            Occupant::None => {
-                rename(&from, &target.parent, &target.name, RenameFlags::NOREPLACE).await?;
-            }
-            Occupant::Itself => correct_case(&from, last).await?,
-            Occupant::SameFile => {
-                self.check_replaceable(&target, replace).await?;
-                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
-                // For two names of one file rename(2) does nothing.
-                from.parent.unlink_at(&from.name, false).await?;
-                correct_case(&target, last).await?;
-            }
-            Occupant::Other => {
-                self.check_replaceable(&target, replace).await?;
-                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
-                rename(&from, &target.parent, &target.name, RenameFlags::empty()).await?;
-                correct_case(&target, last).await?;
-            }
-        }
-        self.note_gone(&from).await;
-        let mut components = target.parents.clone();
-        components.push(last.to_owned());
-        let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
-        *path = SharePath::from_components(components);
-        Ok(())
-    }
-
-    /// What has the name that this is to get.
-    async fn occupant(&self, from: &Place, target: &Place) -> Result<Occupant, Error> {
-        if !target.exists {
-            return Ok(Occupant::None);
-        }
-        match self.key_at(target).await {
-            Ok(key) if key == self.key => {}
-            // Also a link that leads nowhere.
-            Ok(_) | Err(Error::NotFound | Error::NotADirectory | Error::TooManyLinks) => {
-                return Ok(Occupant::Other);
-            }
-            Err(error) => return Err(error),
-        }
-        let same_directory = key(&from.parent).await? == key(&target.parent).await?;
-        if same_directory && super::name::equal(&from.name, &target.name) {
-            return Ok(Occupant::Itself);
-        }
-        // One of the two may be a symbolic link to the other, which must not take its place.
-        let names = [entry_key(from).await?, entry_key(target).await?];
-        if names == [self.key; 2] { Ok(Occupant::SameFile) } else { Err(Error::AccessDenied) }
-    }
-
-    async fn check_replaceable(&self, target: &Place, replace: bool) -> Result<(), Error> {
-        match (replace, self.is_directory()) {
-            (false, _) => Err(Error::Exists),
-            (true, true) => Err(Error::AccessDenied),
-            (true, false) => check_replaceable(target).await,
-        }
-    }
-
-    /// Removes the name that this handle has.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if another file has it by now; [`Error::NotEmpty`].
-    pub async fn remove(&self) -> Result<(), Error> {
-        if let Some(stream) = self.stream() {
-            let _alone = self.alone().await;
-            return streams::remove(&self.file, &stream).await;
-        }
-        let (mut place, by_link) = self.named_place().await?;
-        // The descriptor says nothing of a link to the file.
-        if self.deleted_by_process.load(Ordering::Relaxed) && !by_link {
-            place.parent = place.parent.with_identity(None);
-        }
-        // Opened through a link, it is the link that goes, as it is the link that has the name.
-        let directory = self.is_directory() && !by_link;
-        place.parent.unlink_at(&place.name, directory).await?;
-        self.note_gone(&place).await;
-        Ok(())
-    }
-
-    /// Notes that the name is free. MS-FSA 2.1.1.2, KeyByShortName: only who uses short names wants the long
-    /// one back by it.
-    async fn note_gone(&self, place: &Place) {
-        if self.by_short_name
-            && let Ok(directory) = key(&place.parent).await
-        {
-            let client_name = self.tree.mapping.to_client(&place.name);
-            self.tree.tunnel.note(directory, &place.name, &client_name, Instant::now());
-        }
-    }
-
-    /// Where it is, if it still is there. The user's rights to its directory are not asked for here: what is
-    /// done with the place is done with them.
-    ///
-    /// Looked up as the process, which costs a fraction: the user has gone this way before, when this was
-    /// opened, and where it leads elsewhere by now, it does not lead to this.
-    pub(super) async fn place(&self) -> Result<Place, Error> {
-        Ok(self.named_place().await?.0)
-    }
-
-    /// So also, and whether its name there is a link that leads to it.
-    async fn named_place(&self) -> Result<(Place, bool), Error> {
-        let path = self.share_path();
-        let (parents, last) = path.split_last().ok_or(Error::AccessDenied)?;
-        let tree = Tree { root: self.tree.root.with_identity(None), ..self.tree.clone() };
-        let mut place = Place::of_known(&tree, parents, last).await?;
-        let mut by_link = self.is_at(&place).await?;
-        if by_link.is_none() {
-            // In another case, perhaps.
-            place = resolve::place(&tree, parents, last).await?;
-            by_link = if place.exists { self.is_at(&place).await? } else { None };
-        }
-        let by_link = by_link.ok_or(Error::NotFound)?;
-        place.parent = place.parent.with_identity(self.tree.root.identity());
-        Ok((place, by_link))
-    }
-
-    /// If this has a place's name, whether by way of a link there.
-    async fn is_at(&self, place: &Place) -> Result<Option<bool>, Error> {
-        let followed = match entry_key(place).await {
-            Ok(key) if key == self.key => return Ok(Some(false)),
-            Ok(_) if self.is_link() => return Ok(None),
-            Ok(_) => key_of(place).await,
-            Err(error) => Err(error),
-        };
-        match followed {
-            Err(Error::NotFound) => Ok(None),
-            result => Ok((result? == self.key).then_some(true)),
-        }
-    }
-
-    /// Which file a place's name means to who opens it as this was opened.
-    async fn key_at(&self, place: &Place) -> Result<FileKey, Error> {
-        if self.is_link() { entry_key(place).await } else { key_of(place).await }
     }
 }
 
@@ -900,76 +498,6 @@ fn allocated(file: &File, range: Range<u64>, most: usize) -> io::Result<Vec<Rang
         at = end;
     }
     Ok(found)
-}
-
-/// Where the kernel has an open file: its directory, as the process sees it, and its name. Blocks.
-fn home(file: &File) -> io::Result<(std::os::fd::OwnedFd, String)> {
-    let path = std::fs::read_link(super::xattr::path(file))?;
-    let (directory, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
-    let (Some(directory), Some(name)) = (directory, name) else {
-        return Err(io::ErrorKind::NotFound.into());
-    };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS;
-    let directory = rustix::fs::openat2(rustix::fs::CWD, directory, flags, Mode::empty(), resolve)?;
-    Ok((directory, name.to_owned()))
-}
-
-/// MS-FSA 2.1.5.15.11: a directory is not replaced, and neither is a read-only file.
-pub(super) async fn check_replaceable(target: &Place) -> Result<(), Error> {
-    let stat = target.parent.statx_at(&target.name, AtFlags::SYMLINK_NOFOLLOW, MASK).await?;
-    let read_only = kind(&stat) == FileKind::Regular
-        && u32::from(stat.stx_mode) & super::attributes::OWNER_WRITE == 0;
-    match kind(&stat) == FileKind::Directory || read_only {
-        true => Err(Error::AccessDenied),
-        false => Ok(()),
-    }
-}
-
-/// Which file a place's name leads to. Only compared, so a link that leads out does no harm.
-async fn key_of(place: &Place) -> Result<FileKey, Error> {
-    let stat = place.parent.statx_at(&place.name, AtFlags::empty(), StatxFlags::INO).await?;
-    Ok(FileKey::of(&stat))
-}
-
-/// Which file a place's name is, be it a link.
-pub(super) async fn entry_key(place: &Place) -> Result<FileKey, Error> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    Ok(FileKey::of(&place.parent.statx_at(&place.name, flags, StatxFlags::INO).await?))
-}
-
-async fn key(dir: &Dir) -> Result<FileKey, Error> {
-    Ok(FileKey::of(&dir.as_file().statx(StatxFlags::INO).await?))
-}
-
-/// What has a place's name. Not followed if it is a link: the link goes.
-pub(super) async fn replaced(place: &Place) -> Result<Replaced, Error> {
-    let how = beneath(OFlags::PATH | OFlags::NOFOLLOW);
-    let file = place.parent.open_at(&place.name, &how).await.map_err(Error::of_open)?;
-    let stat = file.statx(MASK).await?;
-    let descriptor = match kind(&stat) {
-        FileKind::Symlink => None,
-        _ => nt_acl::load(&file).await?,
-    };
-    Ok(Replaced { descriptor, uid: stat.stx_uid, gid: stat.stx_gid })
-}
-
-/// Gives an entry its own name in the case that the client wrote.
-async fn correct_case(place: &Place, name: &str) -> Result<(), Error> {
-    if place.name == name {
-        return Ok(());
-    }
-    rename(place, &place.parent, name, RenameFlags::NOREPLACE).await
-}
-
-async fn rename(from: &Place, to_dir: &Dir, to: &str, flags: RenameFlags) -> Result<(), Error> {
-    match from.parent.rename_at(&from.name, to_dir, to, flags).await {
-        // Not every file system knows NOREPLACE. The target was looked for just now.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !flags.is_empty() => {
-            Ok(from.parent.rename_at(&from.name, to_dir, to, RenameFlags::empty()).await?)
-        }
-        result => Ok(result?),
-    }
 }
 
 fn set_time(time: Option<Time>) -> SetTime {
