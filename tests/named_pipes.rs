@@ -5,8 +5,8 @@ mod support;
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
-use support::requests::{FileId, nt, read, write};
-use support::server::USER;
+use support::requests::{Create, FileId, access, nt, read, write};
+use support::server::{SHARE, USER};
 use support::session::{Session, command, expect, status, u64_at, utf16};
 use support::{Client, Need, Outcome, Serve, Server, ensure};
 
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         trial("a read that waits is answered before the logoff that ends it", logoff),
         trial("a read of a pipe that broke its protocol does not wait", broken),
         trial("reads that wait do not keep out what they wait for", no_memory),
+        trial("a session has a bounded number of pipes, and of files more", bounded),
         trial("SIDs have names", names_for_sids),
         trial("names have SIDs", sids_for_names),
         trial("who is nobody learns no names", nobody),
@@ -109,6 +110,25 @@ fn broken(server: &Server) -> Outcome {
     expect(status(&answer(&mut session, id)?), nt::PIPE_DISCONNECTED, "the READ")?;
     let again = session.call(command::READ, &read(pipe, 0, 4280))?;
     expect(status(&again), nt::PIPE_DISCONNECTED, "another READ")
+}
+
+fn bounded(server: &Server) -> Outcome {
+    const MOST: usize = 64;
+    const TOO_MANY_OPENED_FILES: u32 = 0xc000_011f;
+    let (mut session, first) = lsarpc(server)?;
+    for _ in 1..MOST {
+        session.opened(Create::open("lsarpc", access::READ_AND_WRITE))?;
+    }
+    let one_more = Create::open("lsarpc", access::READ_AND_WRITE);
+    session.refused(one_more, TOO_MANY_OPENED_FILES)?;
+    session.close(first)?;
+    session.opened(one_more)?;
+    session.connect(SHARE)?;
+    for number in 0..2 * MOST {
+        let name = number.to_string();
+        session.opened(Create::open(&name, access::READ).or_create())?;
+    }
+    Ok(())
 }
 
 fn no_memory(server: &Server) -> Outcome {

@@ -9,7 +9,11 @@ use ringway::Identity;
 use crate::auth::Principal;
 use crate::wire::file_id::FileId;
 
-use super::{Notices, Open, Share, lock};
+use super::{Notices, Object, Open, Share, lock};
+
+/// How many of a session's opens may be pipes: clients have a few, and each may hold some 2 MiB of a call and its
+/// answer.
+const PIPES_MAX: usize = 64;
 
 /// How much a session may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +142,9 @@ impl Session {
         if tables.ended || !tables.trees.contains_key(&open.tree_id) {
             return Err((open, Refused::Ended));
         }
-        if tables.opens.len() >= self.limits.opens_max {
+        let is_pipe = |open: &Open| matches!(open.object, Object::Pipe(_));
+        let pipes = || tables.opens.values().filter(|open| is_pipe(open)).count();
+        if tables.opens.len() >= self.limits.opens_max || (is_pipe(&open) && pipes() >= PIPES_MAX) {
             return Err((open, Refused::TooMany));
         }
         tables.opens.insert(open.file_id, open);
