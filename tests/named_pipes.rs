@@ -113,7 +113,7 @@ fn broken(server: &Server) -> Outcome {
 }
 
 fn bounded(server: &Server) -> Outcome {
-    const MOST: usize = 64;
+    const MOST: usize = 1024;
     const TOO_MANY_OPENED_FILES: u32 = 0xc000_011f;
     let (mut session, first) = lsarpc(server)?;
     for _ in 1..MOST {
@@ -124,7 +124,7 @@ fn bounded(server: &Server) -> Outcome {
     session.close(first)?;
     session.opened(one_more)?;
     session.connect(SHARE)?;
-    for number in 0..2 * MOST {
+    for number in 0..MOST {
         let name = number.to_string();
         session.opened(Create::open(&name, access::READ).or_create())?;
     }

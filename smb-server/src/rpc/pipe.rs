@@ -20,10 +20,10 @@ use super::srvsvc::ServerInfo;
 const FRAGMENT_MAX: u16 = 4280;
 /// The shortest limit a client may set. MS-RPCE and C706 12.6.2: everybody must take 1432 bytes.
 const FRAGMENT_MAX_LEAST: u16 = 1432;
-/// The most parameters of one call: none of the operations here needs a thousandth of it.
-const CALL_MAX: usize = 1024 * 1024;
+/// The most parameters of one call: a thousand names or SIDs take a third of it.
+const CALL_MAX: usize = 128 * 1024;
 /// How many bytes of answers may wait to be read before a further call is refused.
-const BACKLOG_MAX: usize = 1024 * 1024;
+const BACKLOG_MAX: usize = 256 * 1024;
 /// Presentation contexts one client may bind: one per encoding is usual.
 const CONTEXTS_MAX: usize = 16;
 /// There are no context handles that connections could share, so one group is as good as another; only not 0.

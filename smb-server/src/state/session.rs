@@ -11,9 +11,9 @@ use crate::wire::file_id::FileId;
 
 use super::{Notices, Object, Open, Share, lock};
 
-/// How many of a session's opens may be pipes: clients have a few, and each may hold some 2 MiB of a call and its
-/// answer.
-const PIPES_MAX: usize = 64;
+/// How many of a session's opens may be pipes. Clients have a few; smbtorture has more than may wait at once. Each may
+/// hold a call and what has not been read of its answers (`rpc::Pipe`).
+const PIPES_MAX: usize = 1024;
 
 /// How much a session may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
