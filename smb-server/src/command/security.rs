@@ -64,28 +64,27 @@ pub(super) async fn set(
     if parts.contains(group) && new.group != current.group {
         check_group(&token, new.group.as_ref())?;
     }
-    let before = file.handle.metadata().await?;
-    let mut owner = Owner { uid: before.uid, gid: before.gid };
+    let metadata = file.handle.metadata().await?;
     let descriptor = merged(current, new, parts);
-    if server.accounts().are_distinct() {
-        owner = give(file, owner, &descriptor).await?;
+    let before = Owner { uid: metadata.uid, gid: metadata.gid };
+    let after = unix_owner(&descriptor, parts, before);
+    let kept = security(server, &descriptor, after, metadata.is_directory);
+    // First what is most likely to fail: it may be too long for the file system.
+    file.handle.set_security(&kept).await?;
+    if after != before && server.accounts().are_distinct() {
+        file.handle.set_owner(Some(after.uid), Some(after.gid)).await?;
     }
-    let kept = security(server, &descriptor, owner, before.is_directory);
-    Ok(file.handle.set_security(&kept).await?)
+    Ok(())
 }
 
-/// Who owns a file by its descriptor owns it to the kernel, too, if the kernel knows whom that means.
-async fn give(
-    file: &FileOpen,
-    now: Owner,
-    descriptor: &SecurityDescriptor,
-) -> Result<Owner, NtStatus> {
-    let uid = descriptor.owner.as_ref().and_then(uid_of).filter(|uid| *uid != now.uid);
-    let gid = descriptor.group.as_ref().and_then(gid_of).filter(|gid| *gid != now.gid);
-    if uid.is_some() || gid.is_some() {
-        file.handle.set_owner(uid, gid).await?;
+/// Who is given a file owns it to the kernel, too, if the kernel knows whom that means.
+fn unix_owner(descriptor: &SecurityDescriptor, parts: SecurityInformation, before: Owner) -> Owner {
+    let owner = descriptor.owner.as_ref().filter(|_| parts.contains(SecurityInformation::OWNER));
+    let group = descriptor.group.as_ref().filter(|_| parts.contains(SecurityInformation::GROUP));
+    Owner {
+        uid: owner.and_then(uid_of).unwrap_or(before.uid),
+        gid: group.and_then(gid_of).unwrap_or(before.gid),
     }
-    Ok(Owner { uid: uid.unwrap_or(now.uid), gid: gid.unwrap_or(now.gid) })
 }
 
 /// Whether the user may make this the owner. MS-FSA 2.1.5.17.

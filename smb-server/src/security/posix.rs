@@ -12,7 +12,7 @@ use super::unix::{gid_of, uid_of};
 use super::{Token, creator_group, creator_owner, granted_by, inherited};
 
 /// The ids that own a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
     /// Its user.
     pub uid: u32,

@@ -99,10 +99,12 @@ pub struct Security {
 
 impl Security {
     pub(super) async fn store(&self, file: &File) -> Result<(), Error> {
-        if let Some(acl) = &self.acl {
-            posix_acl::store(file, acl, self.default_acl.as_ref()).await?;
+        // First what takes away, and what may be too long.
+        nt_acl::store(file, &self.descriptor).await?;
+        match &self.acl {
+            Some(acl) => posix_acl::store(file, acl, self.default_acl.as_ref()).await,
+            None => Ok(()),
         }
-        nt_acl::store(file, &self.descriptor).await
     }
 }
 
