@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use ringway::Identity;
-
 use crate::security::{
     Owner, Token, default_posix_acl, for_new, granted_by, group_sid, inherited, merged, posix_acl,
     user_sid,
@@ -55,9 +53,7 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
     let Ok(opened) = opened else { return false };
     let Ok(metadata) = opened.metadata().await else { return false };
     match effective(&opened.handle, &metadata).await {
-        Ok(Some(descriptor)) => {
-            granted_by(&descriptor, &Token::of(identity)).contains(GENERIC_READ)
-        }
+        Ok(Some(descriptor)) => granted_by(&descriptor, &directory.token).contains(GENERIC_READ),
         // The kernel has decided it.
         Ok(None) => true,
         Err(_) => false,
@@ -97,11 +93,10 @@ pub(super) struct Granted {
 pub(super) async fn granted_by_descriptors(
     handle: &Handle,
     metadata: &Metadata,
-    identity: Option<&Identity>,
+    token: &Token,
 ) -> Result<Granted, NtStatus> {
-    let token = Token::of(identity);
     let own = understood(handle.security().await?.as_deref())?;
-    let mut granted = own.as_ref().map(|own| granted_by(own, &token));
+    let mut granted = own.as_ref().map(|own| granted_by(own, token));
     let by_directory = AccessMask::DELETE | AccessMask::READ_ATTRIBUTES;
     if let Some(rights) = granted
         && (rights.contains(by_directory) || handle.is_root())
@@ -113,17 +108,17 @@ pub(super) async fn granted_by_descriptors(
         let home = understood(handle.home_security().await?.as_deref())?;
         let handed_down = home.and_then(|home| handed_down(&home, metadata));
         granted = handed_down.map(|descriptor| {
-            granted_by(&descriptor, &token).difference(beyond_handed_down(&token, metadata))
+            granted_by(&descriptor, token).difference(beyond_handed_down(token, metadata))
         });
     }
     // Who may list the directory may look at what is in it, and who may delete all that is in there may
     // delete it. Where that directory has no descriptor, unix decides it.
-    let above = directory.map(|directory| granted_by(&directory, &token));
+    let above = directory.map(|directory| granted_by(&directory, token));
     let lists = above.is_none_or(|above| above.contains(AccessMask::READ_DATA));
     let deletes_all = above.map(|above| above.contains(AccessMask::DELETE_CHILD));
     let deletes =
         deletes_all == Some(true) || granted.is_some_and(|it| it.contains(AccessMask::DELETE));
-    let mut rights = granted.unwrap_or_else(|| without_descriptor(&token, metadata));
+    let mut rights = granted.unwrap_or_else(|| without_descriptor(token, metadata));
     if lists {
         rights |= AccessMask::READ_ATTRIBUTES;
     }
@@ -169,7 +164,7 @@ fn right_to_make(is_directory: bool) -> AccessMask {
 /// sent any.
 pub(super) struct Creator {
     server: Arc<Server>,
-    token: Token,
+    token: Arc<Token>,
     given: Option<SecurityDescriptor>,
     eas: Vec<Ea>,
 }
@@ -179,19 +174,18 @@ impl Creator {
     /// INVALID_OWNER and INVALID_PRIMARY_GROUP if files with the given descriptor would be others'.
     pub(super) fn new(
         server: &Arc<Server>,
-        identity: Option<&Identity>,
+        token: &Arc<Token>,
         given: Option<SecurityDescriptor>,
     ) -> Result<Self, NtStatus> {
-        let token = Token::of(identity);
         if let Some(given) = &given {
             if given.owner.is_some() {
-                check_owner(&token, given.owner.as_ref())?;
+                check_owner(token, given.owner.as_ref())?;
             }
             if given.group.is_some() {
-                check_group(&token, given.group.as_ref())?;
+                check_group(token, given.group.as_ref())?;
             }
         }
-        Ok(Self { server: Arc::clone(server), token, given, eas: Vec::new() })
+        Ok(Self { server: Arc::clone(server), token: Arc::clone(token), given, eas: Vec::new() })
     }
 
     /// With these EAs for what is made.
@@ -201,7 +195,7 @@ impl Creator {
 
     /// Who renames a file.
     pub(super) fn of(server: &Arc<Server>, file: &FileOpen) -> Self {
-        let token = Token::of(file.identity.as_ref());
+        let token = Arc::clone(&file.token);
         Self { server: Arc::clone(server), token, given: None, eas: Vec::new() }
     }
 }

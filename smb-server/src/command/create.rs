@@ -11,6 +11,7 @@ use ringway::Identity;
 
 use crate::protocol::{Body, Reply};
 use crate::rpc;
+use crate::security::Token;
 use crate::state::{
     Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, WRITES,
 };
@@ -53,10 +54,10 @@ pub(super) async fn create(
             let access = granted(request.desired_access, share.maximal_access());
             quota::create(context, &request, share, access).await
         }
-        Target::Disk { share, identity } => {
+        Target::Disk { share, identity, token } => {
             let (share, name) = snapshots::as_of(share, &contexts, name).await?;
             let file = Wanted::new(request, contexts, &name, &share)?;
-            match create_file(context, tree.id, &share, identity.as_ref(), file).await {
+            match create_file(context, tree.id, &share, (identity.as_ref(), token), file).await {
                 Ok(answer) => Ok(answer),
                 Err(Failure::Reply(reply)) => Ok(Answer::Reply(reply)),
                 Err(Failure::Status(status)) => Err(status),
@@ -119,13 +120,13 @@ async fn create_file(
     context: &Context,
     tree_id: u32,
     share: &Arc<Share>,
-    identity: Option<&Identity>,
+    who @ (identity, token): (Option<&Identity>, &Arc<Token>),
     wanted: Wanted,
 ) -> Result<Answer, Failure> {
     let sharing = &context.server.sharing;
     for _ in 0..RACES_MAX {
         let deletions = sharing.deletions();
-        let (opened, access) = open(context, share, identity, &wanted).await?;
+        let (opened, access) = open(context, share, who, &wanted).await?;
         let metadata = opened.metadata().await?;
         if metadata.reparse_tag.is_some() && !wanted.opens_reparse_point() {
             let name = wanted.name();
@@ -133,7 +134,7 @@ async fn create_file(
             undo(&opened).await?;
             return Err(Failure::Reply(reply));
         }
-        let settled = settle(context, &opened, &wanted, &metadata, access, identity).await;
+        let settled = settle(context, &opened, &wanted, &metadata, access, token).await;
         let (granted_access, by_descriptors) = match settled {
             Ok(granted) => granted,
             // A name that is being removed, or has been, cannot be removed: not the reason to give.
@@ -171,7 +172,7 @@ async fn create_file(
             }
             // Who held an oplock may have written meanwhile what was only there.
             let metadata = if waited { opened.handle.metadata().await? } else { metadata };
-            let response = finish(&opened, &wanted, metadata, by_descriptors, identity).await;
+            let response = finish(&opened, &wanted, metadata, by_descriptors, token).await;
             // Not before: who opens the file meanwhile may get a copy of what it held.
             if wanted.truncates() {
                 oplock::contents_change(&context.server, &opened.handle);
@@ -195,6 +196,7 @@ async fn create_file(
             handle: opened.handle,
             share: Arc::clone(share),
             identity: identity.cloned(),
+            token: Arc::clone(token),
             ticket: Mutex::new(Some(ticket)),
             locks,
             oplock: Mutex::default(),
@@ -268,11 +270,11 @@ pub(super) async fn admit(
 async fn open(
     context: &Context,
     share: &Share,
-    identity: Option<&Identity>,
+    (identity, token): (Option<&Identity>, &Arc<Token>),
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), Failure> {
     let given = if wanted.creates() { wanted.descriptor()? } else { None };
-    let creator = Creator::new(&context.server, identity, given)?.with_eas(&wanted.eas);
+    let creator = Creator::new(&context.server, token, given)?.with_eas(&wanted.eas);
     let mut access = granted(wanted.desired, wanted.maximal);
     let demanded = wanted.desired.difference(AccessMask::MAXIMUM_ALLOWED);
     let maximum = wanted.desired.contains(AccessMask::MAXIMUM_ALLOWED);
@@ -321,7 +323,7 @@ async fn finish(
     wanted: &Wanted,
     metadata: Metadata,
     by_descriptors: Option<AccessMask>,
-    identity: Option<&Identity>,
+    token: &Token,
 ) -> Result<CreateResponse, NtStatus> {
     let action = match (opened.action, wanted.truncates()) {
         (Action::Created, _) => CreateAction::CREATED,
@@ -344,7 +346,7 @@ async fn finish(
         let by_descriptors = match by_descriptors {
             Some(granted) => granted,
             None => {
-                let granted = granted_by_descriptors(&opened.handle, &metadata, identity).await;
+                let granted = granted_by_descriptors(&opened.handle, &metadata, token).await;
                 granted.map_or(AccessMask::empty(), |granted| granted.rights)
             }
         };

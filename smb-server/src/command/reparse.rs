@@ -204,6 +204,7 @@ async fn go_over(
         handle,
         share: Arc::clone(&file.share),
         identity: file.identity.clone(),
+        token: Arc::clone(&file.token),
         ticket: Mutex::new(Some(ticket)),
         locks,
         oplock: Mutex::default(),

@@ -56,13 +56,13 @@ pub(super) async fn set(
     }
     let _alone = file.handle.alone().await;
     let current = current(&file.handle).await?;
-    let token = Token::of(file.identity.as_ref());
+    let token = &file.token;
     let (owner, group) = (SecurityInformation::OWNER, SecurityInformation::GROUP);
     if parts.contains(owner) && new.owner != current.owner {
-        check_owner(&token, new.owner.as_ref())?;
+        check_owner(token, new.owner.as_ref())?;
     }
     if parts.contains(group) && new.group != current.group {
-        check_group(&token, new.group.as_ref())?;
+        check_group(token, new.group.as_ref())?;
     }
     let metadata = file.handle.metadata().await?;
     let descriptor = merged(current, new, parts);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
-use crate::security::Token;
 use crate::state::{FileOpen, Open, Ticket};
 use crate::vfs::{self, Change, Security, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
@@ -269,9 +268,7 @@ async fn keep_descriptor(file: &FileOpen) -> Result<(), NtStatus> {
     }
     let metadata = file.handle.metadata().await?;
     match effective(&file.handle, &metadata).await? {
-        Some(_) if !is_master(&Token::of(file.identity.as_ref()), &metadata) => {
-            Err(NtStatus::ACCESS_DENIED)
-        }
+        Some(_) if !is_master(&file.token, &metadata) => Err(NtStatus::ACCESS_DENIED),
         Some(descriptor) => {
             // To the kernel, nothing changes.
             let descriptor = encoded(&descriptor);

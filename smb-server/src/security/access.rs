@@ -155,6 +155,19 @@ mod tests {
         Ace { kind, flags: AceFlags::empty(), body: AceBody::Other(body) }
     }
 
+    /// S-1-5-11, which administrators let in to keep guests out; S-1-5-32-546 are guests. MS-DTYP 2.4.2.4.
+    #[test]
+    fn who_has_not_said_who_it_is_is_not_authenticated() {
+        let authenticated = Sid::new(5, [11]);
+        let guests = Sid::new(5, [32, 546]);
+        let aces = vec![allow(READ, authenticated), allow(WRITE, guests)];
+        let dacl = Some(Acl { revision: Acl::REVISION, aces });
+        let descriptor = SecurityDescriptor { dacl, ..Default::default() };
+        let user = Token::new(1, 1, &[]);
+        assert_eq!(granted_by(&descriptor, &user), READ);
+        assert_eq!(granted_by(&descriptor, &user.of_stranger()), WRITE);
+    }
+
     #[test]
     fn entries_with_conditions_deny_and_do_not_allow() {
         let everybody = || allow(READ | WRITE, everyone());

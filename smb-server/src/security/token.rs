@@ -9,6 +9,11 @@ use super::posix::Owner;
 use super::unix::{gid_of, group_sid, uid_of, user_sid};
 use super::world;
 
+/// S-1-5-2: who comes over the network.
+fn network() -> Sid {
+    Sid::new(5, [2])
+}
+
 /// S-1-0-0.
 fn nobody() -> Sid {
     Sid::new(0, [0])
@@ -20,8 +25,8 @@ pub struct Token {
     user: Sid,
     group: Sid,
     groups: Vec<Sid>,
-    /// What is true of everybody who is here.
-    others: [Sid; 3],
+    /// What is true of more than those in unix's groups.
+    others: Vec<Sid>,
 }
 
 impl Token {
@@ -30,7 +35,7 @@ impl Token {
     pub fn new(uid: u32, gid: u32, groups: &[u32]) -> Self {
         let groups = groups.iter().copied().map(group_sid).collect();
         // Everybody, who comes over the network, and has logged on.
-        let others = [world(), Sid::new(5, [2]), Sid::new(5, [11])];
+        let others = vec![world(), network(), Sid::new(5, [11])];
         Self { user: user_sid(uid), group: group_sid(gid), groups, others }
     }
 
@@ -61,6 +66,13 @@ impl Token {
         let groups = getgroups().unwrap_or_default();
         let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
         Self::new(geteuid().as_raw(), getegid().as_raw(), &groups)
+    }
+
+    /// Works in the same way, and has not said who it is.
+    #[must_use]
+    pub fn of_stranger(self) -> Self {
+        // S-1-5-32-546: guests.
+        Self { others: vec![world(), network(), Sid::new(5, [32, 546])], ..self }
     }
 
     /// The unix ids of what this user makes.

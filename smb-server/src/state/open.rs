@@ -8,6 +8,7 @@ use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 
+use crate::security::Token;
 use crate::vfs::name::Pattern;
 use crate::vfs::{DirStream, Handle};
 use crate::wire::access_mask::AccessMask;
@@ -51,6 +52,8 @@ pub struct FileOpen {
     pub share: Arc<Share>,
     /// As whom it was opened.
     pub identity: Option<Identity>,
+    /// As what its user is known to descriptors.
+    pub token: Arc<Token>,
     /// Its place among the file's openers, until it is closed.
     pub ticket: Mutex<Option<Ticket>>,
     /// Its part in the file's byte-range locks.

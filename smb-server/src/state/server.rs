@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::auth::Principal;
 use crate::rpc;
+use crate::security::Token;
 
 use super::{
     Accounts, Locks, Oplocks, Session, SessionLimits, Share, Sharing, Target, Watches, lock,
@@ -89,7 +90,9 @@ impl Server {
         }
         let identity = self.accounts.identity(principal, share.owner);
         let identity = identity.map_err(|_| NoWay::NoSuchShare)?;
-        Ok(Target::Disk { share: Arc::clone(share), identity })
+        let token = Token::of(identity.as_ref());
+        let token = Arc::new(if principal.is_user() { token } else { token.of_stranger() });
+        Ok(Target::Disk { share: Arc::clone(share), identity, token })
     }
 
     /// Adds a session.

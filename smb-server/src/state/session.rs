@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use ringway::Identity;
 
 use crate::auth::Principal;
+use crate::security::Token;
 use crate::wire::file_id::FileId;
 
 use super::{Notices, Object, Open, Share, lock};
@@ -75,6 +76,8 @@ pub enum Target {
         share: Arc<Share>,
         /// As whom the user works in it; `None`: as the process itself.
         identity: Option<Identity>,
+        /// As what the user is known to descriptors.
+        token: Arc<Token>,
     },
     /// The named pipes.
     Ipc,

@@ -1,6 +1,5 @@
 //! The access that a CREATE gets. MS-FSA 2.1.5.1.2.1.
 
-use ringway::Identity;
 use ringway::fs::Access;
 
 use crate::security::{Token, user_sid};
@@ -24,7 +23,7 @@ pub(super) async fn settle(
     wanted: &Wanted,
     metadata: &Metadata,
     access: AccessMask,
-    identity: Option<&Identity>,
+    token: &Token,
 ) -> Result<(AccessMask, Option<AccessMask>), NtStatus> {
     let on_close = wanted.request.create_options.contains(CreateOptions::DELETE_ON_CLOSE);
     if on_close && opened.handle.is_root() {
@@ -39,7 +38,7 @@ pub(super) async fn settle(
         return Ok((access, None));
     }
     let Granted { rights: by_descriptors, deletes } =
-        granted_by_descriptors(&opened.handle, metadata, identity).await?;
+        granted_by_descriptors(&opened.handle, metadata, token).await?;
     let demanded = wanted.demanded();
     // A file that gets a stream is written.
     let writes = if opened.action == Action::Created { WRITES } else { AccessMask::empty() };
@@ -55,7 +54,7 @@ pub(super) async fn settle(
             excess |= WRITES | AccessMask::DELETE_CHILD;
         }
         // Unix lets those set attributes who own the file or may write it.
-        let owns = *Token::of(identity).user() == user_sid(metadata.uid);
+        let owns = *token.user() == user_sid(metadata.uid);
         if !access.intersects(WRITES) && !owns {
             excess |= AccessMask::WRITE_ATTRIBUTES | AccessMask::WRITE_EA;
         }
