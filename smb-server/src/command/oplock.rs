@@ -2,7 +2,7 @@
 //! MS-SMB2 3.3.5.9, 3.3.4.6 and 3.3.5.22.1.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ringway::time::timeout;
@@ -67,9 +67,10 @@ async fn lower(
     if waiting.is_empty() {
         return Ok(false);
     }
+    let told = Instant::now();
     let lowered = context.wait_in_order(timeout(BREAK_MAX, join_all(waiting))).await?;
     if lowered.is_err() {
-        streams.iter().for_each(|stream| oplocks.expire(*stream));
+        streams.iter().for_each(|stream| oplocks.expire(*stream, told));
     }
     Ok(true)
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use futures_channel::{mpsc, oneshot};
 
@@ -53,6 +54,8 @@ struct Holder {
     level: OplockLevel,
     /// What the client has been told to lower it to, and has not acknowledged.
     broken_to: Option<OplockLevel>,
+    /// When it was last told so.
+    told: Instant,
     /// They wait until it is lowered.
     waiting: Vec<oneshot::Sender<()>>,
     grantee: Grantee,
@@ -107,8 +110,9 @@ impl Oplocks {
             false => OplockLevel::II,
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (broken_to, waiting) = (None, Vec::new());
-        streams.entry(stream).or_default().push(Holder { id, level, broken_to, waiting, grantee });
+        let (broken_to, told, waiting) = (None, Instant::now(), Vec::new());
+        let holder = Holder { id, level, broken_to, told, waiting, grantee };
+        streams.entry(stream).or_default().push(holder);
         self.count(level, 1);
         Some((Oplock { oplocks: Arc::clone(self), stream, id }, level))
     }
@@ -143,10 +147,11 @@ impl Oplocks {
         });
     }
 
-    /// The clients that were to lower their oplocks have had their time: now they have none.
-    pub fn expire(&self, stream: StreamKey) {
+    /// The clients that were told by then to lower their oplocks have had their time: now they have none.
+    pub fn expire(&self, stream: StreamKey, by: Instant) {
         self.change(stream, |holders| {
-            for holder in holders.iter_mut().filter(|holder| holder.broken_to.is_some()) {
+            let is_late = |holder: &&mut Holder| holder.broken_to.is_some() && holder.told <= by;
+            for holder in holders.iter_mut().filter(is_late) {
                 tracing::info!(
                     session = holder.grantee.session_id,
                     "a client has not answered an oplock break in time; its oplock is gone"
@@ -191,6 +196,7 @@ impl Holder {
         self.waiting.push(lowered);
         if self.broken_to.is_none() {
             self.broken_to = Some(to);
+            self.told = Instant::now();
             if !self.tell(to) {
                 // The client is gone, and with it what it kept.
                 self.end_break(OplockLevel::NONE);
@@ -246,6 +252,8 @@ impl Drop for Oplock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::vfs::FileKey;
 
@@ -352,8 +360,12 @@ mod tests {
         assert_eq!(waiting[0].try_recv(), Ok(Some(())));
 
         let (late, _told) = granted(&oplocks, BATCH, 3, true);
+        let before = Instant::now().checked_sub(Duration::from_millis(1)).unwrap();
         let mut waiting = break_for(&oplocks, II);
-        oplocks.expire(STREAM);
+        // Nobody had been told by then.
+        oplocks.expire(STREAM, before);
+        assert_eq!(waiting[0].try_recv(), Ok(None));
+        oplocks.expire(STREAM, Instant::now());
         assert_eq!(waiting[0].try_recv(), Ok(Some(())));
         assert_eq!(late.unwrap().0.acknowledge(II), Err(NotAcknowledged::NotBreaking));
     }
