@@ -25,7 +25,8 @@ pub(super) async fn effective(
     match understood(handle.security().await?.as_deref())? {
         Some(own) => Ok(Some(own)),
         None => {
-            let home = understood(handle.home_security().await?.as_deref())?;
+            let home = handle.home_security(handle.directory_security().await?).await?;
+            let home = understood(home.as_deref())?;
             Ok(home.and_then(|home| handed_down(&home, metadata)))
         }
     }
@@ -103,9 +104,10 @@ pub(super) async fn granted_by_descriptors(
     {
         return Ok(Granted { rights, deletes: true });
     }
-    let directory = understood(handle.directory_security().await?.as_deref())?;
+    let named = handle.directory_security().await?;
+    let directory = understood(named.descriptor.as_deref())?;
     if granted.is_none() {
-        let home = understood(handle.home_security().await?.as_deref())?;
+        let home = understood(handle.home_security(named).await?.as_deref())?;
         let handed_down = home.and_then(|home| handed_down(&home, metadata));
         granted = handed_down.map(|descriptor| {
             granted_by(&descriptor, token).difference(beyond_handed_down(token, metadata))

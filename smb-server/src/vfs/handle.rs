@@ -57,6 +57,15 @@ pub(super) enum What {
     },
 }
 
+/// The descriptor of the directory that has a file's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectorySecurity {
+    /// As it is kept, if there is one.
+    pub descriptor: Option<Vec<u8>>,
+    /// The name is a link there, and the file somewhere else.
+    by_link: bool,
+}
+
 /// What to change about a file; `None` leaves things as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Change {
@@ -311,26 +320,23 @@ impl Handle {
     ///
     /// # Errors
     /// It has lost that name; or there is one, and it cannot be read.
-    pub async fn directory_security(&self) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn directory_security(&self) -> Result<DirectorySecurity, Error> {
         if self.share_path().components().is_empty() {
-            return Ok(None);
+            return Ok(DirectorySecurity { descriptor: None, by_link: false });
         }
-        let place = self.place().await?;
-        nt_acl::load(place.parent.as_file()).await
+        let (place, by_link) = self.named_place().await?;
+        let descriptor = nt_acl::load(place.parent.as_file()).await?;
+        Ok(DirectorySecurity { descriptor, by_link })
     }
 
-    /// The same of the directory that the file itself is in, should its name be a link, which anybody can make
-    /// anywhere.
+    /// The same of the directory that the file itself is in, should its name in the one that is `named` be a
+    /// link, which anybody can make anywhere.
     ///
     /// # Errors
     /// So also; [`Error::NotFound`] if it has just been moved.
-    pub async fn home_security(&self) -> Result<Option<Vec<u8>>, Error> {
-        if self.share_path().components().is_empty() {
-            return Ok(None);
-        }
-        let (place, by_link) = self.named_place().await?;
-        if !by_link {
-            return nt_acl::load(place.parent.as_file()).await;
+    pub async fn home_security(&self, named: DirectorySecurity) -> Result<Option<Vec<u8>>, Error> {
+        if !named.by_link {
+            return Ok(named.descriptor);
         }
         if key(&self.tree.root).await? == self.key {
             return Ok(None);

@@ -40,7 +40,7 @@ pub use abilities::Abilities;
 pub use attributes::Attributes;
 pub use ea::Ea;
 pub use error::Error;
-pub use handle::{Change, Handle};
+pub use handle::{Change, DirectorySecurity, Handle};
 pub use listing::{DirEntry, DirStream};
 pub use mapping::Mapping;
 pub use metadata::{FileKey, Metadata, Time};
