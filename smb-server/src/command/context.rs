@@ -58,26 +58,12 @@ impl Context {
         self.unless_ended(event).await
     }
 
-    /// Waits for something that takes its time only, and does not say so.
+    /// Waits for something that is sure to happen; also in the middle of a compound. The client is told when
+    /// that takes a while, as with whatever takes a while.
     ///
     /// # Errors
     /// `CANCELLED` if the client takes the request back first, or is gone.
     pub(super) async fn unless_ended<T>(
-        &self,
-        event: impl Future<Output = T>,
-    ) -> Result<T, NtStatus> {
-        match select(pin!(event), pin!(self.ongoing.end())).await {
-            Either::Left((outcome, _)) => Ok(outcome),
-            Either::Right(_) => Err(NtStatus::CANCELLED),
-        }
-    }
-
-    /// Waits for something that others do and that is sure to happen soon; also in the middle of a compound.
-    /// The client is told when that takes a while, as with whatever takes a while.
-    ///
-    /// # Errors
-    /// `CANCELLED` if the client takes the request back first, or is gone.
-    pub(super) async fn wait_in_order<T>(
         &self,
         event: impl Future<Output = T>,
     ) -> Result<T, NtStatus> {

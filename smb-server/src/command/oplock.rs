@@ -68,7 +68,7 @@ async fn lower(
         return Ok(false);
     }
     let told = Instant::now();
-    let lowered = context.wait_in_order(timeout(BREAK_MAX, join_all(waiting))).await?;
+    let lowered = context.unless_ended(timeout(BREAK_MAX, join_all(waiting))).await?;
     if lowered.is_err() {
         streams.iter().for_each(|stream| oplocks.expire(*stream, told));
     }
