@@ -145,20 +145,20 @@ fn cloned(server: &Server) -> Outcome {
     let target = made(&mut session, "btrfs\\target", &[9; 60_000])?;
     // Up to the end of the source, in the midst of the target: a block is not shared in part.
     let input = extents(source, 0, 8192, 50_000);
-    expect(session.fsctl(target, DUPLICATE_EXTENTS, &input)?.0, nt::SUCCESS, "the clone")?;
+    expect(session.control(target, DUPLICATE_EXTENTS, &input)?.0, nt::SUCCESS, "the clone")?;
     let expected = [&[9; 8192], &content[..], &[9; 1808]].concat();
     holds(&mounted, "target", &expected)?;
     // The longer form, with the source's last cluster rounded up; it takes nothing of what is behind the target's end.
     let input = extents_ex(source, 4096, 12_288, 49_152, 0);
-    expect(session.fsctl(target, DUPLICATE_EXTENTS_EX, &input)?.0, nt::SUCCESS, "the longer")?;
+    expect(session.control(target, DUPLICATE_EXTENTS_EX, &input)?.0, nt::SUCCESS, "the longer")?;
     let expected = [&expected[..12_288], &content[4096..], &expected[58_192..]].concat();
     holds(&mounted, "target", &expected)?;
     // At once or not at all: whole blocks can be had so.
     let input = extents_ex(source, 0, 0, 8192, 1);
-    expect(session.fsctl(target, DUPLICATE_EXTENTS_EX, &input)?.0, nt::SUCCESS, "atomic")?;
+    expect(session.control(target, DUPLICATE_EXTENTS_EX, &input)?.0, nt::SUCCESS, "atomic")?;
     holds(&mounted, "target", &[&content[..8192], &expected[8192..]].concat())?;
     let input = extents_ex(source, 0, 0, 8200, 1);
-    let refused = session.fsctl(target, DUPLICATE_EXTENTS_EX, &input)?.0;
+    let refused = session.control(target, DUPLICATE_EXTENTS_EX, &input)?.0;
     expect(refused, nt::NOT_SUPPORTED, "a part of a block, atomic")
 }
 
@@ -185,7 +185,7 @@ fn clone_refused(server: &Server) -> Outcome {
         ("a length too large", target, extents(source, 0, 0, u64::MAX), nt::INVALID_PARAMETER),
     ];
     for (what, to, input, expected) in refusals {
-        expect(session.fsctl(to, DUPLICATE_EXTENTS, &input)?.0, expected, what)?;
+        expect(session.control(to, DUPLICATE_EXTENTS, &input)?.0, expected, what)?;
     }
     holds(&mounted, "target", &[9; 16_384])
 }
@@ -197,7 +197,7 @@ fn trimmed(server: &Server) -> Outcome {
     let file = made(&mut session, "btrfs\\file", &content)?;
     // Whole blocks of the first and second, none of the third, and what is beyond the end is no mistake.
     let input = trim(&[(100, 16_284), (20_480, 4096), (40_000, 100), (1 << 40, 4096)])?;
-    let (trimmed, output) = session.fsctl(file, FILE_LEVEL_TRIM, &input)?;
+    let (trimmed, output) = session.control(file, FILE_LEVEL_TRIM, &input)?;
     expect(trimmed, nt::SUCCESS, "the trim")?;
     ensure(output == 4_u32.to_le_bytes(), || format!("processed {output:?}"))?;
     let mut expected = content;
@@ -205,12 +205,12 @@ fn trimmed(server: &Server) -> Outcome {
     expected[20_480..24_576].fill(0);
     holds(&mounted, "file", &expected)?;
     // More than are done at once: the client is told how many were.
-    let (trimmed, output) = session.fsctl(file, FILE_LEVEL_TRIM, &trim(&[(0, 0); 1500])?)?;
+    let (trimmed, output) = session.control(file, FILE_LEVEL_TRIM, &trim(&[(0, 0); 1500])?)?;
     expect(trimmed, nt::SUCCESS, "many")?;
     ensure(output == 1024_u32.to_le_bytes(), || format!("processed {output:?}"))?;
     // One that fails ends it.
     let input = trim(&[(32_768, 4096), (u64::MAX, 2), (36_864, 4096)])?;
-    let (trimmed, output) = session.fsctl(file, FILE_LEVEL_TRIM, &input)?;
+    let (trimmed, output) = session.control(file, FILE_LEVEL_TRIM, &input)?;
     expect(trimmed, nt::SUCCESS, "the first of three")?;
     ensure(output == 1_u32.to_le_bytes(), || format!("processed {output:?}"))?;
     expected[32_768..36_864].fill(0);
@@ -238,11 +238,11 @@ fn trim_refused(server: &Server) -> Outcome {
         ("locked", file, trim(&[(0, 65_536)])?, nt::FILE_LOCK_CONFLICT),
     ];
     for (what, file, input, expected) in refusals {
-        expect(session.fsctl(file, FILE_LEVEL_TRIM, &input)?.0, expected, what)?;
+        expect(session.control(file, FILE_LEVEL_TRIM, &input)?.0, expected, what)?;
     }
     let (packed, format) = (made(&mut session, "btrfs\\packed", &[9; 8192])?, 1_u16.to_le_bytes());
-    expect(session.fsctl(packed, SET_COMPRESSION, &format)?.0, nt::SUCCESS, "SET_COMPRESSION")?;
-    let refused = session.fsctl(packed, FILE_LEVEL_TRIM, &trim(&[(0, 4096)])?)?.0;
+    expect(session.control(packed, SET_COMPRESSION, &format)?.0, nt::SUCCESS, "SET_COMPRESSION")?;
+    let refused = session.control(packed, FILE_LEVEL_TRIM, &trim(&[(0, 4096)])?)?.0;
     expect(refused, nt::INVALID_PARAMETER, "compressed")?;
     holds(&mounted, "file", &content)
 }
@@ -256,12 +256,12 @@ fn compressed(server: &Server) -> Outcome {
     let mut session = Session::in_share(server.address)?;
     let reads = session.opened(Create::open("btrfs\\file", access::READ))?;
     let (none, lznt1) = (0_u16.to_le_bytes(), 2_u16.to_le_bytes());
-    let refused = session.fsctl(reads, SET_COMPRESSION, &lznt1)?.0;
+    let refused = session.control(reads, SET_COMPRESSION, &lznt1)?.0;
     expect(refused, nt::ACCESS_DENIED, "compressing what is not to be written")?;
     let file = session.opened(Create::open("btrfs\\file", access::READ_AND_WRITE))?;
     for (format, attribute) in [(lznt1, COMPRESSED), (none, 0)] {
-        expect(session.fsctl(file, SET_COMPRESSION, &format)?.0, nt::SUCCESS, "SET_COMPRESSION")?;
-        let (got, found) = session.fsctl(reads, GET_COMPRESSION, &[])?;
+        expect(session.control(file, SET_COMPRESSION, &format)?.0, nt::SUCCESS, "SET_COMPRESSION")?;
+        let (got, found) = session.control(reads, GET_COMPRESSION, &[])?;
         expect(got, nt::SUCCESS, "GET_COMPRESSION")?;
         ensure(found == format, || format!("{found:?} in place of {format:?}"))?;
         let attributes = session.attributes(reads)?;
@@ -269,8 +269,8 @@ fn compressed(server: &Server) -> Outcome {
     }
     // A named stream is none, and cannot be.
     let stream = made(&mut session, "btrfs\\own:stream", b"short")?;
-    let refused = session.fsctl(stream, SET_COMPRESSION, &lznt1)?.0;
+    let refused = session.control(stream, SET_COMPRESSION, &lznt1)?.0;
     expect(refused, nt::NOT_SUPPORTED, "compressing a stream")?;
-    let refused = session.fsctl(file, SET_COMPRESSION, &9_u16.to_le_bytes())?.0;
+    let refused = session.control(file, SET_COMPRESSION, &9_u16.to_le_bytes())?.0;
     expect(refused, nt::INVALID_PARAMETER, "a format that there is none of")
 }

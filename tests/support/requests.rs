@@ -278,31 +278,6 @@ impl Session {
         self.set_security(file, OWNER, &descriptor)
     }
 
-    /// A control of the file system: the status, and what it gave.
-    pub(crate) fn fsctl(
-        &mut self,
-        file: FileId,
-        code: u32,
-        input: &[u8],
-    ) -> Result<(u32, Vec<u8>), Failed> {
-        let mut body = vec![57, 0, 0, 0];
-        body.extend_from_slice(&code.to_le_bytes());
-        body.extend_from_slice(&file);
-        let input_at = u32::try_from(HEADER + 56)?;
-        let count = u32::try_from(input.len())?;
-        for field in [input_at, count, 0, 0, 0, 1024, 1, 0] {
-            body.extend_from_slice(&u32::to_le_bytes(field)); // input, its response, output, its response, FSCTL
-        }
-        body.extend_from_slice(input);
-        let answer = self.call(command::IOCTL, &body)?;
-        if status(&answer) != nt::SUCCESS {
-            return Ok((status(&answer), Vec::new()));
-        }
-        let start = usize::try_from(u32_at(&answer, HEADER + 32)?)?;
-        let end = start + usize::try_from(u32_at(&answer, HEADER + 36)?)?;
-        Ok((nt::SUCCESS, answer.get(start..end).ok_or("output behind the message")?.to_vec()))
-    }
-
     /// SET_INFO of those parts of a descriptor.
     pub(crate) fn set_security(
         &mut self,
