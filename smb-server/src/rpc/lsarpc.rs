@@ -241,13 +241,7 @@ fn lookup_names(r: &mut NdrReader<'_>, server: &ServerInfo, operation: u16) -> A
     let domains = Domains::of(&found);
     let mut w = NdrWriter::default();
     domains.write(&mut w);
-    w.count(found.len());
-    if found.is_empty() {
-        w.null();
-    } else {
-        w.referent();
-        w.count(found.len());
-    }
+    w.array(found.len());
     for known in &found {
         w.u16(known.as_ref().map_or(NameUse::Unknown, |known| known.name_use) as u16);
         match (operation, known) {
@@ -277,13 +271,7 @@ fn lookup_sids(r: &mut NdrReader<'_>, server: &ServerInfo, operation: u16) -> An
     let domains = Domains::of(&found);
     let mut w = NdrWriter::default();
     domains.write(&mut w);
-    w.count(found.len());
-    if found.is_empty() {
-        w.null();
-    } else {
-        w.referent();
-        w.count(found.len());
-    }
+    w.array(found.len());
     for (known, name) in found.iter().zip(&names) {
         w.u16(known.as_ref().map_or(NameUse::Unknown, |known| known.name_use) as u16);
         plain(&mut w, name);

@@ -159,6 +159,18 @@ impl NdrWriter {
         self.u32(0);
     }
 
+    /// How many elements an array behind a pointer has, the pointer, and, if it is not null, the head of the array,
+    /// whose elements come next.
+    pub(super) fn array(&mut self, count: usize) {
+        self.count(count);
+        if count == 0 {
+            self.null();
+        } else {
+            self.referent();
+            self.count(count);
+        }
+    }
+
     /// What a string pointer points at, NUL included.
     pub(super) fn string(&mut self, text: &str) {
         let units = text.encode_utf16().chain([0]);
