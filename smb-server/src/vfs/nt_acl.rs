@@ -21,9 +21,6 @@ const USER: &CStr = c"user.NTACL";
 /// What most file systems have room for; a longer one takes a second look.
 const LEN_USUAL: usize = 4096;
 
-/// The longest value of an extended attribute, XATTR_SIZE_MAX of the kernel.
-const LEN_MAX: usize = 65_536;
-
 /// The descriptor of a file, if one is kept. Read as the process, whoever opened the file.
 ///
 /// # Errors
@@ -44,24 +41,19 @@ pub(super) async fn load(file: &File) -> Result<Option<Vec<u8>>, Error> {
 }
 
 async fn value(file: &File, name: &'static CStr) -> io::Result<Option<Vec<u8>>> {
-    for capacity in [LEN_USUAL, LEN_MAX] {
-        let (result, value) = match file.get_xattr(name, Vec::with_capacity(capacity)).await {
-            // Opened only to be looked at.
-            (Err(error), _) if error.raw_os_error() == Some(libc::EBADF) => {
-                value_by_path(file, name, capacity).await
-            }
-            found => found,
-        };
-        match result {
-            Ok(_) => return Ok(Some(value)),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ENODATA | libc::EOPNOTSUPP) => return Ok(None),
-                Some(libc::ERANGE) => {}
-                _ => return Err(error),
-            },
+    let value = async |capacity| match file.get_xattr(name, Vec::with_capacity(capacity)).await {
+        // Opened only to be looked at.
+        (Err(error), _) if error.raw_os_error() == Some(libc::EBADF) => {
+            value_by_path(file, name, capacity).await
         }
+        found => found,
+    };
+    match xattr::fitting([LEN_USUAL, xattr::VALUE_MAX], value).await {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
+            Ok(None)
+        }
+        result => result.map(Some),
     }
-    Err(io::Error::from_raw_os_error(libc::ERANGE))
 }
 
 async fn value_by_path(
@@ -94,10 +86,9 @@ pub(super) async fn store(file: &File, descriptor: &[u8]) -> Result<(), Error> {
         }
         result => result,
     };
-    result.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Error::NoSpace,
-        _ if is_forbidden(&error) => Error::NotSupported,
-        _ => error.into(),
+    result.map_err(|error| match is_forbidden(&error) {
+        true => Error::NotSupported,
+        false => xattr::error_of_set(error),
     })
 }
 

@@ -90,8 +90,7 @@ async fn set(file: &File, name: &'static CStr, value: Vec<u8>) -> Result<(), Err
 fn ignore_absence(error: io::Error) -> Result<(), Error> {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP) => Ok(()),
-        Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Err(Error::NoSpace),
-        _ => Err(error.into()),
+        _ => Err(xattr::error_of_set(error)),
     }
 }
 

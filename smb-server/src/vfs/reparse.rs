@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use ringway::fs::File;
 
-use super::Error;
+use super::{Error, xattr};
 
 const XATTR: &CStr = c"user.SmbReparse";
 
@@ -28,11 +28,7 @@ pub(super) async fn load(file: &File) -> Result<Option<Vec<u8>>, Error> {
 }
 
 pub(super) async fn store(file: &File, data: Vec<u8>) -> Result<(), Error> {
-    file.set_xattr(XATTR, data).await.map_err(|error| match error.raw_os_error() {
-        // How a file system says that it has no room for a value of this length.
-        Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Error::NoSpace,
-        _ => error.into(),
-    })
+    file.set_xattr(XATTR, data).await.map_err(xattr::error_of_set)
 }
 
 pub(super) async fn remove(file: &File) -> Result<(), Error> {

@@ -110,13 +110,7 @@ pub(super) async fn load(file: &File, stream: &str) -> Result<Vec<u8>, Error> {
 
 pub(super) async fn store(file: &File, stream: &str, mut contents: Vec<u8>) -> Result<(), Error> {
     contents.push(0);
-    file.set_xattr(&attribute(stream)?, contents).await.map_err(|error| {
-        match error.raw_os_error() {
-            // How a file system says that it has no room for a value of this length.
-            Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Error::NoSpace,
-            _ => error.into(),
-        }
-    })
+    file.set_xattr(&attribute(stream)?, contents).await.map_err(xattr::error_of_set)
 }
 
 pub(super) async fn remove(file: &File, stream: &str) -> Result<(), Error> {

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use ringway::fs::File;
 
+use super::Error;
+
 /// How much the names of all of a file come to, XATTR_LIST_MAX of the kernel.
 const NAMES_MAX: usize = 65_536;
 
@@ -13,25 +15,42 @@ const NAMES_MAX: usize = 65_536;
 const NAMES_USUAL: usize = 1024;
 
 /// The longest value, XATTR_SIZE_MAX of the kernel.
-const VALUE_MAX: usize = 65_536;
+pub(super) const VALUE_MAX: usize = 65_536;
 
 /// What most values fit into.
 const VALUE_USUAL: usize = 256;
 
-/// The names of all that a file has, each with a NUL behind it.
-pub(super) async fn names(file: &File) -> io::Result<Vec<u8>> {
-    for capacity in [NAMES_USUAL, NAMES_MAX] {
-        let (result, names) = file.list_xattr(Vec::with_capacity(capacity)).await;
-        match result {
-            Ok(_) => return Ok(names),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
-                Some(libc::ERANGE) => {}
-                _ => return Err(error),
-            },
+/// What `get` gives of the first capacity that is enough.
+pub(super) async fn fitting(
+    capacities: [usize; 2],
+    get: impl AsyncFn(usize) -> (io::Result<usize>, Vec<u8>),
+) -> io::Result<Vec<u8>> {
+    for capacity in capacities {
+        match get(capacity).await {
+            (Ok(_), value) => return Ok(value),
+            (Err(error), _) if error.raw_os_error() == Some(libc::ERANGE) => {}
+            (Err(error), _) => return Err(error),
         }
     }
     Err(io::Error::from_raw_os_error(libc::ERANGE))
+}
+
+/// Why a value could not be set.
+pub(super) fn error_of_set(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        // How a file system says that it has no room for a value of this length.
+        Some(libc::ENOSPC | libc::E2BIG | libc::ERANGE) => Error::NoSpace,
+        _ => error.into(),
+    }
+}
+
+/// The names of all that a file has, each with a NUL behind it.
+pub(super) async fn names(file: &File) -> io::Result<Vec<u8>> {
+    let names = async |capacity| file.list_xattr(Vec::with_capacity(capacity)).await;
+    match fitting([NAMES_USUAL, NAMES_MAX], names).await {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+        result => result,
+    }
 }
 
 /// The names of all that the file at a path has, or none if they cannot be told. A link is not followed. The
@@ -69,16 +88,9 @@ pub(super) fn path(file: &File) -> String {
 
 /// A value; `None` if there is no such attribute.
 pub(super) async fn value(file: &File, name: &CStr) -> io::Result<Option<Vec<u8>>> {
-    for capacity in [VALUE_USUAL, VALUE_MAX] {
-        let (result, value) = file.get_xattr(name, Vec::with_capacity(capacity)).await;
-        match result {
-            Ok(_) => return Ok(Some(value)),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ENODATA) => return Ok(None),
-                Some(libc::ERANGE) => {}
-                _ => return Err(error),
-            },
-        }
+    let value = async |capacity| file.get_xattr(name, Vec::with_capacity(capacity)).await;
+    match fitting([VALUE_USUAL, VALUE_MAX], value).await {
+        Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
+        result => result.map(Some),
     }
-    Err(io::Error::from_raw_os_error(libc::ERANGE))
 }
