@@ -33,6 +33,7 @@ mod splice;
 mod vectored;
 mod watch;
 mod xattr;
+mod xattr_at;
 
 pub use advice::SyncRange;
 pub use dir::Dir;
@@ -47,3 +48,4 @@ pub use rustix::fs::{
 };
 pub(crate) use splice::Cached;
 pub use watch::{ChangeFlags, Watch, WatchEvent, WatchFlags, WatchId};
+pub use xattr_at::list_xattr_at;

@@ -3,8 +3,6 @@
 //! Nobody needs more than to search a directory for knowing what is in it, so whoever asks has seen to that the user
 //! may. No file is opened for it, so it disturbs nobody's lease.
 
-use std::os::fd::{AsFd, AsRawFd};
-
 use ringway::fs::{AtFlags, File, FileType, Statx};
 use rustix::io::Errno;
 
@@ -44,17 +42,13 @@ pub(super) async fn at_all(
 struct Look<'a> {
     directory: &'a File,
     mapping: Mapping,
-    /// The directory in `/proc`, and behind that an entry: only the newest kernels have `listxattrat`.
-    path: String,
-    directory_len: usize,
     /// For lists of extended attributes.
     buffer: Vec<u8>,
 }
 
 impl<'a> Look<'a> {
     fn new(directory: &'a File, mapping: Mapping) -> Self {
-        let path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd());
-        Self { directory, mapping, directory_len: path.len(), path, buffer: Vec::new() }
+        Self { directory, mapping, buffer: Vec::new() }
     }
 
     fn at(&mut self, name: String, file_type: FileType) -> Result<Option<Seen>, Error> {
@@ -81,15 +75,14 @@ impl<'a> Look<'a> {
     /// Most files have no extended attribute, and are asked for nothing but that. It tells no more than that a file
     /// is hidden, when it was made, and how long its EAs are.
     fn stored(&mut self, name: &str) -> Stored {
-        self.path.truncate(self.directory_len);
-        self.path.push_str(name);
-        let names = xattr::names_at(&self.path, &mut self.buffer);
+        let names = xattr::names_at(self.directory, name, &mut self.buffer);
         if names.is_empty() {
             return Stored::default();
         }
+        let path = format!("{}/{name}", xattr::path(self.directory));
         let has_info = names.split(|byte| *byte == 0).any(DosInfo::is_stored_in);
-        let info = if has_info { DosInfo::stored_at(&self.path) } else { None };
-        Stored { info, ea_size: ea::size_at(&self.path, names) }
+        let info = if has_info { DosInfo::stored_at(&path) } else { None };
+        Stored { info, ea_size: ea::size_at(&path, names) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use ringway::fs::File;
+use ringway::fs::{File, list_xattr_at};
 
 use super::Error;
 
@@ -53,14 +53,14 @@ pub(super) async fn names(file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The names of all that the file at a path has, or none if they cannot be told. A link is not followed. The
+/// The names of all that an entry of a directory has, or none if they cannot be told. A link is not followed. The
 /// buffer grows if it has to. Blocks.
-pub(super) fn names_at<'a>(path: &str, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+pub(super) fn names_at<'a>(directory: &File, name: &str, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     for capacity in [NAMES_USUAL, NAMES_MAX] {
         buffer.resize(buffer.len().max(capacity), 0);
-        match rustix::fs::llistxattr(path, buffer.as_mut_slice()) {
+        match list_xattr_at(directory, name, buffer.as_mut_slice()) {
             Ok(length) => return buffer.get(..length).unwrap_or_default(),
-            Err(rustix::io::Errno::RANGE) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) => {}
             Err(_) => break,
         }
     }
