@@ -43,6 +43,8 @@ on_each_backend!(
     a_file_goes_into_a_pipe_and_out_again,
     a_file_that_is_not_cached_goes_into_a_pipe,
     a_file_in_memory_goes_into_a_pipe,
+    only_what_is_cached_goes_into_a_pipe_without_waiting,
+    a_head_and_a_full_pipe_are_sent_as_one,
     a_splice_from_a_file_waits_for_room_in_the_pipe,
     a_splice_into_a_file_waits_for_the_pipe,
     a_file_is_sent_whole,
@@ -64,6 +66,7 @@ refused_on_each_backend!(
     tee_leaves_the_bytes_and_stops_where_the_second_pipe_is_full,
     a_file_goes_into_a_pipe_and_out_again,
     a_file_is_sent_whole,
+    a_head_and_a_full_pipe_are_sent_as_one,
     a_file_that_ends_early_is_sent_as_far_as_it_goes,
     a_socket_is_written_to_a_file,
     a_socket_is_passed_on_to_another,
@@ -431,6 +434,67 @@ fn a_file_in_memory_goes_into_a_pipe(rt: Runtime) {
         assert_eq!(file.splice_to(0, &writer, 9 * PAGE).await.unwrap(), bytes.len());
         drop(writer);
         assert!(read_to_end(&reader).await == bytes);
+    });
+}
+
+fn only_what_is_cached_goes_into_a_pipe_without_waiting(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let bytes = pattern(8 * PAGE);
+        let file = file_of(&dir, &bytes).await;
+        let (reader, writer) = pipe_with_size(4 * PAGE).unwrap();
+        let whole = bytes.len();
+        assert_eq!(file.splice_cached_to(PAGE as u64, &writer, whole).await.unwrap(), 4 * PAGE);
+        let full = file.splice_cached_to(0, &writer, PAGE).await.unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+        drop(writer);
+        assert!(read_to_end(&reader).await == bytes[PAGE..5 * PAGE]);
+
+        let (_reader, writer) = pipe().unwrap();
+        assert_eq!(file.splice_cached_to(whole as u64, &writer, PAGE).await.unwrap(), 0);
+        file.sync_all().await.unwrap();
+        // Others, such as who keeps the pages busy, may keep them where they are.
+        for _ in 0..200 {
+            file.advise(0, 0, ringway::fs::Advice::DontNeed).await.unwrap();
+            match file.splice_cached_to(0, &writer, whole).await {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                moved => drop(moved),
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("what was dropped from the cache went into the pipe without waiting");
+    });
+}
+
+fn a_head_and_a_full_pipe_are_sent_as_one(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let (near, far) = pair().await;
+        let bytes = pattern(3 << 20);
+        let file = large_file_of(&dir, &bytes).await;
+        let pool = PipePool::new(1 << 18, 2);
+        let len = bytes.len() + 12 * 4;
+        let receiver = ringway::spawn(async move { receive_slowly(&far, len, 100_000).await });
+        let mut expected = Vec::new();
+        for part in bytes.chunks(1 << 18) {
+            let pipe = pool.get().await.unwrap();
+            let at = (expected.len() - 4 * (expected.len() >> 18)) as u64;
+            let mut filled = 0;
+            while filled < part.len() {
+                let left = part.len() - filled;
+                filled += file.splice_to(at + filled as u64, pipe.writer(), left).await.unwrap();
+            }
+            near.send_all_more(b"head".as_slice()).await.0.unwrap();
+            pipe.drain_to(&near, filled, false).await.unwrap();
+            expected.extend_from_slice(b"head");
+            expected.extend_from_slice(part);
+        }
+        assert!(soon(receiver).await.unwrap() == expected);
+
+        let pipe = pool.get().await.unwrap();
+        pipe.writer().write_all(b"six".as_slice()).await.0.unwrap();
+        let short = soon(pipe.drain_to(&near, 6, false)).await.unwrap_err();
+        assert_eq!(short.kind(), ErrorKind::WriteZero, "three are not there");
     });
 }
 

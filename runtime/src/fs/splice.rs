@@ -53,6 +53,24 @@ impl File {
         self.splice_next(offset, to, len, len as u64, &mut Cached::default()).await
     }
 
+    /// [`File::splice_to`] of what takes no waiting: it fails where the page cache has not all of the part, or
+    /// the pipe no room, for the caller to read it another way.
+    ///
+    /// # Errors
+    /// As there, and `WouldBlock`.
+    pub async fn splice_cached_to(
+        &self,
+        offset: u64,
+        to: &PipeWriter,
+        len: usize,
+    ) -> io::Result<usize> {
+        let (to, offset) = (to.descriptor(), offset_in_file(offset)?);
+        if len != 0 && !is_resident(self, offset, u64::from(op_len(len))) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.splice_out(offset, to, len, None).await
+    }
+
     /// [`File::splice_to`] for one who will go on, up to `ahead` bytes from `offset` altogether, and
     /// keeps what is found out about those that follow.
     pub(crate) async fn splice_next(

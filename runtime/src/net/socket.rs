@@ -160,6 +160,14 @@ impl Socket {
         empty_all(buf, |part, _| self.send(part, 0))
     }
 
+    /// [`send_all`](Self::send_all), and more follows at once.
+    pub(crate) fn send_all_more<B: IoBuf>(
+        &self,
+        buf: B,
+    ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
+        empty_all(buf, |part, _| self.send(part, libc::MSG_MORE))
+    }
+
     /// See [`Descriptor::poll`].
     pub(crate) async fn poll(&self, events: i16) -> io::Result<i16> {
         self.0.poll(events).await

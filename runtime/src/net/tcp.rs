@@ -215,6 +215,15 @@ impl TcpStream {
         self.socket.send_all(buf)
     }
 
+    /// [`send_all`](TcpStream::send_all) of what is not the end: the kernel may keep it back for a moment, to
+    /// go out together with what follows, which is to be sent at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_all_more<B: IoBuf>(&self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+        self.socket.send_all_more(buf)
+    }
+
     /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be
     /// ([`ZeroCopyPolicy`](crate::ZeroCopyPolicy)), and by copying otherwise. The buffer comes back
     /// through [`ZcSent::notify`], not to be waited for before the next send: the kernel may want it

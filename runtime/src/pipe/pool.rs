@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::{PipeReader, PipeWriter, pipe_with_size};
+use super::splice::{Sealed, try_splice};
+use super::{PipeReader, PipeWriter, Spliceable, pipe_with_size};
 use crate::permits::{Permit, Permits};
 
 /// A bounded number of pipes of one size, for this thread's transfers. Clones are the same pool.
@@ -146,6 +147,41 @@ impl PooledPipe {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.get().capacity
+    }
+
+    /// Moves `len` bytes, which has to be all that went in, out of the pipe into a stream, and gives the pipe
+    /// back. `more` says to a socket that the next bytes follow at once. Waits for the stream to have room;
+    /// who waits costs no thread.
+    ///
+    /// Not cancel safe: how much a dropped call has moved is not told, and the rest is lost with the pipe.
+    ///
+    /// # Errors
+    /// Those of [`splice`](super::splice); `WriteZero` if there is less in the pipe and nobody else fills it. How much
+    /// was moved before an error is not told.
+    pub async fn drain_to(
+        mut self,
+        to: &impl Spliceable,
+        len: usize,
+        more: bool,
+    ) -> io::Result<()> {
+        let from = Sealed::descriptor(self.reader());
+        let mut done = 0;
+        while done < len {
+            match try_splice(from, to.descriptor(), len - done, more).await {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The pool keeps the other end open: bytes that are not there would be waited for for ever.
+                    if self.reader().is_empty()? {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    to.descriptor().poll(libc::POLLOUT).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.state_empty();
+        Ok(())
     }
 
     /// States that whatever went in has come out: that needs no system call to find out.
