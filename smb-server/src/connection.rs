@@ -14,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_channel::mpsc::{self, UnboundedReceiver};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::time::{sleep_until, timeout};
 
@@ -22,7 +21,7 @@ use crate::command::{self, Ongoing};
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
 use crate::state::{Notice, Notices, Server};
-use crate::transport::{MessageReader, ReadError};
+use crate::transport::{self, MessageReader, ReadError};
 use crate::wire::filetime::FileTime;
 
 /// How many bytes of requests being carried out and responses waiting to be sent one connection may
@@ -31,6 +30,9 @@ const HELD_MAX: usize = 64 * 1024 * 1024;
 
 /// The same before anybody has logged on who may get at files: a log-on takes a few kilobytes.
 const HELD_BEFORE_LOGON_MAX: usize = 256 * 1024;
+
+/// How long several answers are together that are sent as one.
+const GATHERED_MAX: usize = 16 * 1024;
 
 /// Further ahead than anything waits.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -267,11 +269,28 @@ impl Connection {
     // ---- out
 
     async fn send(&self, transmit: Transmit) -> std::io::Result<()> {
-        let Transmit { buffer, start } = transmit;
-        match timeout(self.timeouts.send, self.stream.send_all(buffer.slice(start..))).await {
-            Ok((result, _)) => result,
+        let Transmit { buffer, start, tail } = transmit;
+        let sent = transport::send(&self.stream, buffer, start, tail);
+        match timeout(self.timeouts.send, sent).await {
+            Ok(result) => result,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    /// The next bytes for the client. Small answers that wait together are one: each send costs more than it
+    /// takes to copy them.
+    fn next_transmit(&self) -> Option<Transmit> {
+        let mut machine = self.machine.borrow_mut();
+        let mut gathered = machine.poll_transmit()?;
+        let fits = |gathered: &Transmit, next: &Transmit| {
+            gathered.tail.is_empty()
+                && gathered.buffer.len().saturating_add(next.bytes().len()) <= GATHERED_MAX
+        };
+        while let Some(next) = machine.poll_transmit_if(|next| fits(&gathered, next)) {
+            gathered.buffer.extend_from_slice(next.bytes());
+            gathered.tail = next.tail;
+        }
+        Some(gathered)
     }
 
     fn hold(&self, bytes: usize) {
@@ -342,15 +361,14 @@ impl Drop for Running {
 
 async fn write(connection: Rc<Connection>) {
     loop {
-        let transmit = connection.machine.borrow_mut().poll_transmit();
-        let Some(transmit) = transmit else {
+        let Some(transmit) = connection.next_transmit() else {
             if connection.draining.get() {
                 return;
             }
             connection.outgoing.wait().await;
             continue;
         };
-        let bytes = transmit.buffer.len();
+        let bytes = transmit.size();
         connection.hold(bytes);
         let result = connection.send(transmit).await;
         connection.release(bytes);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
+use crate::datapath::Message;
 use crate::protocol::{Body, Reply, Request};
 use crate::state::{FileOpen, Open, Server, Session, TreeConnect};
 use crate::wire::file_id::FileId;
@@ -20,6 +21,8 @@ pub(super) struct Context {
     pub(super) server: Arc<Server>,
     /// The element's bytes, which a request's ranges refer to.
     pub(super) bytes: Bytes,
+    /// What the chain came in and is answered in.
+    pub(super) message: Message,
     /// The status of a CREATE that the following related requests build on.
     pub(super) create_failed: Option<NtStatus>,
     ongoing: Rc<Ongoing>,
@@ -30,11 +33,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(server: Arc<Server>, ongoing: Rc<Ongoing>) -> Self {
+    pub(super) fn new(server: Arc<Server>, ongoing: Rc<Ongoing>, message: Message) -> Self {
         let bytes = Bytes::new();
         Self {
             server,
             bytes,
+            message,
             create_failed: None,
             ongoing,
             session: None,

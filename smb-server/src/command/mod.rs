@@ -40,7 +40,7 @@ mod write;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::datapath::{self, Sink, Source};
+use crate::datapath::{self, Message, Sink, Source};
 use crate::protocol::{Body, Chain, Element, Reply, Request, Work};
 use crate::state::Server;
 use crate::wire::status::NtStatus;
@@ -70,8 +70,9 @@ impl From<Body> for Answer {
 /// Carries out a chain and answers each of its elements, in order, but for those whose answers `ongoing` has
 /// taken already. By it the client may take the chain back; what has not begun by then is not begun.
 pub async fn run_chain(server: &Arc<Server>, chain: Chain, ongoing: Rc<Ongoing>) -> Vec<Reply> {
-    let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing));
     let count = chain.elements.len();
+    let message = Message { protection: chain.protection, alone: count == 1 };
+    let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing), message);
     for (index, element) in chain.elements.into_iter().enumerate() {
         ongoing.left.set(count - index - 1);
         let reply = match ongoing.is_cancelled() {
@@ -114,14 +115,17 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
     context.create_failed = failed.filter(|_| is_create);
     match answer? {
         Answer::Reply(reply) => Ok(reply),
-        Answer::Read(source) => Ok(Reply::ok(Body::Read(datapath::read(source).await?))),
+        Answer::Read(source) => {
+            let payload = datapath::read(source, &context.server.routes).await?;
+            Ok(Reply::ok(Body::Read(payload)))
+        }
         Answer::Write(sink) => {
             let open = Arc::clone(&sink.open);
             let held = match open.file() {
                 Some(file) => sticky::hold(file).await,
                 None => None,
             };
-            let response = datapath::write(sink).await;
+            let response = datapath::write(sink, &context.server.routes).await;
             // Of a write that fails, some may have been written.
             if let Some(file) = open.file() {
                 oplock::contents_change(&context.server, &file.handle);

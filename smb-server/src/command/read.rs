@@ -22,11 +22,15 @@ pub(super) async fn read(context: &mut Context, request: &ReadRequest) -> Result
     match &open.object {
         Object::Pipe(pipe) => pipe::read(context, pipe, request.length).await,
         Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
-        Object::File(_) => file_range(&open, request),
+        Object::File(_) => file_range(context, &open, request),
     }
 }
 
-fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatus> {
+fn file_range(
+    context: &Context,
+    open: &Arc<Open>,
+    request: &ReadRequest,
+) -> Result<Answer, NtStatus> {
     let file = file_of(open)?;
     if file.handle.is_directory() {
         return Err(NtStatus::INVALID_DEVICE_REQUEST);
@@ -50,5 +54,6 @@ fn file_range(open: &Arc<Open>, request: &ReadRequest) -> Result<Answer, NtStatu
         offset: request.offset,
         length: request.length,
         minimum_count: request.minimum_count,
+        message: context.message,
     }))
 }

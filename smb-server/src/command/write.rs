@@ -83,5 +83,6 @@ fn file_range(
         offset: (!append).then_some(request.offset),
         bytes: context.bytes.slice(request.data.clone()),
         through,
+        message: context.message,
     }))
 }

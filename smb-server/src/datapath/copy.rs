@@ -1,4 +1,4 @@
-//! The buffered route.
+//! READs and WRITEs, by the routes that copy and by those that do not.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -13,31 +13,64 @@ use crate::vfs;
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
+use super::counters::Counters;
+use super::plan::{Direction, Route, Transfer, plan};
+use super::spliced::{self, NotSpliced};
 use super::{Sink, Source};
 
 /// Reads what a READ wants.
 ///
 /// # Errors
 /// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
-pub async fn read(source: Source) -> Result<Payload, NtStatus> {
+pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStatus> {
     let file = file(&source.open)?;
-    let length = source.length as usize;
-    let (mut buffer, count) = match file.handle.file() {
-        Some(on_disk) => read_file(on_disk, source.offset, length).await.map_err(failed)?,
-        None => {
-            let contents = file.handle.read_stream(source.offset, length).await?;
-            let mut buffer = Payload::buffer_for(contents.len());
-            buffer.resize(Payload::START, 0);
-            buffer.extend_from_slice(&contents);
-            (buffer, contents.len())
+    let mut transfer = Transfer {
+        direction: Direction::Read,
+        protection: source.message.protection,
+        alone: source.message.alone,
+        length: source.length as usize,
+        is_file: file.handle.file().is_some(),
+        cached: true,
+        has_pipes: true,
+    };
+    let (route, payload) = loop {
+        let route = plan(&transfer);
+        match by(route, file, &source).await? {
+            Ok(payload) => break (route, payload),
+            Err(NotSpliced::NotCached) => transfer.cached = false,
+            Err(NotSpliced::NoPipe) => transfer.has_pipes = false,
         }
     };
-    if count < source.minimum_count as usize || (count == 0 && length != 0) {
+    let count = payload.len();
+    if count < source.minimum_count as usize || (count == 0 && source.length != 0) {
         return Err(NtStatus::END_OF_FILE);
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
-    buffer.truncate(Payload::START + count);
-    Ok(Payload::new(buffer))
+    counters.count(route, Direction::Read, count);
+    Ok(payload)
+}
+
+/// What is wanted, by one route, unless that does not lead there.
+async fn by(
+    route: Route,
+    file: &FileOpen,
+    source: &Source,
+) -> Result<Result<Payload, NotSpliced>, NtStatus> {
+    let (offset, length) = (source.offset, source.length as usize);
+    let Some(on_disk) = file.handle.file() else {
+        let contents = file.handle.read_stream(offset, length).await?;
+        let mut buffer = Payload::buffer_for(contents.len());
+        buffer.extend_from_slice(&contents);
+        return Ok(Ok(Payload::new(buffer)));
+    };
+    match route {
+        Route::Spliced => Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)),
+        _ => {
+            let (mut buffer, count) = read_file(on_disk, offset, length).await.map_err(failed)?;
+            buffer.truncate(Payload::START + count);
+            Ok(Ok(Payload::new(buffer)))
+        }
+    }
 }
 
 /// As many bytes as there are, with room in front, and how many.
@@ -61,9 +94,18 @@ async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<(Vec<u
 ///
 /// # Errors
 /// The file system's; some of the bytes may have been written.
-pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
+pub async fn write(sink: Sink, counters: &Counters) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
     let length = sink.bytes.len();
+    let route = plan(&Transfer {
+        direction: Direction::Write,
+        protection: sink.message.protection,
+        alone: sink.message.alone,
+        length,
+        is_file: file.handle.file().is_some(),
+        cached: true,
+        has_pipes: true,
+    });
     if let Some(offset) = sink.offset {
         file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
     }
@@ -78,6 +120,7 @@ pub async fn write(sink: Sink) -> Result<WriteResponse, NtStatus> {
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
     result?;
+    counters.count(route, Direction::Write, length);
     if sink.through {
         file.handle.sync().await?;
     }

@@ -1,20 +1,24 @@
 //! How bulk bytes move between files and messages: the one place where they do.
 //!
-//! A command describes a transfer by a [`Source`] or a [`Sink`]; here it is carried out. There is
-//! one route so far, which suits every file, dialect and transport: a READ is read into a buffer
-//! with room in front for all headers, so that head and payload are one range to sign, seal and
-//! send; a WRITE goes to the file from the message it arrived in, after that was verified.
+//! A command describes a transfer by a [`Source`] or a [`Sink`]; here it is carried out, by the [`Route`] that
+//! the table in [`plan`] has for it, and counted.
 
 mod copy;
+mod counters;
+pub mod plan;
 mod server_copy;
+mod spliced;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::protocol::Protection;
 use crate::state::Open;
 
 pub use copy::{read, write};
+pub use counters::{Count, Counters};
+pub use plan::Route;
 pub use server_copy::copy_range;
 
 /// The bytes that a READ wants.
@@ -28,6 +32,17 @@ pub struct Source {
     pub length: u32,
     /// Fewer than this are an end of file.
     pub minimum_count: u32,
+    /// What they are sent in.
+    pub message: Message,
+}
+
+/// The message that bytes come or go in.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    /// What it has around it.
+    pub protection: Protection,
+    /// Whether it has nothing else in it.
+    pub alone: bool,
 }
 
 /// Where the bytes of a WRITE go.
@@ -41,4 +56,6 @@ pub struct Sink {
     pub bytes: Bytes,
     /// They are on the disk before the reply.
     pub through: bool,
+    /// What they came in.
+    pub message: Message,
 }

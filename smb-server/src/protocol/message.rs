@@ -20,6 +20,8 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
+use crate::transport::Piped;
+
 use super::intake;
 use super::reply::HEADROOM;
 
@@ -34,6 +36,20 @@ pub struct Chain {
     pub id: ChainId,
     /// To be carried out in this order.
     pub elements: Vec<Element>,
+    /// What the answers will have around them.
+    pub protection: Protection,
+}
+
+/// What keeps a message from being read or changed on its way. Decided by the request, MS-SMB2 3.3.4.1.1 and
+/// 3.3.4.1.4, and so known before the answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protection {
+    /// Nothing.
+    Plain,
+    /// A signature.
+    Signed,
+    /// Encryption.
+    Sealed,
 }
 
 impl Chain {
@@ -160,10 +176,13 @@ impl Reply {
 }
 
 /// The bytes of a READ response, with room in front for every header that may have to stand there,
-/// so that head and payload are one range to sign, seal and send, and no byte is moved for it.
+/// so that head and payload are one range to sign, seal and send, and no byte is moved for it. Or, where nothing
+/// is to be done with them but to send them, the bytes are elsewhere.
 #[derive(Debug)]
 pub struct Payload {
     buffer: Vec<u8>,
+    /// Behind what is in the buffer.
+    tail: Vec<Piped>,
 }
 
 impl Payload {
@@ -185,13 +204,20 @@ impl Payload {
         if buffer.len() < Self::START {
             buffer.resize(Self::START, 0);
         }
-        Self { buffer }
+        Self { buffer, tail: Vec::new() }
+    }
+
+    /// Bytes that are sent as they are, for the lone and plain answer to a lone request; any other fails.
+    #[must_use]
+    pub fn elsewhere(tail: Vec<Piped>) -> Self {
+        Self { buffer: Self::buffer_for(0), tail }
     }
 
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len().saturating_sub(Self::START)
+        let tail: usize = self.tail.iter().map(Piped::len).sum();
+        self.buffer.len().saturating_sub(Self::START).saturating_add(tail)
     }
 
     /// Whether there is nothing to send.
@@ -200,14 +226,19 @@ impl Payload {
         self.len() == 0
     }
 
-    /// The bytes.
+    /// The bytes that are here.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(Self::START..).unwrap_or_default()
     }
 
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
+    /// Whether all bytes are here, to be signed, sealed or copied.
+    pub(super) fn is_here(&self) -> bool {
+        self.tail.is_empty()
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<u8>, Vec<Piped>) {
+        (self.buffer, self.tail)
     }
 }
 
@@ -236,19 +267,29 @@ pub struct Established {
     pub previous_session_id: u64,
 }
 
-/// Bytes for the client: everything in `buffer` from `start` on, the stream's prefix included.
+/// Bytes for the client: everything in `buffer` from `start` on, the stream's prefix included, and what is
+/// elsewhere.
 #[derive(Debug)]
 pub struct Transmit {
     /// Head and payload.
     pub buffer: Vec<u8>,
     /// Where the message begins.
     pub start: usize,
+    /// The rest of it.
+    pub tail: Vec<Piped>,
 }
 
 impl Transmit {
-    /// The bytes to send.
+    /// The bytes to send that are here.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// How much it is, for limits: memory that is taken until it is sent.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let tail: usize = self.tail.iter().map(Piped::len).sum();
+        self.buffer.len().saturating_add(tail)
     }
 }

@@ -37,5 +37,6 @@ pub use config::{Config, SessionIds};
 pub use connection::{Connection, Now};
 pub use error::Disconnect;
 pub use message::{
-    Body, Chain, ChainId, Element, Established, Event, Payload, Reply, Request, Transmit, Work,
+    Body, Chain, ChainId, Element, Established, Event, Payload, Protection, Reply, Request,
+    Transmit, Work,
 };

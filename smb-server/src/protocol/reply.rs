@@ -1,5 +1,6 @@
 //! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
 
+use crate::transport::Piped;
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
 use crate::wire::frame::{Frame, PREFIX};
@@ -106,6 +107,8 @@ pub(super) struct Encoded {
     /// Where each element starts; the first at [`HEADROOM`].
     starts: Vec<usize>,
     error_contexts: bool,
+    /// What follows the buffer.
+    tail: Vec<Piped>,
 }
 
 impl Encoded {
@@ -113,7 +116,8 @@ impl Encoded {
     pub(super) fn new(responses: Vec<Response>, error_contexts: bool) -> Self {
         let alone = responses.len() == 1;
         let starts = Vec::with_capacity(responses.len());
-        let mut encoded = Self { buffer: Vec::new(), starts, error_contexts };
+        let mut encoded =
+            Self { buffer: Vec::new(), starts, error_contexts, tail: Vec::new() };
         for response in responses {
             encoded.push(response, alone);
         }
@@ -142,7 +146,7 @@ impl Encoded {
         let len = payload.len();
         let mut head = Vec::with_capacity(Payload::START - HEADROOM);
         encode_read_head(header, len, &mut head);
-        self.buffer = payload.into_buffer();
+        (self.buffer, self.tail) = payload.into_parts();
         self.starts.push(HEADROOM);
         if let Some(room) = self.buffer.get_mut(HEADROOM..Payload::START) {
             debug_assert_eq!(room.len(), head.len());
@@ -205,13 +209,14 @@ impl Encoded {
                 0
             }
         };
-        let length = self.buffer.len() - start - PREFIX;
+        let tail: usize = self.tail.iter().map(Piped::len).sum();
+        let length = self.buffer.len() - start - PREFIX + tail;
         // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
         let prefix = Frame::message_prefix(length).unwrap_or_default();
         if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {
             room.copy_from_slice(&prefix);
         }
-        Ok(Transmit { buffer: self.buffer, start })
+        Ok(Transmit { buffer: self.buffer, start, tail: self.tail })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::auth::Principal;
+use crate::datapath;
 use crate::rpc;
 use crate::security::Token;
 
@@ -25,6 +26,8 @@ pub struct Server {
     pub oplocks: Arc<Oplocks>,
     /// Watched directories, over all sessions.
     pub watches: Arc<Watches>,
+    /// Which ways bytes have taken.
+    pub routes: datapath::Counters,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
     /// What each session may hold.
@@ -57,6 +60,7 @@ impl Server {
             locks: Arc::default(),
             oplocks: Arc::default(),
             watches: Arc::default(),
+            routes: datapath::Counters::default(),
             rpc,
             session_limits,
         }

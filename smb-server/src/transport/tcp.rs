@@ -8,6 +8,7 @@ use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::time::timeout;
 
+use super::Piped;
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
 
@@ -18,6 +19,29 @@ const READ_AHEAD: usize = 16 * 1024;
 /// How long the rest of a message may take once its beginning is there. A client that sends half a
 /// message and stops would otherwise hold the memory for all of it.
 const REST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sends what is in `buffer` from `start` on, and then the tail, as one.
+///
+/// # Errors
+/// The socket's. The stream is of no use after it, since how much was sent is not known.
+pub async fn send(
+    stream: &TcpStream,
+    buffer: Vec<u8>,
+    start: usize,
+    tail: Vec<Piped>,
+) -> io::Result<()> {
+    let head = buffer.slice(start..);
+    if tail.is_empty() {
+        return stream.send_all(head).await.0;
+    }
+    stream.send_all_more(head).await.0?;
+    let mut left = tail.len();
+    for piped in tail {
+        left -= 1;
+        piped.send(stream, left > 0).await?;
+    }
+    Ok(())
+}
 
 /// Takes messages off a connection.
 #[derive(Debug)]

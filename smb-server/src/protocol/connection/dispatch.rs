@@ -52,8 +52,9 @@ impl Connection {
             self.respond(now.instant, slots, replies);
             return Ok(());
         }
+        let protection = self.protection(&slots);
         let id = self.pending.insert(now.instant, slots);
-        self.events.push_back(Event::Execute(Chain { id, elements }));
+        self.events.push_back(Event::Execute(Chain { id, elements, protection }));
         Ok(())
     }
 

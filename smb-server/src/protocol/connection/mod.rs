@@ -173,8 +173,13 @@ impl Connection {
     /// The next bytes for the client.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let transmit = self.transmits.pop_front()?;
-        self.queued_bytes = self.queued_bytes.saturating_sub(transmit.buffer.len());
+        self.queued_bytes = self.queued_bytes.saturating_sub(transmit.size());
         Some(transmit)
+    }
+
+    /// The next bytes for the client, if `wanted` says so of them.
+    pub fn poll_transmit_if(&mut self, wanted: impl FnOnce(&Transmit) -> bool) -> Option<Transmit> {
+        self.transmits.front().is_some_and(wanted).then(|| self.poll_transmit())?
     }
 
     /// When to call [`Self::handle_timeout`] if nothing else happens.

@@ -8,7 +8,7 @@ use crate::wire::oplock_break::BreakNotification;
 use crate::wire::status::NtStatus;
 
 use crate::protocol::channel::Channel;
-use crate::protocol::message::{Body, ChainId, Reply};
+use crate::protocol::message::{Body, ChainId, Protection, Reply};
 use crate::protocol::reply::{Encoded, Response, Slot};
 
 use super::{Connection, Phase};
@@ -31,6 +31,7 @@ impl Connection {
         let wanted: u16 = slots.iter().map(credits_wanted).fold(0, u16::saturating_add);
         let mut credits = Some(self.window.grant(wanted));
         let mut replies = replies.into_iter();
+        let alone = slots.len() == 1;
         let mut responses: Vec<Response> = slots
             .into_iter()
             .map(|slot| {
@@ -39,6 +40,7 @@ impl Connection {
                     replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
                 tracing::trace!(command = %slot.command, message = slot.message_id, status = %reply.status, "response");
                 let sign = !sealed && self.must_sign(&slot);
+                let reply = if alone && !sealed && !sign { reply } else { here(reply) };
                 Response { slot, reply, credits: 0, sign }
             })
             .collect();
@@ -46,6 +48,17 @@ impl Connection {
             last.credits = credits.take().unwrap_or_default();
         }
         responses
+    }
+
+    /// What the answer to a chain will have around it, or the most of what one of its parts will have.
+    pub(super) fn protection(&self, slots: &[Slot]) -> Protection {
+        if slots.iter().any(|slot| self.must_seal(slot)) {
+            Protection::Sealed
+        } else if slots.iter().any(|slot| self.must_sign(slot)) {
+            Protection::Signed
+        } else {
+            Protection::Plain
+        }
     }
 
     /// MS-SMB2 3.3.4.1.4: as the request was, or as the session demands.
@@ -89,7 +102,7 @@ impl Connection {
             seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
         match encoded.finish(seal) {
             Ok(transmit) => {
-                self.queued_bytes = self.queued_bytes.saturating_add(transmit.buffer.len());
+                self.queued_bytes = self.queued_bytes.saturating_add(transmit.size());
                 self.transmits.push_back(transmit);
             }
             Err(error) => {
@@ -151,6 +164,17 @@ impl Connection {
             true => self.sessionless_since = self.sessionless_since.or(Some(now)),
             false => self.sessionless_since = None,
         }
+    }
+}
+
+/// A reply whose bytes are here, to be protected. One that was made for being sent as it is fails.
+fn here(reply: Reply) -> Reply {
+    match &reply.body {
+        Body::Read(payload) if !payload.is_here() => {
+            tracing::error!("a payload is not where it can be protected");
+            Reply::error(NtStatus::INTERNAL_ERROR)
+        }
+        _ => reply,
     }
 }
 

@@ -1,0 +1,78 @@
+//! The spliced route: pages of the cache go to the socket through a pipe. The pipe is filled before the head is
+//! made, so that the head tells what really follows.
+//!
+//! The client gets the file as it is when the bytes leave this host, or, if it is on this host, when it reads them.
+
+use std::io;
+
+use ringway::fs::File;
+use ringway::pipe::{PipePool, PooledPipe};
+
+use crate::transport::Piped;
+
+/// How many pipes each core has. Of a mebibyte, they hold 16 MiB of clients that take their time; who finds none
+/// left copies.
+const PIPES_MAX: usize = 16;
+
+thread_local! {
+    static PIPES: PipePool = PipePool::new(PipePool::SIZE, PIPES_MAX);
+}
+
+/// Why a range is not in pipes.
+#[derive(Debug)]
+pub(super) enum NotSpliced {
+    /// The page cache has not all of it.
+    NotCached,
+    /// There is no pipe.
+    NoPipe,
+}
+
+/// Fills pipes with a range of a file, as far as the file goes; without waiting for anything.
+pub(super) async fn read(
+    file: &File,
+    offset: u64,
+    length: usize,
+) -> Result<Vec<Piped>, NotSpliced> {
+    let mut filled = Vec::new();
+    let mut count = 0;
+    while count < length {
+        let pipe = pipe()?;
+        let (at, left) = (offset + count as u64, length - count);
+        let moved = fill(file, at, &pipe, left).await?;
+        if moved == 0 {
+            break;
+        }
+        count += moved;
+        filled.push(Piped::new(pipe, moved));
+    }
+    Ok(filled)
+}
+
+fn pipe() -> Result<PooledPipe, NotSpliced> {
+    match PIPES.with(PipePool::try_get) {
+        Ok(Some(pipe)) => Ok(pipe),
+        Ok(None) | Err(_) => Err(NotSpliced::NoPipe),
+    }
+}
+
+/// As much as fits.
+async fn fill(
+    file: &File,
+    offset: u64,
+    pipe: &PooledPipe,
+    length: usize,
+) -> Result<usize, NotSpliced> {
+    let mut moved = 0;
+    while moved < length {
+        let at = offset + moved as u64;
+        match file.splice_cached_to(at, pipe.writer(), length - moved).await {
+            Ok(0) => break,
+            Ok(n) => moved += n,
+            // The pipe is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && moved > 0 => break,
+            // It is empty; or the file system has no such thing, or whatever else: reading will tell.
+            Err(_) => return Err(NotSpliced::NotCached),
+        }
+    }
+    Ok(moved)
+}
