@@ -11,12 +11,13 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use ringway::{Backend, Builder};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::filter::LevelFilter;
 
 use cli::banner::{BannerFacts, banner};
-use cli::{Cli, Command, ServeArgs};
+use cli::routes::routes;
+use cli::{Cli, Command, ProbeArgs, ServeArgs};
 use usmbd::server::Server;
 
 /// How long requests in flight may take to finish after the first signal: less than systemd's patience of 90 s.
@@ -25,7 +26,8 @@ const GRACE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     match Cli::try_parse().map(|cli| cli.command) {
         Ok(Command::Serve(serve_args)) => serve(serve_args),
-        Ok(Command::Probe) => probe(),
+        Ok(Command::Probe(ProbeArgs { routes: true })) => print_routes(),
+        Ok(Command::Probe(_)) => probe(),
         Err(error) => usage(&error),
     }
 }
@@ -60,7 +62,7 @@ fn serve(arguments: ServeArgs) -> ExitCode {
     };
     raise_descriptor_limit();
     // Before the start, so that no signal falls between; SIGPIPE is already ignored by every Rust program.
-    let signals = match Signals::new([SIGINT, SIGTERM]) {
+    let signals = match Signals::new([SIGINT, SIGTERM, SIGUSR1]) {
         Ok(signals) => signals,
         Err(error) => return fail(1, format_args!("cannot handle signals: {error}")),
     };
@@ -77,17 +79,19 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         password,
     };
     say(banner(&config, &facts));
-    wait_for_signal(signals);
+    wait_for_the_end(signals, &server);
     tracing::info!("stopping: finishing what is in flight");
     server.shutdown(GRACE);
     ExitCode::SUCCESS
 }
 
-/// Returns at the first signal; a second one ends the process.
-fn wait_for_signal(mut signals: Signals) {
-    signals.forever().next();
+/// Returns at the first signal that asks for the end; a second one ends the process. Others are answered by the log.
+fn wait_for_the_end(mut signals: Signals, server: &Server) {
+    while signals.forever().next() == Some(SIGUSR1) {
+        server.log_routes();
+    }
     std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        if let Some(signal) = signals.forever().find(|signal| *signal != SIGUSR1) {
             std::process::exit(128 + signal);
         }
     });
@@ -118,6 +122,12 @@ fn host_name() -> String {
         Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
         _ => "localhost".to_owned(),
     }
+}
+
+/// The table by which bytes are moved.
+fn print_routes() -> ExitCode {
+    say(routes());
+    ExitCode::SUCCESS
 }
 
 /// One line for each backend.

@@ -20,6 +20,7 @@ use crate::auth::{AcceptorConfig, Principal, UserStore};
 use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
+use crate::datapath::Count;
 use crate::monitor::{self, Monitor};
 use crate::protocol;
 use crate::rpc;
@@ -183,6 +184,17 @@ impl Server {
     #[must_use]
     pub fn monitored(&self) -> &[Monitored] {
         &self.monitored
+    }
+
+    /// Tells the log how many transfers have taken which way so far.
+    pub fn log_routes(&self) {
+        let counts = self.shared.server.routes.counts();
+        if counts.is_empty() {
+            tracing::info!("nothing has been read or written yet");
+        }
+        for Count { route, direction, transfers, bytes } in counts {
+            tracing::info!(%direction, %route, transfers, bytes, "moved so far");
+        }
     }
 
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,

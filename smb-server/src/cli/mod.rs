@@ -4,6 +4,7 @@
 
 pub(crate) mod banner;
 pub(crate) mod quote;
+pub(crate) mod routes;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -37,7 +38,14 @@ pub(crate) enum Command {
     /// Serve folders until SIGINT or SIGTERM
     Serve(ServeArgs),
     /// Say what this machine's kernel offers each backend
-    Probe,
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// Say which way the bytes of READs and WRITEs take, and why
+    #[arg(long)]
+    pub(crate) routes: bool,
 }
 
 #[derive(Debug, Args)]
