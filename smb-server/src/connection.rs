@@ -18,10 +18,11 @@ use ringway::net::TcpStream;
 use ringway::time::{sleep_until, timeout};
 
 use crate::command::{self, Ongoing};
+use crate::datapath::plan::APART_MIN;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
 use crate::state::{Notice, Notices, Server};
-use crate::transport::{self, MessageReader, ReadError};
+use crate::transport::{self, Message, MessageReader, ReadError, Rest};
 use crate::wire::filetime::FileTime;
 
 /// How many bytes of requests being carried out and responses waiting to be sent one connection may
@@ -87,6 +88,8 @@ pub(crate) async fn serve(connection: Rc<Connection>) {
     // In a task of its own, so that a panic in it ends this connection and nothing is left behind.
     let reader = Rc::clone(&connection);
     let _ = ringway::spawn(async move { reader.read().await }).await;
+    // Who takes the rest of the last message gets no more than has come.
+    let _ = connection.stream.shutdown(Shutdown::Read);
     timer.abort();
     notifier.abort();
     // What others would have to bring about is not waited for.
@@ -154,23 +157,37 @@ impl Connection {
             while self.is_full() && !self.closing.get() {
                 self.progress.wait().await;
             }
-            let message = match reader.next(|| self.machine.borrow().message_size_max()).await {
+            let limit = || self.machine.borrow().message_size_max();
+            let apart = |head: &[u8], length: usize| {
+                length >= APART_MIN && self.machine.borrow().takes_apart(head, length)
+            };
+            let message = match reader.next(limit, apart).await {
                 _ if self.closing.get() => return,
                 Ok(Some(message)) => message,
                 Ok(None) => return,
                 Err(error) => return self.report_read_error(&error),
             };
             self.heard.set(Instant::now());
-            let result = self.machine.borrow_mut().handle_message(now(), message);
-            self.pump().await;
+            let Message { bytes, rest } = message;
+            let result = {
+                let mut machine = self.machine.borrow_mut();
+                match &rest {
+                    None => machine.handle_message(now(), bytes),
+                    Some(rest) => {
+                        let length = bytes.len().saturating_add(rest.len());
+                        machine.handle_head(now(), bytes, length)
+                    }
+                }
+            };
+            self.pump(rest).await;
             if let Err(reason) = result {
                 return self.report_disconnect(&reason);
             }
         }
     }
 
-    /// Does what the machine asks for, after something was put in.
-    async fn pump(self: &Rc<Self>) {
+    /// Does what the machine asks for, after something was put in. `rest` belongs to the one request of that.
+    async fn pump(self: &Rc<Self>, mut rest: Option<Rest>) {
         loop {
             let event = self.machine.borrow_mut().poll_event();
             match event {
@@ -185,7 +202,7 @@ impl Connection {
                 Some(Event::Ended(session_id)) => {
                     command::end_session(&self.server, session_id).await
                 }
-                Some(Event::Execute(chain)) => self.start(chain),
+                Some(Event::Execute(chain)) => self.start(chain, rest.take()),
                 Some(Event::Cancel(chain)) => self.cancel(chain),
             }
         }
@@ -208,11 +225,11 @@ impl Connection {
     }
 
     /// Carries a chain out in a task of its own.
-    fn start(self: &Rc<Self>, chain: Chain) {
+    fn start(self: &Rc<Self>, chain: Chain, rest: Option<Rest>) {
         let (running, ongoing) = Running::new(Rc::clone(self), &chain);
         drop(ringway::spawn(async move {
             let server = Arc::clone(&running.connection.server);
-            running.finish(command::run_chain(&server, chain, ongoing).await);
+            running.finish(command::run_chain(&server, chain, ongoing, rest).await);
         }));
     }
 

@@ -1,5 +1,6 @@
 //! What a handler sees around its request.
 
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
-use crate::datapath::Message;
+use crate::datapath::{Incoming, Message};
 use crate::protocol::{Body, Reply, Request};
 use crate::state::{FileOpen, Open, Server, Session, TreeConnect};
+use crate::transport::Rest;
 use crate::wire::file_id::FileId;
 use crate::wire::status::NtStatus;
 
@@ -21,6 +23,8 @@ pub(super) struct Context {
     pub(super) server: Arc<Server>,
     /// The element's bytes, which a request's ranges refer to.
     pub(super) bytes: Bytes,
+    /// The payload of a lone WRITE, where that is not in its bytes.
+    pub(super) rest: Option<Rest>,
     /// What the chain came in and is answered in.
     pub(super) message: Message,
     /// The status of a CREATE that the following related requests build on.
@@ -38,6 +42,7 @@ impl Context {
         Self {
             server,
             bytes,
+            rest: None,
             message,
             create_failed: None,
             ongoing,
@@ -74,6 +79,14 @@ impl Context {
         match select(pin!(event), pin!(self.ongoing.end())).await {
             Either::Left((outcome, _)) => Ok(outcome),
             Either::Right(_) => Err(NtStatus::CANCELLED),
+        }
+    }
+
+    /// The bytes in a range of the message, wherever they are.
+    pub(super) fn payload(&mut self, range: Range<usize>) -> Incoming {
+        match self.rest.take() {
+            Some(rest) => Incoming::Rest(rest),
+            None => Incoming::Here(self.bytes.slice(range)),
         }
     }
 

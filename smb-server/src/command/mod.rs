@@ -43,6 +43,7 @@ use std::sync::Arc;
 use crate::datapath::{self, Message, Sink, Source};
 use crate::protocol::{Body, Chain, Element, Reply, Request, Work};
 use crate::state::Server;
+use crate::transport::Rest;
 use crate::wire::status::NtStatus;
 
 pub use close::close_all;
@@ -69,10 +70,17 @@ impl From<Body> for Answer {
 
 /// Carries out a chain and answers each of its elements, in order, but for those whose answers `ongoing` has
 /// taken already. By it the client may take the chain back; what has not begun by then is not begun.
-pub async fn run_chain(server: &Arc<Server>, chain: Chain, ongoing: Rc<Ongoing>) -> Vec<Reply> {
+/// `rest` is the payload of a lone WRITE that came without it.
+pub async fn run_chain(
+    server: &Arc<Server>,
+    chain: Chain,
+    ongoing: Rc<Ongoing>,
+    rest: Option<Rest>,
+) -> Vec<Reply> {
     let count = chain.elements.len();
     let message = Message { protection: chain.protection, alone: count == 1 };
     let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing), message);
+    context.rest = rest;
     for (index, element) in chain.elements.into_iter().enumerate() {
         ongoing.left.set(count - index - 1);
         let reply = match ongoing.is_cancelled() {

@@ -32,8 +32,8 @@ pub(super) async fn write(
     let open = context.open(request.file_id)?;
     match &open.object {
         Object::Pipe(pipe) => {
-            let bytes = context.bytes.get(request.data.clone()).unwrap_or_default();
-            pipe::write(pipe, bytes).await
+            let bytes = context.payload(request.data.clone()).bytes().await;
+            pipe::write(pipe, &bytes.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?).await
         }
         Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(context, &open, request),
@@ -55,7 +55,7 @@ pub(super) fn is_in_range(offset: u64, length: u64) -> bool {
 }
 
 fn file_range(
-    context: &Context,
+    context: &mut Context,
     open: &Arc<Open>,
     request: &WriteRequest,
 ) -> Result<Answer, NtStatus> {
@@ -81,7 +81,7 @@ fn file_range(
     Ok(Answer::Write(Sink {
         open: Arc::clone(open),
         offset: (!append).then_some(request.offset),
-        bytes: context.bytes.slice(request.data.clone()),
+        bytes: context.payload(request.data.clone()),
         through,
         message: context.message,
     }))

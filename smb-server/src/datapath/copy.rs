@@ -16,7 +16,7 @@ use crate::wire::write::WriteResponse;
 use super::counters::Counters;
 use super::plan::{Direction, Route, Transfer, plan};
 use super::spliced::{self, NotSpliced};
-use super::{Sink, Source};
+use super::{Incoming, Message, Sink, Source};
 
 /// Reads what a READ wants.
 ///
@@ -30,6 +30,8 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
         alone: source.message.alone,
         length: source.length as usize,
         is_file: file.handle.file().is_some(),
+        is_placed: true,
+        is_here: false,
         cached: true,
         has_pipes: true,
     };
@@ -93,39 +95,62 @@ async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<(Vec<u
 /// Writes what a WRITE brought.
 ///
 /// # Errors
-/// The file system's; some of the bytes may have been written.
+/// The file system's, or the connection's; some of the bytes may have been written.
 pub async fn write(sink: Sink, counters: &Counters) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
     let length = sink.bytes.len();
-    let route = plan(&Transfer {
-        direction: Direction::Write,
-        protection: sink.message.protection,
-        alone: sink.message.alone,
-        length,
-        is_file: file.handle.file().is_some(),
-        cached: true,
-        has_pipes: true,
-    });
     if let Some(offset) = sink.offset {
         file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
     }
-    let result = match (file.handle.file(), sink.offset) {
-        (Some(on_disk), Some(offset)) => {
-            on_disk.write_all_at(sink.bytes, offset).await.0.map_err(failed)
-        }
-        (Some(on_disk), None) => append(on_disk, sink.bytes).await.map_err(failed),
-        (None, offset) => Ok(file.handle.write_stream(offset, &sink.bytes).await?),
-    };
+    let result = place(file, sink.offset, sink.bytes, sink.message).await;
     // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
-    result?;
-    counters.count(route, Direction::Write, length);
+    counters.count(result?, Direction::Write, length);
     if sink.through {
         file.handle.sync().await?;
     }
     // A WRITE is at most 8 MiB, so the length fits.
     Ok(WriteResponse { count: u32::try_from(length).unwrap_or(u32::MAX), remaining: 0 })
+}
+
+/// Puts bytes where they belong, and tells by which route.
+async fn place(
+    file: &FileOpen,
+    offset: Option<u64>,
+    bytes: Incoming,
+    message: Message,
+) -> Result<Route, NtStatus> {
+    let mut transfer = Transfer {
+        direction: Direction::Write,
+        protection: message.protection,
+        alone: message.alone,
+        length: bytes.len(),
+        is_file: file.handle.file().is_some(),
+        is_placed: offset.is_some(),
+        is_here: matches!(bytes, Incoming::Here(_)),
+        cached: true,
+        has_pipes: true,
+    };
+    let pipe = if transfer.is_here { Err(NotSpliced::NoPipe) } else { spliced::pipe() };
+    transfer.has_pipes = transfer.is_here || pipe.is_ok();
+    let route = plan(&transfer);
+    match (route, file.handle.file(), offset, bytes, pipe) {
+        (Route::Spliced, Some(on_disk), Some(offset), Incoming::Rest(rest), Ok(pipe)) => {
+            spliced::write(on_disk, offset, rest, &pipe).await.map_err(failed)?;
+        }
+        (_, on_disk, offset, bytes, _) => {
+            let bytes = bytes.bytes().await.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?;
+            match (on_disk, offset) {
+                (Some(on_disk), Some(offset)) => {
+                    on_disk.write_all_at(bytes, offset).await.0.map_err(failed)?;
+                }
+                (Some(on_disk), None) => append(on_disk, bytes).await.map_err(failed)?,
+                (None, offset) => file.handle.write_stream(offset, &bytes).await?,
+            }
+        }
+    }
+    Ok(route)
 }
 
 /// Where the end is, the kernel says: whoever else appends, nobody's bytes are lost.

@@ -9,12 +9,14 @@ pub mod plan;
 mod server_copy;
 mod spliced;
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::protocol::Protection;
 use crate::state::Open;
+use crate::transport::Rest;
 
 pub use copy::{read, write};
 pub use counters::{Count, Counters};
@@ -36,6 +38,43 @@ pub struct Source {
     pub message: Message,
 }
 
+/// Bytes that a client sends.
+#[derive(Debug)]
+pub enum Incoming {
+    /// They are here.
+    Here(Bytes),
+    /// They are on their way.
+    Rest(Rest),
+}
+
+impl Incoming {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::Rest(rest) => rest.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, in memory.
+    ///
+    /// # Errors
+    /// The connection ends before.
+    pub async fn bytes(self) -> io::Result<Bytes> {
+        match self {
+            Self::Here(bytes) => Ok(bytes),
+            Self::Rest(rest) => rest.receive().await.map(Bytes::from),
+        }
+    }
+}
+
 /// The message that bytes come or go in.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
@@ -53,7 +92,7 @@ pub struct Sink {
     /// Where they begin; `None`: at the end of the file.
     pub offset: Option<u64>,
     /// The bytes.
-    pub bytes: Bytes,
+    pub bytes: Incoming,
     /// They are on the disk before the reply.
     pub through: bool,
     /// What they came in.

@@ -11,12 +11,16 @@ use crate::protocol::Protection;
 /// The shortest READ that is spliced. Below it, the two more system calls cost what a copy does.
 const SPLICED_READ_MIN: usize = 32 * 1024;
 
+/// The shortest message whose payload is not received with its head. A splice into a file is made by a thread that
+/// may wait for a disk, and going there and back costs what a copy of half of this does.
+pub const APART_MIN: usize = 128 * 1024;
+
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Route {
     /// Into a buffer with room for the head in front, and from there to the socket.
     Buffered,
-    /// From the page cache into a pipe, and from there to the socket.
+    /// From the page cache into a pipe, and from there to the socket; or from the socket to the page cache.
     Spliced,
     /// From the message, as a whole, to the file.
     Message,
@@ -77,6 +81,10 @@ pub struct Transfer {
     pub length: usize,
     /// Whether the bytes are in a file of their own, and not in an extended attribute.
     pub is_file: bool,
+    /// Whether it is known where in the file they go.
+    pub is_placed: bool,
+    /// Whether they have been received.
+    pub is_here: bool,
     /// Whether the page cache has them, as far as is known; what is not known is tried.
     pub cached: bool,
     /// Whether there are pipes for them, as far as is known.
@@ -163,10 +171,38 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Write,
+        when: "it is signed or encrypted",
+        fits: |it| it.protection != Protection::Plain,
+        route: Route::Message,
+        because: "a message is verified before the file changes",
+    },
+    Row {
+        direction: Direction::Write,
+        when: "it is shorter than 128 KiB, or one of a compound",
+        fits: |it| it.is_here || !it.alone,
+        route: Route::Message,
+        because: "it has been received with its head",
+    },
+    Row {
+        direction: Direction::Write,
+        when: "it goes to the end of the file",
+        fits: |it| !it.is_placed,
+        route: Route::Message,
+        because: "a splice has to be told where",
+    },
+    Row {
+        direction: Direction::Write,
+        when: "the pipes are in use",
+        fits: |it| !it.has_pipes,
+        route: Route::Message,
+        because: "pipes hold memory that belongs to clients that take their time, so they are few",
+    },
+    Row {
+        direction: Direction::Write,
         when: "otherwise",
         fits: |_| true,
-        route: Route::Message,
-        because: "the message is verified before the file changes",
+        route: Route::Spliced,
+        because: "one copy less: from the network's buffers into the page cache",
     },
 ];
 
@@ -194,6 +230,8 @@ mod tests {
         alone: true,
         length: 1 << 20,
         is_file: true,
+        is_placed: true,
+        is_here: false,
         cached: true,
         has_pipes: true,
     };
@@ -220,16 +258,19 @@ mod tests {
         let mut taken = Vec::new();
         for direction in [Direction::Read, Direction::Write] {
             for protection in [Protection::Plain, Protection::Signed, Protection::Sealed] {
-                for bits in 0..16_u8 {
+                for bits in 0..64_u8 {
                     let is = |bit: u8| bits & (1 << bit) == 0;
                     for length in [0, 4096, 1 << 20] {
                         let (alone, is_file, cached, has_pipes) = (is(0), is(1), is(2), is(3));
+                        let (is_placed, is_here) = (is(4), is(5));
                         let transfer = Transfer {
                             direction,
                             protection,
                             alone,
                             length,
                             is_file,
+                            is_placed,
+                            is_here,
                             cached,
                             has_pipes,
                         };

@@ -1,14 +1,16 @@
-//! The spliced route: pages of the cache go to the socket through a pipe. The pipe is filled before the head is
-//! made, so that the head tells what really follows.
+//! The spliced route. To a client, pages of the cache go to the socket through a pipe, which is filled before the
+//! head is made, so that the head tells what really follows. From a client, the network's buffers go through a pipe
+//! to the page cache.
 //!
 //! The client gets the file as it is when the bytes leave this host, or, if it is on this host, when it reads them.
 
 use std::io;
 
+use ringway::buf::IoBufExt;
 use ringway::fs::File;
 use ringway::pipe::{PipePool, PooledPipe};
 
-use crate::transport::Piped;
+use crate::transport::{Piped, Rest};
 
 /// How many pipes each core has. Of a mebibyte, they hold 16 MiB of clients that take their time; who finds none
 /// left copies.
@@ -48,7 +50,7 @@ pub(super) async fn read(
     Ok(filled)
 }
 
-fn pipe() -> Result<PooledPipe, NotSpliced> {
+pub(super) fn pipe() -> Result<PooledPipe, NotSpliced> {
     match PIPES.with(PipePool::try_get) {
         Ok(Some(pipe)) => Ok(pipe),
         Ok(None) | Err(_) => Err(NotSpliced::NoPipe),
@@ -75,4 +77,51 @@ async fn fill(
         }
     }
     Ok(moved)
+}
+
+/// Moves all that is to come into a file. What comes is written as it does, so that the pipe is never full of what
+/// waits for more.
+pub(super) async fn write(
+    file: &File,
+    offset: u64,
+    mut rest: Rest,
+    pipe: &PooledPipe,
+) -> io::Result<()> {
+    let front = rest.take_front();
+    let mut at = offset.saturating_add(front.len() as u64);
+    if !front.is_empty() {
+        file.write_all_at(front, offset).await.0?;
+    }
+    while rest.left() > 0 {
+        let moved = rest.splice_to(pipe.writer()).await?;
+        empty_into(file, at, pipe, moved).await?;
+        at = at.saturating_add(moved as u64);
+    }
+    Ok(())
+}
+
+/// Writes the `length` bytes that are in a pipe.
+async fn empty_into(
+    file: &File,
+    offset: u64,
+    pipe: &PooledPipe,
+    length: usize,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < length {
+        let at = offset.saturating_add(done as u64);
+        match file.splice_from(pipe.reader(), at, length - done).await {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(moved) => done += moved,
+            // The file system has no such thing.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let bytes = Vec::with_capacity(length - done).slice(..length - done);
+                let (result, bytes) = pipe.reader().read_exact(bytes).await;
+                result?;
+                return file.write_all_at(bytes.into_inner(), at).await.0;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

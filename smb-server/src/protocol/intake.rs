@@ -126,8 +126,13 @@ pub(super) fn sealed_session(message: &[u8]) -> Result<u64, Disconnect> {
 }
 
 /// Decodes the requests that the commands carry out or the protocol answers after the session check.
-/// `None`: a command that does not exist or is not one of these.
-pub(super) fn decode(command: Command, message: &Bytes) -> Result<Option<Request>, Malformed> {
+/// `rest`: how many bytes of a WRITE's payload are elsewhere. `None`: a command that does not exist or is not one
+/// of these.
+pub(super) fn decode(
+    command: Command,
+    message: &Bytes,
+    rest: usize,
+) -> Result<Option<Request>, Malformed> {
     Ok(Some(match command {
         Command::LOGOFF => LogoffRequest::decode(message).map(|_| Request::Logoff)?,
         Command::TREE_CONNECT => Request::TreeConnect(TreeConnectRequest::decode(message)?),
@@ -138,7 +143,10 @@ pub(super) fn decode(command: Command, message: &Bytes) -> Result<Option<Request
         Command::CLOSE => Request::Close(CloseRequest::decode(message)?),
         Command::FLUSH => Request::Flush(FlushRequest::decode(message)?),
         Command::READ => Request::Read(ReadRequest::decode(message)?),
-        Command::WRITE => Request::Write(WriteRequest::decode(message)?),
+        Command::WRITE => {
+            let length = message.len().saturating_add(rest);
+            Request::Write(WriteRequest::decode_head(message, length)?)
+        }
         Command::LOCK => Request::Lock(LockRequest::decode(message)?),
         Command::IOCTL => Request::Ioctl(IoctlRequest::decode(message)?),
         Command::QUERY_DIRECTORY => {

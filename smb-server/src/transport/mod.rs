@@ -1,7 +1,9 @@
 //! Reliable message pipes: whole messages in, whole messages out. No commands, no files, no policy.
 
 mod piped;
+mod rest;
 mod tcp;
 
 pub use piped::Piped;
-pub use tcp::{MessageReader, ReadError, send};
+pub use rest::Rest;
+pub use tcp::{Message, MessageReader, ReadError, send};

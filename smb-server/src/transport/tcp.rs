@@ -8,9 +8,12 @@ use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::time::timeout;
 
-use super::Piped;
+use super::rest::Given;
+use super::{Piped, Rest};
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
+use crate::wire::header::Header;
+use crate::wire::write::WriteRequest;
 
 /// How much is asked of the socket at once where no longer message is known to come: enough for
 /// several ordinary requests, little enough to keep for every connection.
@@ -50,7 +53,23 @@ pub struct MessageReader {
     /// What has been received and not been taken: `buffer[start..]`.
     buffer: Vec<u8>,
     start: usize,
+    /// The rest of the last message, where somebody else takes it.
+    given: Option<Given>,
+    /// The last message was taken apart: more like it may follow, so no more is received than their beginning.
+    expects_head: bool,
 }
+
+/// What the client sent.
+#[derive(Debug)]
+pub struct Message {
+    /// All of it, or its beginning.
+    pub bytes: Vec<u8>,
+    /// What follows that.
+    pub rest: Option<Rest>,
+}
+
+/// How much of a message is looked at to tell whether it can be taken apart: the headers of a WRITE.
+const HEAD: usize = Header::SIZE + WriteRequest::FIXED;
 
 /// Why there are no more messages.
 #[derive(Debug, thiserror::Error)]
@@ -73,32 +92,46 @@ impl MessageReader {
     /// A reader at the beginning of a connection.
     #[must_use]
     pub fn new(stream: Rc<TcpStream>) -> Self {
-        Self { stream, buffer: Vec::with_capacity(READ_AHEAD), start: 0 }
+        let buffer = Vec::with_capacity(READ_AHEAD);
+        Self { stream, buffer, start: 0, given: None, expects_head: false }
     }
 
     /// Waits for the next message and gives it without its prefix; `None` when the client has
     /// closed. `limit` tells how long the message may be, asked when its length is known and before
-    /// memory is taken for it. Not cancel safe: a dropped call may have taken bytes off the stream.
+    /// memory is taken for it. `apart` tells of one with this beginning and length whether only the beginning is
+    /// wanted; the rest of it can then be taken until the next call, which waits for whoever does.
+    /// Not cancel safe: a dropped call may have taken bytes off the stream.
     ///
     /// # Errors
     /// [`ReadError`]; the stream is of no use after it.
-    pub async fn next(&mut self, limit: impl Fn() -> usize) -> Result<Option<Vec<u8>>, ReadError> {
+    pub async fn next(
+        &mut self,
+        limit: impl Fn() -> usize,
+        apart: impl Fn(&[u8], usize) -> bool,
+    ) -> Result<Option<Message>, ReadError> {
+        if let Some(given) = self.given.take() {
+            timeout(REST_TIMEOUT, self.pass_over(given)).await.map_err(|_| ReadError::TimedOut)??;
+        }
         loop {
             // The first byte may take as long as it likes; what follows it may not.
             if self.pending() == 0 && self.receive().await? == 0 {
                 return Ok(None);
             }
-            let rest = timeout(REST_TIMEOUT, self.frame(&limit))
+            let message = timeout(REST_TIMEOUT, self.frame(&limit, &apart))
                 .await
                 .map_err(|_| ReadError::TimedOut)??;
-            if rest.is_some() {
-                return Ok(rest);
+            if message.is_some() {
+                return Ok(message);
             }
         }
     }
 
     /// One frame; `None` for a keep-alive.
-    async fn frame(&mut self, limit: impl Fn() -> usize) -> Result<Option<Vec<u8>>, ReadError> {
+    async fn frame(
+        &mut self,
+        limit: impl Fn() -> usize,
+        apart: impl Fn(&[u8], usize) -> bool,
+    ) -> Result<Option<Message>, ReadError> {
         while self.pending() < PREFIX {
             if self.receive().await? == 0 {
                 return Err(ReadError::Truncated);
@@ -107,14 +140,59 @@ impl MessageReader {
         let prefix = self.buffer[self.start..].first_chunk().copied().unwrap_or_default();
         self.start += PREFIX;
         match Frame::decode(prefix, limit())? {
-            Frame::Message { length } => self.message(length).await.map(Some),
+            Frame::Message { length } => self.message(length, apart).await.map(Some),
             Frame::KeepAlive => Ok(None),
             // A NetBIOS name service is not offered, so nobody has a reason to call us by a name.
             Frame::SessionRequest { .. } => Err(Malformed::new("NetBIOS session request").into()),
         }
     }
 
-    async fn message(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
+    async fn message(
+        &mut self,
+        length: usize,
+        apart: impl Fn(&[u8], usize) -> bool,
+    ) -> Result<Message, ReadError> {
+        if length > READ_AHEAD {
+            while self.pending() < HEAD {
+                if self.receive().await? == 0 {
+                    return Err(ReadError::Truncated);
+                }
+            }
+            let head = self.buffer.get(self.start..self.start + HEAD).unwrap_or_default();
+            if apart(head, length) {
+                return Ok(self.taken_apart(length));
+            }
+        }
+        self.expects_head = false;
+        Ok(Message { bytes: self.whole(length).await?, rest: None })
+    }
+
+    /// A message of which the beginning is here.
+    fn taken_apart(&mut self, length: usize) -> Message {
+        let here = self.pending().min(length);
+        let mut bytes = self.buffer[self.start..self.start + here].to_vec();
+        self.start += here;
+        let front = bytes.split_off(HEAD.min(bytes.len()));
+        let (rest, given) = Rest::new(Rc::clone(&self.stream), front, length - here);
+        self.given = Some(given);
+        self.expects_head = true;
+        Message { bytes, rest: Some(rest) }
+    }
+
+    /// Goes on behind the rest of a message, when nobody wants any of it any more.
+    async fn pass_over(&mut self, mut given: Given) -> Result<(), ReadError> {
+        let mut left = given.returned().await;
+        while left > 0 {
+            let (result, _) = self.stream.recv(Vec::with_capacity(left.min(READ_AHEAD))).await;
+            match result? {
+                0 => return Err(ReadError::Truncated),
+                count => left -= count,
+            }
+        }
+        Ok(())
+    }
+
+    async fn whole(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
         let mut message = Vec::with_capacity(length);
         let here = self.pending().min(length);
         message.extend_from_slice(&self.buffer[self.start..self.start + here]);
@@ -140,7 +218,10 @@ impl MessageReader {
         buffer.drain(..self.start);
         self.start = 0;
         buffer.reserve(READ_AHEAD - buffer.len().min(READ_AHEAD - 1));
-        let (at, end) = (buffer.len(), buffer.capacity());
+        let (at, mut end) = (buffer.len(), buffer.capacity());
+        if self.expects_head {
+            end = end.min(at.max(PREFIX + HEAD - 1) + 1);
+        }
         let (result, slice) = self.stream.recv(buffer.slice(at..end)).await;
         self.buffer = slice.into_inner();
         result

@@ -16,14 +16,14 @@ use crate::protocol::intake::{self, Part};
 use crate::protocol::message::{Body, Chain, Element, Event, Reply, Request, Work};
 use crate::protocol::reply::Slot;
 
-use super::{Connection, Now, Phase};
+use super::{Connection, Now, Phase, Received};
 
 impl Connection {
     /// Decodes what was admitted, answers what concerns the connection, hands out the rest.
     pub(super) fn dispatch(
         &mut self,
         now: Now,
-        message: &Bytes,
+        Received { message, rest }: &Received,
         parts: &[Part],
         mut slots: Vec<Slot>,
         refusals: Vec<Option<NtStatus>>,
@@ -38,7 +38,7 @@ impl Connection {
                     slot.signed &= self.sessions.get(slot.session_id).is_some();
                     Work::Answered(Reply::error(status))
                 }
-                None => self.work(slot, &bytes, &mut budget)?,
+                None => self.work(slot, &bytes, *rest, &mut budget)?,
             };
             let Slot { session_id, tree_id, related, .. } = *slot;
             elements.push(Element { session_id, tree_id, related, work, bytes });
@@ -58,14 +58,20 @@ impl Connection {
         Ok(())
     }
 
-    /// `budget`: the bytes that the chain may still move. A whole chain gets what one request may
+    /// `rest`: bytes of the request that are elsewhere. `budget`: the bytes that the chain may still move. A whole chain gets what one request may
     /// have, since it is answered in one message.
-    fn work(&self, slot: &Slot, message: &Bytes, budget: &mut u32) -> Result<Work, Disconnect> {
+    fn work(
+        &self,
+        slot: &Slot,
+        message: &Bytes,
+        rest: usize,
+        budget: &mut u32,
+    ) -> Result<Work, Disconnect> {
         if slot.command == Command::ECHO {
             intake::decode_echo(message)?;
             return Ok(Work::Answered(Reply::ok(Body::Echo)));
         }
-        let Some(request) = intake::decode(slot.command, message)? else {
+        let Some(request) = intake::decode(slot.command, message, rest)? else {
             return Ok(Work::Answered(Reply::error(NtStatus::INVALID_PARAMETER)));
         };
         if self.dialect() != Some(Dialect::SMB_3_1_1) && is_of_3_1_1(&request) {

@@ -18,6 +18,7 @@ use crate::wire::session_setup::SessionSetupRequest;
 use crate::wire::smb1_negotiate::Smb1NegotiateRequest;
 use crate::wire::status::NtStatus;
 use crate::wire::transform::TransformHeader;
+use crate::wire::write::WriteRequest;
 
 use super::channel::Channel;
 use super::config::Config;
@@ -195,6 +196,38 @@ impl Connection {
 
     // ---- in
 
+    /// Whether a message with this beginning and `length` can be taken without its payload, by
+    /// [`Self::handle_head`]: a lone, plain WRITE, of which nothing has to be verified.
+    #[must_use]
+    pub fn takes_apart(&self, head: &[u8], length: usize) -> bool {
+        let Ok(header) = Header::decode(head) else { return false };
+        let is_plain = |channel: &Channel| {
+            !channel.signing_required && !channel.encryption_required && self.moves_files()
+        };
+        header.command == Command::WRITE
+            && header.next_command == 0
+            && !header.flags.contains(HeaderFlags::SIGNED)
+            && !header.is_response()
+            && self.sessions.get(header.session_id).is_some_and(is_plain)
+            && WriteRequest::decode_head(head, length)
+                .is_ok_and(|write| write.data == (head.len()..length))
+    }
+
+    /// Takes the beginning of one that [`Self::takes_apart`] says may be. Whoever carries out the request that
+    /// comes of it, if one does, gets the rest elsewhere: it is all of the request's payload.
+    ///
+    /// # Errors
+    /// As [`Self::handle_message`].
+    pub fn handle_head(
+        &mut self,
+        now: Now,
+        head: Vec<u8>,
+        length: usize,
+    ) -> Result<(), Disconnect> {
+        let rest = length.saturating_sub(head.len());
+        self.handle_smb2(now, head, rest, None)
+    }
+
     /// Takes one message of the client, without the stream's prefix.
     ///
     /// # Errors
@@ -202,7 +235,7 @@ impl Connection {
     pub fn handle_message(&mut self, now: Now, mut message: Vec<u8>) -> Result<(), Disconnect> {
         match Kind::of(&message)? {
             Kind::Smb1 => self.handle_smb1(now, &message),
-            Kind::Smb2 => self.handle_smb2(now, message, None),
+            Kind::Smb2 => self.handle_smb2(now, message, 0, None),
             Kind::Sealed => {
                 let session_id = intake::sealed_session(&message)?;
                 // MS-SMB2 3.3.5.2.1.1: without its session the message cannot even be refused.
@@ -213,7 +246,7 @@ impl Connection {
                     return Err(Disconnect::Seal("nobody has logged on"));
                 }
                 channel.open(&mut message).map_err(|_| Disconnect::Seal("it does not open"))?;
-                self.handle_smb2(now, message, Some(session_id))
+                self.handle_smb2(now, message, 0, Some(session_id))
             }
         }
     }
@@ -311,10 +344,12 @@ impl Connection {
 
     // ---- SMB2
 
+    /// `rest`: how many bytes of a lone request are not here.
     fn handle_smb2(
         &mut self,
         now: Now,
         mut message: Vec<u8>,
+        rest: usize,
         sealed_for: Option<u64>,
     ) -> Result<(), Disconnect> {
         let start = if sealed_for.is_some() { TransformHeader::SIZE } else { 0 };
@@ -358,7 +393,7 @@ impl Connection {
                 &message.slice(part.range.clone()),
             );
         }
-        self.dispatch(now, &message, &parts, slots, refusals)
+        self.dispatch(now, &Received { message, rest }, &parts, slots, refusals)
     }
 
     fn handle_negotiate(
@@ -513,6 +548,13 @@ impl Connection {
         let required = channel.signing_required || (channel.encryption_required && !setup);
         Ok(required.then_some(NtStatus::ACCESS_DENIED))
     }
+}
+
+/// What has come of the client's message.
+struct Received {
+    message: Bytes,
+    /// How many bytes more it has, elsewhere.
+    rest: usize,
 }
 
 /// Whether what is related to a request that came to this is related to nothing, MS-SMB2 3.3.5.2.7.2.

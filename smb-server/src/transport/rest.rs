@@ -1,0 +1,99 @@
+//! The rest of a message whose beginning has been taken off the connection.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use ringway::buf::IoBufExt;
+use ringway::net::TcpStream;
+use ringway::pipe::{PipeWriter, splice};
+
+/// Bytes that are still to come, for whoever knows a place for them. While it lives nobody else takes anything off
+/// the connection; what is left when it is dropped is passed over.
+#[derive(Debug)]
+pub struct Rest {
+    stream: Rc<TcpStream>,
+    /// What came together with the beginning.
+    front: Vec<u8>,
+    /// What is still in the stream.
+    left: Rc<Cell<usize>>,
+    /// Its end is when the reader goes on.
+    _alive: oneshot::Sender<()>,
+}
+
+/// What the reader keeps of a [`Rest`].
+#[derive(Debug)]
+pub(super) struct Given {
+    left: Rc<Cell<usize>>,
+    dropped: oneshot::Receiver<()>,
+}
+
+impl Rest {
+    pub(super) fn new(stream: Rc<TcpStream>, front: Vec<u8>, left: usize) -> (Self, Given) {
+        let left = Rc::new(Cell::new(left));
+        let (alive, dropped) = oneshot::channel();
+        (Self { stream, front, left: Rc::clone(&left), _alive: alive }, Given { left, dropped })
+    }
+
+    /// How many bytes there are to be taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.front.len().saturating_add(self.left.get())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many of them are still in the stream.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left.get()
+    }
+
+    /// The first bytes, which have been received already.
+    #[must_use]
+    pub fn take_front(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.front)
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// The socket's; `UnexpectedEof` if the stream ends before.
+    pub async fn receive(mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = self.take_front();
+        let (here, left) = (bytes.len(), self.left.get());
+        bytes.reserve_exact(left);
+        let (result, slice) = self.stream.recv_exact(bytes.slice(here..here + left)).await;
+        // After an error nobody knows where in the stream we are, and it is of no use.
+        self.left.set(0);
+        result.map(|()| slice.into_inner())
+    }
+
+    /// Moves some bytes of those that are left in the stream into a pipe, as soon as there are any, and tells how
+    /// many.
+    ///
+    /// # Errors
+    /// Those of `splice`; `UnexpectedEof` if the stream ends before.
+    pub async fn splice_to(&mut self, pipe: &PipeWriter) -> io::Result<usize> {
+        let left = self.left.get();
+        let moved = splice(&*self.stream, pipe, left).await?;
+        if moved == 0 && left > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left.set(left.saturating_sub(moved));
+        Ok(moved)
+    }
+}
+
+impl Given {
+    /// Waits until nobody has a use for it any more, and tells how many bytes of it are still in the stream.
+    pub(super) async fn returned(&mut self) -> usize {
+        let _ = (&mut self.dropped).await;
+        self.left.get()
+    }
+}
