@@ -196,6 +196,23 @@ impl Server {
         Ok(kill_process(self.pid()?, Signal::TERM)?)
     }
 
+    /// What it says on SIGUSR1 of the ways that bytes have taken.
+    pub(crate) fn routes(&self) -> Result<Vec<String>, Failed> {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let before = self.log.lines().len();
+        kill_process(self.pid()?, Signal::USR1)?;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let told: Vec<_> = self.log.lines().iter().skip(before).cloned().collect();
+            // Its last line is the last way of the table that was taken.
+            let writes = told.iter().filter(|line| line.contains("direction=write")).count();
+            if writes > 1 || Instant::now() >= deadline {
+                return Ok(told);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The server does nothing at all until this is dropped.
     pub(crate) fn stopped(&self) -> Result<Stopped, Failed> {
         let pid = self.pid()?;

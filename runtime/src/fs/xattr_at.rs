@@ -87,9 +87,8 @@ mod tests {
             let result = list_xattr_at(directory, name, buf);
             Some(result.map_err(|error| Errno::from_io_error(&error).unwrap()))
         };
-        let ways: [Way; 3] = [public, list_at, |directory, name, buf| {
-            Some(list_in_proc(directory, name, buf))
-        }];
+        let ways: [Way; 3] =
+            [public, list_at, |directory, name, buf| Some(list_in_proc(directory, name, buf))];
         let list = |way: Way| {
             let mut buf = vec![0; len];
             let result = way(directory, name, &mut buf)?;

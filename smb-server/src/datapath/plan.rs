@@ -9,11 +9,11 @@ use std::fmt;
 use crate::protocol::Protection;
 
 /// The shortest READ that is spliced. Below it, the two more system calls cost what a copy does.
-const SPLICED_READ_MIN: usize = 32 * 1024;
+const SPLICED_READ_MIN: usize = 16 * 1024;
 
 /// The shortest message whose payload is not received with its head. A splice into a file is made by a thread that
 /// may wait for a disk, and going there and back costs what a copy of half of this does.
-pub const APART_MIN: usize = 128 * 1024;
+pub const APART_MIN: usize = 32 * 1024;
 
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -136,7 +136,7 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
-        when: "it is shorter than 32 KiB",
+        when: "it is shorter than 16 KiB",
         fits: |it| it.length < SPLICED_READ_MIN,
         route: Route::Buffered,
         because: "a copy of so little costs less than two more system calls",
@@ -178,7 +178,7 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Write,
-        when: "it is shorter than 128 KiB, or one of a compound",
+        when: "it is shorter than 32 KiB, or one of a compound",
         fits: |it| it.is_here || !it.alone,
         route: Route::Message,
         because: "it has been received with its head",
@@ -210,7 +210,10 @@ pub static TABLE: &[Row] = &[
 #[must_use]
 pub fn row(transfer: &Transfer) -> &'static Row {
     let fits = |row: &&Row| row.direction == transfer.direction && (row.fits)(transfer);
-    TABLE.iter().find(fits).unwrap_or_else(|| unreachable!("each direction ends with a row for all"))
+    TABLE
+        .iter()
+        .find(fits)
+        .unwrap_or_else(|| unreachable!("each direction ends with a row for all"))
 }
 
 /// The way that a transfer takes.

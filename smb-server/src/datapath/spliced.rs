@@ -101,12 +101,7 @@ pub(super) async fn write(
 }
 
 /// Writes the `length` bytes that are in a pipe.
-async fn empty_into(
-    file: &File,
-    offset: u64,
-    pipe: &PooledPipe,
-    length: usize,
-) -> io::Result<()> {
+async fn empty_into(file: &File, offset: u64, pipe: &PooledPipe, length: usize) -> io::Result<()> {
     let mut done = 0;
     while done < length {
         let at = offset.saturating_add(done as u64);

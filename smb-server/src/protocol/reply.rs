@@ -116,8 +116,7 @@ impl Encoded {
     pub(super) fn new(responses: Vec<Response>, error_contexts: bool) -> Self {
         let alone = responses.len() == 1;
         let starts = Vec::with_capacity(responses.len());
-        let mut encoded =
-            Self { buffer: Vec::new(), starts, error_contexts, tail: Vec::new() };
+        let mut encoded = Self { buffer: Vec::new(), starts, error_contexts, tail: Vec::new() };
         for response in responses {
             encoded.push(response, alone);
         }

@@ -110,7 +110,9 @@ impl MessageReader {
         apart: impl Fn(&[u8], usize) -> bool,
     ) -> Result<Option<Message>, ReadError> {
         if let Some(given) = self.given.take() {
-            timeout(REST_TIMEOUT, self.pass_over(given)).await.map_err(|_| ReadError::TimedOut)??;
+            timeout(REST_TIMEOUT, self.pass_over(given))
+                .await
+                .map_err(|_| ReadError::TimedOut)??;
         }
         loop {
             // The first byte may take as long as it likes; what follows it may not.

@@ -2,11 +2,12 @@
 
 use super::ask::Ask;
 use super::client::Guard;
-use super::pair::{Pair, config, content, payload, perform};
-use crate::protocol::Payload;
+use super::pair::{Pair, config, content, offer, payload, perform};
+use crate::protocol::{Config, Payload, Protection};
 use crate::wire::dialect::Dialect;
 use crate::wire::header::Header;
 use crate::wire::read::ReadResponse;
+use crate::wire::write::WriteRequest;
 
 const GUARDS: [Guard; 3] = [Guard::Plain, Guard::Signed, Guard::Sealed];
 
@@ -76,4 +77,101 @@ fn a_payload_knows_what_is_in_it() {
     let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
     let chain = pair.hand_out(Guard::Signed, &[Ask::read(1 << 16)]);
     assert_eq!(pair.reply(chain.id, perform(chain)).one().payload().len(), 1 << 16);
+}
+
+#[test]
+fn a_chain_knows_what_its_answers_will_have_around_them() {
+    let expected = [Protection::Plain, Protection::Signed, Protection::Sealed];
+    for (guard, protection) in GUARDS.into_iter().zip(expected) {
+        let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+        assert_eq!(pair.hand_out(guard, &[Ask::read(10)]).protection, protection);
+    }
+    let insists = Config { require_signing: true, ..config() };
+    let mut pair = Pair::logged_on(insists, Dialect::SMB_3_1_1);
+    assert_eq!(pair.hand_out(Guard::Signed, &[Ask::read(10)]).protection, Protection::Signed);
+}
+
+#[test]
+fn bytes_that_are_elsewhere_are_counted_in_and_sent_with_nothing_around_them() {
+    use crate::transport::Piped;
+    use crate::wire::status::NtStatus;
+
+    for guard in GUARDS {
+        let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+        let chain = pair.hand_out(guard, &[Ask::read(1000)]);
+        let pipe = ringway::pipe::PipePool::new(4096, 1).try_get().unwrap().unwrap();
+        let payload = Payload::elsewhere(vec![Piped::new(pipe, 1000)]);
+        assert_eq!(payload.len(), 1000);
+        let reply = crate::protocol::Reply::ok(crate::protocol::Body::Read(payload));
+        pair.server.handle_replies(pair.now.instant, chain.id, vec![reply]);
+        let transmit = pair.server.poll_transmit().expect("a message");
+        let bytes = transmit.bytes();
+        if guard == Guard::Plain {
+            assert_eq!(transmit.tail.iter().map(Piped::len).sum::<usize>(), 1000);
+            let announced = u32::from_be_bytes(*bytes.first_chunk().unwrap());
+            assert_eq!(announced as usize, bytes.len() - 4 + 1000);
+            // MS-SMB2 2.2.20: DataLength, four bytes into the body.
+            assert_eq!(bytes[4 + Header::SIZE..][4..8], 1000_u32.to_le_bytes());
+        } else {
+            // It was made for another answer: nothing of the file is sent.
+            assert!(transmit.tail.is_empty());
+            let answer = pair.client.decode(bytes).one();
+            assert_eq!(answer.status(), NtStatus::INTERNAL_ERROR);
+        }
+    }
+}
+
+/// What of a message comes first, when it is taken apart.
+const HEAD: usize = Header::SIZE + WriteRequest::FIXED;
+
+#[test]
+fn only_a_lone_and_plain_write_is_taken_apart() {
+    let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+    let write = || Ask::write(&[7; 50_000]);
+    let apart =
+        |pair: &Pair, message: &[u8]| pair.server.takes_apart(&message[..HEAD], message.len());
+    let message = pair.client.encode(Guard::Plain, &[write()]);
+    assert!(apart(&pair, &message));
+    // Not where its data would not be all of the rest.
+    assert!(!pair.server.takes_apart(&message[..HEAD], message.len() + 1));
+    assert!(!pair.server.takes_apart(&message[..HEAD], message.len() - 1));
+    assert!(!pair.server.takes_apart(&message[..HEAD - 1], message.len()));
+    for guard in [Guard::Signed, Guard::Sealed] {
+        let message = pair.client.encode(guard, &[write()]);
+        assert!(!apart(&pair, &message), "{guard:?}");
+    }
+    let message = pair.client.encode(Guard::Plain, &[write(), Ask::echo()]);
+    assert!(!apart(&pair, &message), "in a compound");
+    let message = pair.client.encode(Guard::Plain, &[write().session(77)]);
+    assert!(!apart(&pair, &message), "of nobody");
+    let insists = Config { require_signing: true, ..config() };
+    let mut pair = Pair::logged_on(insists, Dialect::SMB_3_1_1);
+    let message = pair.client.encode(Guard::Plain, &[write()]);
+    assert!(!apart(&pair, &message), "where signatures are required");
+    let mut pair = Pair::negotiated(config(), &offer(&[Dialect::SMB_3_1_1]));
+    let message = pair.client.encode(Guard::Plain, &[write()]);
+    assert!(!apart(&pair, &message), "of a stranger");
+}
+
+#[test]
+fn a_write_without_its_payload_is_the_same_request() {
+    use crate::protocol::{Request, Work};
+
+    let requests = [false, true].map(|apart| {
+        let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+        let message = pair.client.encode(Guard::Plain, &[Ask::write(&[7; 50_000])]);
+        if apart {
+            let head = message[..HEAD].to_vec();
+            pair.server.handle_head(pair.now, head, message.len()).unwrap();
+        } else {
+            pair.deliver(&message).unwrap();
+        }
+        let chain = pair.chain();
+        assert_eq!(chain.size(), if apart { HEAD } else { message.len() });
+        match chain.elements.into_iter().next().unwrap().work {
+            Work::Execute(Request::Write(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(requests[0], requests[1]);
 }

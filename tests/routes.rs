@@ -1,0 +1,298 @@
+//! The ways that bytes take through the server: each moves the same bytes, and what goes wrong on one disturbs nothing
+//! but its own request.
+
+mod support;
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use support::content::Random;
+use support::requests::{Create, FileId, access, nt, read, write};
+use support::session::{HEADER, Session, command, expect, framed, status, u32_at, u64_at};
+use support::{Need, Outcome, Serve, Server, ensure};
+
+const BACKENDS: [(&str, &[Need]); 3] =
+    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
+
+/// Around the lengths at which the routes change, and as long as a message may be.
+const LENGTHS: [usize; 11] = [
+    1,
+    4095,
+    (16 << 10) - 1,
+    16 << 10,
+    (32 << 10) - 1,
+    32 << 10,
+    100_001,
+    1 << 20,
+    (1 << 20) + 1,
+    (3 << 20) + 777,
+    8 << 20,
+];
+
+/// MS-SMB2 2.2.22 and 2.2.20, behind the header.
+const READ_FIXED: usize = 16;
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    for (backend, needs) in BACKENDS {
+        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
+            let serve = Serve::new().backend(backend).argument("--threads=1");
+            trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
+        };
+        trial("plain transfers of every length carry their bytes", every_length);
+        trial("large plain transfers are spliced, small ones are not", counted);
+        trial("a READ across the end of a file has what there is", at_the_end);
+        trial("a WRITE that is refused takes its payload with it", refused);
+        trial("a WRITE whose head comes in pieces is written whole", in_pieces);
+        trial("WRITEs that come in one piece are written in their order", together);
+        trial("of a WRITE that breaks off there is no more than what came", broken_off);
+        trial("half a WRITE keeps nobody else waiting", half);
+        trial(
+            "clients that take nothing leave the pipes to nobody, and all are served",
+            takes_nothing,
+        );
+    }
+    support::run(trials)
+}
+
+fn every_length(server: &Server) -> Outcome {
+    let mut session = in_share(server)?;
+    let mut random = Random::new(5);
+    for (index, length) in LENGTHS.into_iter().enumerate() {
+        let name = format!("file-{index}");
+        let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
+        // On a page, and not.
+        for offset in [0, 12_345] {
+            let bytes = random.bytes(length);
+            expect(put(&mut session, file, offset, &bytes)?, nt::SUCCESS, "WRITE")?;
+            let on_disk = fs::read(server.folder().join(&name))?;
+            let (from, to) = (usize::try_from(offset)?, usize::try_from(offset)? + length);
+            ensure(on_disk.get(from..to) == Some(&bytes), || format!("{length} at {offset}"))?;
+            let read = get(&mut session, file, offset, length)?;
+            ensure(read == bytes, || format!("{length} bytes are not what was written"))?;
+        }
+        session.close(file)?;
+    }
+    Ok(())
+}
+
+fn counted(server: &Server) -> Outcome {
+    const LARGE: usize = 1 << 20;
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
+    for length in [1000, LARGE, LARGE] {
+        let bytes = Random::new(1).bytes(length);
+        expect(put(&mut session, file, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
+        get(&mut session, file, 0, length)?;
+    }
+    let routes = server.routes()?;
+    for expected in [
+        "direction=read route=spliced transfers=2 bytes=2097152",
+        "direction=read route=buffered transfers=1 bytes=1000",
+        "direction=write route=spliced transfers=2 bytes=2097152",
+        "direction=write route=message transfers=1 bytes=1000",
+    ] {
+        let found = routes.iter().any(|line| line.contains(expected));
+        ensure(found, || format!("no '{expected}' in {routes:#?}"))?;
+    }
+    Ok(())
+}
+
+fn at_the_end(server: &Server) -> Outcome {
+    let bytes = Random::new(2).bytes((1 << 20) + 100);
+    fs::write(server.folder().join("file"), &bytes)?;
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ))?;
+    for offset in [bytes.len() - 1, bytes.len() - 100_000, 4097, 0] {
+        let found = get(&mut session, file, u64::try_from(offset)?, 4 << 20)?;
+        ensure(found == bytes[offset..], || format!("from {offset} on"))?;
+    }
+    let beyond = session.request_charged(command::READ, &read(file, 4 << 20, 1 << 20), 1 << 20)?;
+    session.wire.send(&beyond)?;
+    let answer = session.answer(u64_at(&beyond, 24)?)?.ok_or("closed")?;
+    expect(status(&answer), END_OF_FILE, "READ behind the end")
+}
+
+fn refused(server: &Server) -> Outcome {
+    let bytes = Random::new(3).bytes(1 << 20);
+    fs::write(server.folder().join("file"), b"untouched")?;
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ))?;
+    expect(put(&mut session, file, 0, &bytes)?, nt::ACCESS_DENIED, "without the right to")?;
+    expect(put(&mut session, [9; 16], 0, &bytes)?, FILE_CLOSED, "of no file")?;
+    let far = u64::try_from(i64::MAX)?;
+    let writer = session.opened(Create::open("file", access::READ_AND_WRITE))?;
+    expect(put(&mut session, writer, far, &bytes)?, nt::INVALID_PARAMETER, "too far")?;
+    let tree = std::mem::replace(&mut session.tree, 77);
+    let answer = put(&mut session, writer, 0, &bytes)?;
+    expect(answer, NETWORK_NAME_DELETED, "of no share")?;
+    session.tree = tree;
+    ensure(session.echo()?, || "nothing is answered any more".to_owned())?;
+    ensure(get(&mut session, file, 0, 9)? == b"untouched", || "it was written".to_owned())
+}
+
+fn in_pieces(server: &Server) -> Outcome {
+    let bytes = Random::new(4).bytes(200_000);
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
+    // The second comes after one that was taken apart.
+    for _ in 0..2 {
+        let request = session.request_charged(command::WRITE, &write(file, 0, &bytes)?, 200_000)?;
+        let message = framed(&request);
+        let (head, rest) = message.split_at(150);
+        for piece in head.chunks(7) {
+            session.wire.raw(piece)?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        session.wire.raw(rest)?;
+        let answer = session.answer(u64_at(&request, 24)?)?.ok_or("closed")?;
+        expect(status(&answer), nt::SUCCESS, "WRITE")?;
+    }
+    let on_disk = fs::read(server.folder().join("file"))?;
+    ensure(on_disk == bytes, || "the file is not what was written".to_owned())
+}
+
+fn together(server: &Server) -> Outcome {
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
+    let mut random = Random::new(6);
+    let (mut stream, mut expected, mut last) = (Vec::new(), Vec::new(), 0);
+    for length in [300_000, 50, 70_000, 33_000, 10, 1 << 20] {
+        let bytes = random.bytes(length);
+        let body = write(file, u64::try_from(expected.len())?, &bytes)?;
+        let request = session.request_charged(command::WRITE, &body, length)?;
+        last = u64_at(&request, 24)?;
+        stream.extend(framed(&request));
+        expected.extend(bytes);
+    }
+    session.wire.raw(&stream)?;
+    let mut answered = 0;
+    while answered < 6 {
+        let answer = session.wire.receive()?.ok_or("closed")?;
+        expect(status(&answer), nt::SUCCESS, "WRITE")?;
+        answered += 1;
+    }
+    ensure(session.echo()?, || format!("nothing after message {last}"))?;
+    let on_disk = fs::read(server.folder().join("file"))?;
+    ensure(on_disk == expected, || "the file is not what was written".to_owned())
+}
+
+fn broken_off(server: &Server) -> Outcome {
+    let bytes = Random::new(7).bytes(1 << 20);
+    let mut session = in_share(server)?;
+    let file = session.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
+    let request = session.request_charged(command::WRITE, &write(file, 0, &bytes)?, 1 << 20)?;
+    session.wire.raw(&framed(&request)[..500_000])?;
+    drop(session);
+    let mut other = in_share(server)?;
+    // The one that is gone has the file open until the server has seen that.
+    let again = Create::open("file", access::READ).exclusive();
+    let mut tries = 0;
+    while let Err(status) = other.open(again)? {
+        expect(status, SHARING_VIOLATION, "an open")?;
+        tries += 1;
+        ensure(tries < 1000, || "a connection that broke off keeps its file open".to_owned())?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    let on_disk = fs::read(server.folder().join("file"))?;
+    ensure(bytes.starts_with(&on_disk), || "there is what was never sent".to_owned())
+}
+
+fn half(server: &Server) -> Outcome {
+    let bytes = Random::new(8).bytes(1 << 20);
+    let mut sessions = Vec::new();
+    // More than there are pipes.
+    for index in 0..20 {
+        let mut session = in_share(server)?;
+        let name = format!("file-{index}");
+        let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
+        let request = session.request_charged(command::WRITE, &write(file, 0, &bytes)?, 1 << 20)?;
+        let message = framed(&request);
+        session.wire.raw(&message[..400_000])?;
+        sessions.push((session, message, u64_at(&request, 24)?));
+    }
+    let mut other = in_share(server)?;
+    let file = other.opened(Create::open("other", access::READ_AND_WRITE).or_create())?;
+    expect(put(&mut other, file, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
+    ensure(get(&mut other, file, 0, 1 << 20)? == bytes, || "other bytes".to_owned())?;
+    for (index, (mut session, message, id)) in sessions.into_iter().enumerate() {
+        session.wire.raw(&message[400_000..])?;
+        let answer = session.answer(id)?.ok_or("closed")?;
+        expect(status(&answer), nt::SUCCESS, "the other half of a WRITE")?;
+        let on_disk = fs::read(server.folder().join(format!("file-{index}")))?;
+        ensure(on_disk == bytes, || "the file is not what was written".to_owned())?;
+    }
+    Ok(())
+}
+
+fn takes_nothing(server: &Server) -> Outcome {
+    let bytes = Random::new(9).bytes(1 << 20);
+    fs::write(server.folder().join("file"), &bytes)?;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let mut session = in_share(server)?;
+        let file = session.opened(Create::open("file", access::READ))?;
+        for _ in 0..4 {
+            ensure(session.echo()?, || "no echo".to_owned())?;
+        }
+        for _ in 0..6 {
+            let request =
+                session.request_charged(command::READ, &read(file, 0, 1 << 20), 1 << 20)?;
+            session.wire.send(&request)?;
+        }
+        silent.push(session);
+    }
+    let mut other = in_share(server)?;
+    let file = other.opened(Create::open("file", access::READ))?;
+    for _ in 0..20 {
+        ensure(get(&mut other, file, 0, 1 << 20)? == bytes, || "other bytes".to_owned())?;
+    }
+    for session in &mut silent {
+        for _ in 0..6 {
+            let answer = session.wire.receive()?.ok_or("closed")?;
+            expect(status(&answer), nt::SUCCESS, "READ")?;
+            ensure(answer[HEADER + READ_FIXED..] == bytes, || "other bytes".to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+/// MS-ERREF 2.3.
+const END_OF_FILE: u32 = 0xc000_0011;
+const SHARING_VIOLATION: u32 = 0xc000_0043;
+const NETWORK_NAME_DELETED: u32 = 0xc000_00c9;
+const FILE_CLOSED: u32 = 0xc000_0128;
+
+/// With the credits for whatever follows.
+fn in_share(server: &Server) -> Result<Session, Failed> {
+    let mut session = Session::in_share(server.address)?;
+    for _ in 0..20 {
+        ensure(session.echo()?, || "no echo".to_owned())?;
+    }
+    Ok(session)
+}
+
+/// Writes, and gives the status.
+fn put(session: &mut Session, file: FileId, offset: u64, bytes: &[u8]) -> Result<u32, Failed> {
+    let body = write(file, offset, bytes)?;
+    let request = session.request_charged(command::WRITE, &body, bytes.len())?;
+    session.wire.send(&request)?;
+    let answer = session.answer(u64_at(&request, 24)?)?.ok_or("closed instead of an answer")?;
+    Ok(status(&answer))
+}
+
+/// Reads.
+fn get(session: &mut Session, file: FileId, offset: u64, length: usize) -> Result<Vec<u8>, Failed> {
+    let body = read(file, offset, u32::try_from(length)?);
+    let request = session.request_charged(command::READ, &body, length)?;
+    session.wire.send(&request)?;
+    let answer = session.answer(u64_at(&request, 24)?)?.ok_or("closed instead of an answer")?;
+    expect(status(&answer), nt::SUCCESS, "READ")?;
+    let count = usize::try_from(u32_at(&answer, HEADER + 4)?)?;
+    let bytes = answer.get(HEADER + READ_FIXED..).ok_or("a short answer")?;
+    ensure(bytes.len() == count, || format!("{count} announced, {} sent", bytes.len()))?;
+    Ok(bytes.to_vec())
+}
