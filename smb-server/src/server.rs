@@ -337,7 +337,11 @@ fn open_shares(config: &Config) -> Result<Vec<Arc<Share>>, StartError> {
             .map(Arc::new)
             .map_err(|source| StartError::Share { path: share.path.display().to_string(), source })
     };
-    config.shares.iter().map(open).collect()
+    let shares = config.shares.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    for share in &shares {
+        share.volume.know_others(shares.iter().map(|share| &share.volume));
+    }
+    Ok(shares)
 }
 
 fn protocol_config(config: &Config, host: &str) -> Result<protocol::Config, StartError> {

@@ -238,7 +238,7 @@ impl About<'_> {
         }
         let named = handle.streams().await?.into_iter().map(|stream| FileStreamInfo {
             size: stream.size,
-            allocation_size: stream.size,
+            allocation_size: stream.allocated,
             name: Utf16::from_str(&format!(":{}:$DATA", stream.name)),
         });
         streams.extend(named);

@@ -3,13 +3,12 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use bytes::{Buf, Bytes};
 use ringway::buf::IoBufExt;
 use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
-use crate::vfs;
+use crate::vfs::{self, Handle, StreamContents, write_contents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
@@ -60,23 +59,19 @@ async fn by(
 ) -> Result<Result<Payload, NotSpliced>, NtStatus> {
     let (offset, length) = (source.offset, source.length as usize);
     let Some(on_disk) = file.handle.file() else {
-        let contents = file.handle.read_stream(offset, length).await?;
-        let mut buffer = Payload::buffer_for(contents.len());
-        buffer.extend_from_slice(&contents);
-        return Ok(Ok(Payload::new(buffer)));
+        return Ok(Ok(Payload::new(read_stream(&file.handle, offset, length).await?)));
     };
     match route {
         Route::Spliced => Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)),
         _ => {
-            let (mut buffer, count) = read_file(on_disk, offset, length).await.map_err(failed)?;
-            buffer.truncate(Payload::START + count);
+            let buffer = read_file(on_disk, offset, length).await.map_err(failed)?;
             Ok(Ok(Payload::new(buffer)))
         }
     }
 }
 
-/// As many bytes as there are, with room in front, and how many.
-async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<(Vec<u8>, usize)> {
+/// As many bytes as there are, with room in front.
+async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Payload::buffer_for(length);
     let mut count = 0;
     while count < length {
@@ -89,7 +84,20 @@ async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<(Vec<u
             n => count += n,
         }
     }
-    Ok((buffer, count))
+    buffer.truncate(Payload::START + count);
+    Ok(buffer)
+}
+
+/// The same of a named stream.
+async fn read_stream(handle: &Handle, offset: u64, length: usize) -> Result<Vec<u8>, NtStatus> {
+    match handle.stream_contents(offset, length).await? {
+        StreamContents::File(on_disk) => read_file(&on_disk, offset, length).await.map_err(failed),
+        StreamContents::Bytes(bytes) => {
+            let mut buffer = Payload::buffer_for(bytes.len());
+            buffer.extend_from_slice(&bytes);
+            Ok(buffer)
+        }
+    }
 }
 
 /// Writes what a WRITE brought.
@@ -141,30 +149,13 @@ async fn place(
         }
         (_, on_disk, offset, bytes, _) => {
             let bytes = bytes.bytes().await.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?;
-            match (on_disk, offset) {
-                (Some(on_disk), Some(offset)) => {
-                    on_disk.write_all_at(bytes, offset).await.0.map_err(failed)?;
-                }
-                (Some(on_disk), None) => append(on_disk, bytes).await.map_err(failed)?,
-                (None, offset) => file.handle.write_stream(offset, &bytes).await?,
+            match on_disk {
+                Some(on_disk) => write_contents(on_disk, offset, bytes).await?,
+                None => file.handle.write_stream(offset, bytes).await?,
             }
         }
     }
     Ok(route)
-}
-
-/// Where the end is, the kernel says: whoever else appends, nobody's bytes are lost.
-async fn append(file: &File, mut bytes: Bytes) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let (result, rest) = file.append(bytes).await;
-        let count = result?;
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = rest;
-        bytes.advance(count);
-    }
-    Ok(())
 }
 
 fn file(open: &Open) -> Result<&FileOpen, NtStatus> {

@@ -95,7 +95,7 @@ async fn by_hand(
     }
     match target.file() {
         Some(file) => file.write_all_at(bytes, target_offset).await.0.map_err(failed),
-        None => Ok(target.write_stream(Some(target_offset), &bytes).await?),
+        None => Ok(target.write_stream(Some(target_offset), bytes.into()).await?),
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) fn nt_acl(value: &[u8]) {
     }
     let Some(descriptor) = nt_acl::unwrap(value) else { return };
     super::wire::security(&descriptor);
+    if let Some(stand_in) = nt_acl::stand_in(&descriptor) {
+        super::wire::security(&stand_in);
+    }
     let again = nt_acl::wrap(&descriptor).and_then(|wrapped| nt_acl::unwrap(&wrapped));
     assert_eq!(again, Some(descriptor));
 }
@@ -24,9 +27,14 @@ pub(super) fn attribute_names(list: &[u8]) {
         if let Some(Ok(again)) = streams::stream(attribute).map(|it| streams::attribute(&it)) {
             assert_eq!(again.as_bytes(), attribute);
         }
+        if let Some(stream) = streams::pointed_to(attribute) {
+            assert!(attribute.ends_with(stream.as_bytes()));
+        }
         if let Some(Ok(again)) = ea::ea_name(attribute).map(ea::attribute) {
             assert_eq!(again.as_bytes(), attribute);
-            assert!(streams::stream(attribute).is_none(), "a stream is shown as an attribute, too");
+            let is_stream =
+                [streams::stream, streams::pointed_to].iter().any(|is| is(attribute).is_some());
+            assert!(!is_stream, "a stream is shown as an attribute, too");
         }
     }
 }

@@ -361,6 +361,7 @@ mod tests {
         let plain = |path| told(Path::new(path), Mapping::None);
         assert_eq!(plain("a/b c/ü").unwrap(), r"a\b c\ü");
         assert_eq!((plain("a/b:c"), plain(r"a\b")), (None, None));
+        assert_eq!(told(Path::new(":usmbd:store/streams/ab"), Mapping::PrivateUse), None);
         let mapped = told(Path::new(r"a/b:c/d\e"), Mapping::PrivateUse);
         assert_eq!(mapped.unwrap(), "a\\b\u{f022}c\\d\u{f026}e");
     }

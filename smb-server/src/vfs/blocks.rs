@@ -53,13 +53,13 @@ impl Handle {
         Ok(target.clone_range(offset, source, source_offset, length).await?)
     }
 
-    /// Gives the blocks of a range back, which is zeros then. A named stream has none of its own, and keeps what it
-    /// holds.
+    /// Gives the blocks of a range back, which is zeros then. A named stream in an extended attribute has none of its
+    /// own, and keeps what it holds.
     ///
     /// # Errors
     /// [`Error::NotSupported`] by a file system that cannot.
     pub async fn trim(&self, range: Range<u64>) -> Result<(), Error> {
-        let Some(file) = self.file() else { return Ok(()) };
+        let Some(file) = self.changing().await? else { return Ok(()) };
         let Some(length) = range.end.checked_sub(range.start).filter(|length| *length != 0) else {
             return Ok(());
         };

@@ -6,7 +6,7 @@ mod names;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ringway::fs::{
     Access, AtFlags, Dir, FallocateFlags, File, SetTime, Statx, StatxFlags, Timespec,
@@ -20,10 +20,11 @@ use super::listing::DirStream;
 use super::metadata::{FileKey, MASK, Metadata, Time};
 use super::path::{to_client, unix};
 use super::resolve::{Place, Tree, TreeId, is_empty};
-use super::streams::{self, Alone, StreamKey};
+use super::streams::{self, Alone, Contents, Size, Stored, StreamKey};
 use super::volume::Security;
 use super::{Attributes, Error, Mapping, PosixAcl, SharePath, nt_acl, posix_acl};
 
+pub use beside::{StreamContents, write_contents};
 pub(super) use names::{check_replaceable, entry_key, replaced};
 use names::{home, key};
 
@@ -40,8 +41,17 @@ pub struct Handle {
     by_short_name: bool,
     /// As found on disk; a rename through this handle changes it.
     path: Mutex<SharePath>,
-    /// The name of the stream that this is, if it is not the unnamed one; so also.
-    stream: Option<Mutex<String>>,
+    /// The stream that this is, if it is not the unnamed one.
+    stream: Option<Named>,
+}
+
+/// A named stream.
+#[derive(Debug)]
+struct Named {
+    /// A rename through any handle of it changes it.
+    name: Mutex<String>,
+    /// Where it was last found in the store.
+    stored: Mutex<Option<Stored>>,
 }
 
 /// What has been opened.
@@ -120,7 +130,7 @@ impl Handle {
     /// The name of the stream that this is, if it is not the unnamed one.
     #[must_use]
     pub fn stream(&self) -> Option<String> {
-        let name = self.stream.as_ref()?;
+        let name = &self.stream.as_ref()?.name;
         Some(name.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
@@ -200,7 +210,7 @@ impl Handle {
 
     /// Takes over the name of a stream that was renamed, if this is it.
     pub fn follow_stream_rename(&self, from: &str, to: &str) {
-        if let Some(name) = &self.stream {
+        if let Some(Named { name, .. }) = &self.stream {
             let mut name = name.lock().unwrap_or_else(PoisonError::into_inner);
             if *name == from {
                 to.clone_into(&mut name);
@@ -237,8 +247,8 @@ impl Handle {
         let mut metadata = Metadata::new(stat, self.dos_info(stat).await);
         metadata.is_directory |= self.what == What::Link { to_directory: true };
         let Some(stream) = self.stream() else { return Ok(metadata) };
-        let size = streams::len(&self.file, &stream).await?;
-        Ok(Metadata { size, allocation_size: size, is_directory: false, ..metadata })
+        let Size { len, allocated } = self.stream_size(&stream).await?;
+        Ok(Metadata { size: len, allocation_size: allocated, is_directory: false, ..metadata })
     }
 
     pub(super) async fn dos_info(&self, stat: &Statx) -> DosInfo {
@@ -278,7 +288,7 @@ impl Handle {
     /// # Errors
     /// There is one, and it cannot be read.
     pub async fn security(&self) -> Result<Option<Vec<u8>>, Error> {
-        nt_acl::load(&self.file).await
+        nt_acl::load(&self.file, &self.tree).await
     }
 
     /// Keeps a security descriptor with it, whatever the user may otherwise do.
@@ -286,7 +296,7 @@ impl Handle {
     /// # Errors
     /// Those of setting an extended attribute.
     pub async fn set_security(&self, security: &Security) -> Result<(), Error> {
-        security.store(&self.file).await
+        security.store(&self.file, &self.tree).await
     }
 
     /// What unix lets others do with it, if that is more than its mode says.
@@ -325,7 +335,7 @@ impl Handle {
             return Ok(DirectorySecurity { descriptor: None, by_link: false });
         }
         let (place, by_link) = self.named_place().await?;
-        let descriptor = nt_acl::load(place.parent.as_file()).await?;
+        let descriptor = nt_acl::load(place.parent.as_file(), &self.tree).await?;
         Ok(DirectorySecurity { descriptor, by_link })
     }
 
@@ -346,7 +356,7 @@ impl Handle {
             ringway::spawn_blocking(move || home(&file)).await.map_err(|_| Error::Busy)??;
         let place = Place::new(Dir::from_file(File::from(home.0)), home.1);
         match entry_key(&place).await? == own {
-            true => nt_acl::load(place.parent.as_file()).await,
+            true => nt_acl::load(place.parent.as_file(), &self.tree).await,
             false => Err(Error::NotFound),
         }
     }
@@ -377,19 +387,19 @@ impl Handle {
         let Some(length) = end.checked_sub(offset).filter(|length| *length != 0) else {
             return Ok(());
         };
-        if self.stream.is_some() {
+        let Some(file) = self.changing().await? else {
             // No longer than the stream was, which was no longer than an attribute.
             let zeros = usize::try_from(length).map_or_else(|_| Vec::new(), |len| vec![0; len]);
-            return self.write_stream(Some(offset), &zeros).await;
-        }
+            return self.write_stream(Some(offset), zeros.into()).await;
+        };
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if metadata.attributes.contains(Attributes::SPARSE) {
-            return Ok(self.file.allocate(hole, offset, length).await?);
+            return Ok(file.allocate(hole, offset, length).await?);
         }
         let zeros = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
-        match self.file.allocate(zeros, offset, length).await.map_err(Error::from) {
+        match file.allocate(zeros, offset, length).await.map_err(Error::from) {
             // Zeros without room for them are zeros too.
-            Err(Error::NotSupported) => Ok(self.file.allocate(hole, offset, length).await?),
+            Err(Error::NotSupported) => Ok(file.allocate(hole, offset, length).await?),
             result => result,
         }
     }
@@ -399,16 +409,19 @@ impl Handle {
     /// # Errors
     /// Those of `lseek`; [`Error::Busy`] when no thread can be had for it.
     pub async fn allocated(
-        self: &Arc<Self>,
+        &self,
         range: Range<u64>,
         most: usize,
     ) -> Result<Vec<Range<u64>>, Error> {
-        if self.stream.is_some() {
-            return Ok(vec![range]);
-        }
-        let handle = Arc::clone(self);
+        let file = match self.stream.is_some() {
+            false => self.file.clone(),
+            true => match self.contents().await? {
+                Contents::Attribute(_) => return Ok(vec![range]),
+                Contents::Stored(stored) => stored.file,
+            },
+        };
         // It may have to read what the file system knows of the file.
-        let found = ringway::spawn_blocking(move || allocated(&handle.file, range, most)).await;
+        let found = ringway::spawn_blocking(move || allocated(&file, range, most)).await;
         Ok(found.map_err(|_| Error::Busy)??)
     }
 
@@ -429,10 +442,8 @@ impl Handle {
     /// # Errors
     /// [`Error::NoSpace`].
     pub async fn allocate(&self, size: u64) -> Result<(), Error> {
-        if size == 0 || self.stream.is_some() {
-            return Ok(());
-        }
-        match self.file.allocate(FallocateFlags::KEEP_SIZE, 0, size).await.map_err(Error::from) {
+        let Some(file) = self.changing().await?.filter(|_| size != 0) else { return Ok(()) };
+        match file.allocate(FallocateFlags::KEEP_SIZE, 0, size).await.map_err(Error::from) {
             Err(Error::NotSupported) => Ok(()),
             result => result,
         }
@@ -443,6 +454,11 @@ impl Handle {
     /// # Errors
     /// Those of `fsync`.
     pub async fn sync(&self) -> Result<(), Error> {
+        if self.stream.is_some()
+            && let Contents::Stored(stored) = self.contents().await?
+        {
+            stored.file.sync_all().await?;
+        }
         Ok(self.file.sync_all().await?)
     }
 
@@ -486,7 +502,11 @@ impl Handle {
 }
 
 /// The position of the descriptor is nobody's: reads and writes say where.
-fn allocated(file: &File, range: Range<u64>, most: usize) -> io::Result<Vec<Range<u64>>> {
+pub(super) fn allocated(
+    file: &File,
+    range: Range<u64>,
+    most: usize,
+) -> io::Result<Vec<Range<u64>>> {
     let mut found = Vec::new();
     let mut at = range.start;
     while at < range.end && found.len() < most {

@@ -8,6 +8,7 @@ use ringway::fs::{AtFlags, Dir, RenameFlags};
 use super::handle::{check_replaceable, entry_key, replaced};
 use super::path::UNSEEN;
 use super::resolve::place;
+use super::streams::Streams;
 use super::volume::Guard;
 use super::{Error, Handle, SharePath, nt_acl};
 
@@ -29,7 +30,7 @@ impl Handle {
         }
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let target = place(&self.tree, parents, last).await?;
-        let directory = nt_acl::load(target.parent.as_file()).await?;
+        let directory = nt_acl::load(target.parent.as_file(), &self.tree).await?;
         // It keeps the descriptor that it has.
         guard.admit(directory.as_deref(), false)?;
         if !target.exists {
@@ -39,8 +40,10 @@ impl Handle {
             return Err(Error::Exists);
         } else if entry_key(&target).await? != self.id() {
             check_replaceable(&target).await?;
-            guard.replace(directory.as_deref(), &replaced(&target).await?)?;
+            let (replaced, file) = replaced(&self.tree, &target).await?;
+            guard.replace(directory.as_deref(), &replaced)?;
             self.link_over(&target.parent, &target.name).await?;
+            Streams::of(&file, &self.tree.store).end().await;
         }
         let mut components = target.parents;
         components.push(target.name);

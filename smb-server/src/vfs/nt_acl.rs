@@ -1,6 +1,9 @@
 //! The security descriptors that are kept with files, in the form that Samba reads and writes too: in the
 //! extended attribute `security.NTACL`, or, by a server that is not root and may not set that, in
-//! `user.NTACL`. What is in them is nothing to the file system.
+//! `user.NTACL`. What is in them is nothing to the file system. One that does not fit there is [stored](stored)
+//! elsewhere.
+
+mod stored;
 
 use std::ffi::CStr;
 use std::io;
@@ -10,8 +13,13 @@ use ringway::fs::File;
 
 use super::attributes::OWNER_WRITE;
 use super::metadata::MASK;
+use super::resolve::Tree;
+use super::store::unstorable;
 use super::xattr::path;
 use super::{Error, xattr};
+
+use stored::Hash;
+pub(crate) use stored::stand_in;
 
 const SECURITY: &CStr = c"security.NTACL";
 
@@ -26,59 +34,43 @@ const LEN_USUAL: usize = 4096;
 /// # Errors
 /// There is one, and it cannot be read: not the same as there being none. [`Error::AccessDenied`] if it is
 /// damaged, or in a form that is not known.
-pub(super) async fn load(file: &File) -> Result<Option<Vec<u8>>, Error> {
-    let file = file.with_identity(None);
-    let mut found = value(&file, SECURITY).await;
-    if matches!(found, Ok(None)) && !geteuid().is_root() {
-        found = match value(&file, USER).await {
-            // Without permission to read the file; then nothing in it can be read either.
-            Err(error) if error.raw_os_error() == Some(libc::EACCES) => Ok(None),
-            found => found,
-        };
-    }
-    let Some(value) = found? else { return Ok(None) };
-    unwrap(&value).map(Some).ok_or_else(|| damaged(&file))
+pub(super) async fn load(file: &File, tree: &Tree) -> Result<Option<Vec<u8>>, Error> {
+    let Some(value) = value(file).await? else { return Ok(None) };
+    let descriptor = match Hash::in_value(&value) {
+        Some(hash) => stored::load(&tree.store, hash).await?,
+        None => unwrap(&value),
+    };
+    descriptor.map(Some).ok_or_else(|| damaged(file))
 }
 
-async fn value(file: &File, name: &'static CStr) -> io::Result<Option<Vec<u8>>> {
-    let value = async |capacity| match file.get_xattr(name, Vec::with_capacity(capacity)).await {
-        // Opened only to be looked at.
-        (Err(error), _) if error.raw_os_error() == Some(libc::EBADF) => {
-            value_by_path(file, name, capacity).await
-        }
+async fn value(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let found = xattr::value_as_process(file, SECURITY, LEN_USUAL).await?;
+    if found.is_some() || geteuid().is_root() {
+        return Ok(found);
+    }
+    match xattr::value_as_process(file, USER, LEN_USUAL).await {
+        // Without permission to read the file; then nothing in it can be read either.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => Ok(None),
         found => found,
-    };
-    match xattr::fitting([LEN_USUAL, xattr::VALUE_MAX], value).await {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
-            Ok(None)
-        }
-        result => result.map(Some),
     }
-}
-
-async fn value_by_path(
-    file: &File,
-    name: &'static CStr,
-    capacity: usize,
-) -> (io::Result<usize>, Vec<u8>) {
-    let file = file.clone();
-    let get = move || {
-        let mut value = vec![0; capacity];
-        let result = rustix::fs::getxattr(path(&file), name, &mut value);
-        value.truncate(*result.as_ref().unwrap_or(&0));
-        (result.map_err(io::Error::from), value)
-    };
-    let busy = || (Err(io::ErrorKind::ResourceBusy.into()), Vec::new());
-    ringway::spawn_blocking(get).await.unwrap_or_else(|_| busy())
 }
 
 /// Keeps a descriptor. Done as the process: whether the user may is decided by descriptors, not by modes.
 ///
 /// # Errors
-/// [`Error::NoSpace`] for one that is too long for the file system; [`Error::NotSupported`] where none can
-/// be kept.
-pub(super) async fn store(file: &File, descriptor: &[u8]) -> Result<(), Error> {
+/// [`Error::NoSpace`] where there is no room for it; [`Error::NotSupported`] where none can be kept.
+pub(super) async fn store(file: &File, tree: &Tree, descriptor: &[u8]) -> Result<(), Error> {
     let value = wrap(descriptor).ok_or(Error::Invalid)?;
+    match set(file, value).await {
+        Err(Error::NoSpace) => {
+            let value = stored::store(&tree.store, descriptor).await.map_err(unstorable)?;
+            set(file, value).await
+        }
+        result => result,
+    }
+}
+
+async fn set(file: &File, value: Vec<u8>) -> Result<(), Error> {
     let file = file.with_identity(None);
     let result = match xattr::set(&file, SECURITY, value.clone()).await {
         Err(error) if is_forbidden(&error) && !geteuid().is_root() => {

@@ -179,8 +179,13 @@ pub(super) fn is_stream_name(name: &str) -> bool {
         && name.encode_utf16().count() <= COMPONENT_MAX
 }
 
-/// What the names begin with, on disk, of what is still being made.
+/// What the names begin with, on disk, of what is still being made, and of the [store](super::store).
 pub(super) const UNSEEN: &str = ":usmbd:";
+
+/// In any case, as there are file systems to which that is one.
+fn is_unseen(on_disk: &str) -> bool {
+    on_disk.get(..UNSEEN.len()).is_some_and(|start| start.eq_ignore_ascii_case(UNSEEN))
+}
 
 /// A client's name, checked, as it is to be on disk.
 pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Error> {
@@ -192,7 +197,7 @@ pub(super) fn component(name: &str, mapping: Mapping) -> Result<Cow<'_, str>, Er
         return Err(Error::NameInvalid);
     }
     let on_disk = mapping.to_disk(name);
-    if matches!(&*on_disk, "." | "..") || on_disk.starts_with(UNSEEN) {
+    if matches!(&*on_disk, "." | "..") || is_unseen(&on_disk) {
         return Err(Error::NameInvalid);
     }
     // No name has more units of UTF-16 than bytes.

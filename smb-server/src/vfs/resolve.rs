@@ -17,6 +17,7 @@ use super::abilities::Known;
 use super::index::{Answer, Index, Version};
 use super::metadata::MASK;
 use super::path::{is_presentable, unix};
+use super::store::Store;
 use super::tunnel::Tunnel;
 use super::{Error, Mapping, name, short_name};
 
@@ -39,6 +40,8 @@ pub(super) struct Tree {
     pub(super) tunnel: Arc<Tunnel>,
     pub(super) mapping: Mapping,
     pub(super) abilities: Arc<Known>,
+    /// The place for what fits no extended attribute.
+    pub(super) store: Store,
 }
 
 /// Names a share's tree among others, for as long as it is open.

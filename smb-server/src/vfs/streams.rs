@@ -1,14 +1,21 @@
 //! Named streams, each in an extended attribute of its file, as Samba has them: `user.DosStream.NAME:$DATA`,
-//! with a NUL behind the contents. So they are small: the file system bounds them, and 64 KiB does.
+//! with a NUL behind the contents. One that does not fit there is [stored](stored) elsewhere.
+
+mod stored;
 
 use std::ffi::CString;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io;
 use std::sync::LazyLock;
 
 use futures_util::lock::{Mutex, MutexGuard};
 use ringway::fs::File;
 
+use super::store::Store;
 use super::{Error, FileKey, name, xattr};
+
+pub(super) use stored::Stored;
+pub(crate) use stored::pointed_to;
 
 const PREFIX: &str = "user.DosStream.";
 const SUFFIX: &str = ":$DATA";
@@ -16,7 +23,7 @@ const SUFFIX: &str = ":$DATA";
 /// The longest name of an extended attribute, XATTR_NAME_MAX of the kernel.
 const ATTRIBUTE_NAME_MAX: usize = 255;
 
-/// The longest contents: the longest value of an extended attribute, less the NUL.
+/// The longest contents in an attribute: the longest value of one, less the NUL.
 pub(super) const LEN_MAX: usize = 65_535;
 
 /// A stream of a file, for what concerns each apart.
@@ -36,6 +43,8 @@ pub struct StreamInfo {
     pub name: String,
     /// Bytes of content.
     pub size: u64,
+    /// Bytes that it takes.
+    pub allocated: u64,
 }
 
 impl StreamKey {
@@ -66,18 +75,39 @@ pub(super) async fn alone(file: FileKey) -> Alone {
     LOCKS[stripe].lock().await
 }
 
+/// The named streams of a file.
+pub(super) struct Streams<'a> {
+    file: &'a File,
+    store: &'a Store,
+}
+
+/// Where a stream's contents are.
+pub(super) enum Contents {
+    /// In an attribute: these.
+    Attribute(Vec<u8>),
+    /// In a file of the store.
+    Stored(Stored),
+}
+
+/// How long a stream is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Size {
+    /// Bytes of content.
+    pub(super) len: u64,
+    /// Bytes that it takes.
+    pub(super) allocated: u64,
+}
+
 pub(crate) fn attribute(stream: &str) -> Result<CString, Error> {
-    let name = format!("{PREFIX}{stream}{SUFFIX}");
+    named(PREFIX, stream, SUFFIX)
+}
+
+fn named(prefix: &str, stream: &str, suffix: &str) -> Result<CString, Error> {
+    let name = format!("{prefix}{stream}{suffix}");
     if name.len() > ATTRIBUTE_NAME_MAX {
         return Err(Error::NameTooLong);
     }
     CString::new(name).map_err(|_| Error::NameInvalid)
-}
-
-/// The names of all that there are.
-pub(super) async fn names(file: &File) -> Result<Vec<String>, Error> {
-    let names = xattr::names(file).await?;
-    Ok(names.split(|byte| *byte == 0).filter_map(stream).collect())
 }
 
 pub(crate) fn stream(attribute: &[u8]) -> Option<String> {
@@ -86,33 +116,116 @@ pub(crate) fn stream(attribute: &[u8]) -> Option<String> {
     super::path::is_stream_name(stream).then(|| stream.to_owned())
 }
 
-/// What a stream is really called, if it exists.
-pub(super) async fn find(file: &File, wanted: &str) -> Result<Option<String>, Error> {
-    let names = names(file).await?;
-    let exact = names.iter().position(|name| name == wanted);
-    let found = exact.or_else(|| names.iter().position(|name| name::equal(name, wanted)));
-    Ok(found.and_then(|at| names.into_iter().nth(at)))
+impl<'a> Streams<'a> {
+    pub(super) fn of(file: &'a File, store: &'a Store) -> Self {
+        Self { file, store }
+    }
+
+    /// The names of all that there are.
+    pub(super) async fn names(&self) -> Result<Vec<String>, Error> {
+        let (mut names, stored) = self.listed().await?;
+        names.extend(stored);
+        Ok(names)
+    }
+
+    /// Those with an attribute, and those that have but a pointer.
+    async fn listed(&self) -> Result<(Vec<String>, Vec<String>), Error> {
+        let attributes = xattr::names(self.file).await?;
+        let attributes = attributes.split(|byte| *byte == 0);
+        let names: Vec<_> = attributes.clone().filter_map(stream).collect();
+        let stored = attributes.filter_map(pointed_to).filter(|name| !names.contains(name));
+        let mut stored: Vec<_> = stored.collect();
+        stored.dedup();
+        Ok((names, stored))
+    }
+
+    /// What a stream is really called, if it exists.
+    pub(super) async fn find(&self, wanted: &str) -> Result<Option<String>, Error> {
+        let (names, stored) = self.listed().await?;
+        let is_there = |name: &&String| *name == wanted;
+        let same = |name: &&String| name::equal(name, wanted);
+        let all = || names.iter().chain(&stored);
+        let Some(found) = all().find(is_there).or_else(|| all().find(same)).cloned() else {
+            return Ok(None);
+        };
+        // What is stored may not have come along with the file.
+        match names.contains(&found) || self.by_pointer(&found).await?.is_some() {
+            true => Ok(Some(found)),
+            false => Ok(None),
+        }
+    }
+
+    /// How long a stream is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none, or none any more.
+    pub(super) async fn size(&self, stream: &str) -> Result<Size, Error> {
+        let (result, _) = self.file.get_xattr(&attribute(stream)?, Vec::new()).await;
+        match present(result)? {
+            Some(len) if !stored::may_be_interim(len) => {
+                let len = len.saturating_sub(1) as u64;
+                Ok(Size { len, allocated: len })
+            }
+            _ => match self.contents(stream).await? {
+                Contents::Attribute(contents) => {
+                    let len = contents.len() as u64;
+                    Ok(Size { len, allocated: len })
+                }
+                Contents::Stored(stored) => stored.size().await,
+            },
+        }
+    }
+
+    /// What a stream holds, or where that is. An attribute counts before what is stored: where there are both, a
+    /// move to or fro was cut off, or somebody who knows attributes only has written since.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none, or none any more.
+    pub(super) async fn contents(&self, stream: &str) -> Result<Contents, Error> {
+        let value = Vec::with_capacity(LEN_MAX + 1);
+        let (result, mut value) = self.file.get_xattr(&attribute(stream)?, value).await;
+        if present(result)?.is_some() {
+            if let Some(stored) = self.by_interim(&value).await? {
+                return Ok(Contents::Stored(stored));
+            }
+            value.pop();
+            return Ok(Contents::Attribute(value));
+        }
+        self.by_pointer(stream).await?.map(Contents::Stored).ok_or(Error::NotFound)
+    }
+
+    /// Gives a stream these contents, new or not: in an attribute, or else in the store.
+    pub(super) async fn put(&self, stream: &str, contents: Vec<u8>) -> Result<(), Error> {
+        match self.put_attribute(stream, contents.clone()).await {
+            Err(Error::NoSpace) => {
+                self.move_out(stream, contents, async |_| Ok(())).await.map(drop)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) async fn put_attribute(
+        &self,
+        stream: &str,
+        mut contents: Vec<u8>,
+    ) -> Result<(), Error> {
+        if contents.len() > LEN_MAX {
+            return Err(Error::NoSpace);
+        }
+        contents.push(0);
+        let name = attribute(stream)?;
+        self.file.set_xattr(&name, contents).await.map_err(xattr::error_of_set)
+    }
+
+    async fn remove_attribute(&self, stream: &str) -> Result<bool, Error> {
+        present(self.file.remove_xattr(&attribute(stream)?).await).map(|found| found.is_some())
+    }
 }
 
-/// Bytes of content.
-pub(super) async fn len(file: &File, stream: &str) -> Result<u64, Error> {
-    let (result, _) = file.get_xattr(&attribute(stream)?, Vec::new()).await;
-    Ok(result?.saturating_sub(1) as u64)
-}
-
-pub(super) async fn load(file: &File, stream: &str) -> Result<Vec<u8>, Error> {
-    let value = Vec::with_capacity(LEN_MAX + 1);
-    let (result, mut value) = file.get_xattr(&attribute(stream)?, value).await;
-    result?;
-    value.pop();
-    Ok(value)
-}
-
-pub(super) async fn store(file: &File, stream: &str, mut contents: Vec<u8>) -> Result<(), Error> {
-    contents.push(0);
-    file.set_xattr(&attribute(stream)?, contents).await.map_err(xattr::error_of_set)
-}
-
-pub(super) async fn remove(file: &File, stream: &str) -> Result<(), Error> {
-    Ok(file.remove_xattr(&attribute(stream)?).await?)
+/// What was asked of an attribute, if there is one.
+fn present<T>(result: io::Result<T>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
+        result => Ok(Some(result?)),
+    }
 }

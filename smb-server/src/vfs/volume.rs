@@ -16,6 +16,7 @@ use super::link::unseen_name;
 use super::metadata::{FileKey, FileKind, MASK, Metadata, kind};
 use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, free_place, place};
+use super::store::Store;
 use super::tunnel::Tunnel;
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
 
@@ -98,9 +99,9 @@ pub struct Security {
 }
 
 impl Security {
-    pub(super) async fn store(&self, file: &File) -> Result<(), Error> {
-        // First what takes away, and what may be too long.
-        nt_acl::store(file, &self.descriptor).await?;
+    pub(super) async fn store(&self, file: &File, tree: &Tree) -> Result<(), Error> {
+        // First what takes away.
+        nt_acl::store(file, tree, &self.descriptor).await?;
         match &self.acl {
             Some(acl) => posix_acl::store(file, acl, self.default_acl.as_ref()).await,
             None => Ok(()),
@@ -250,7 +251,15 @@ impl Volume {
     fn of_root(root: Dir, mapping: Mapping) -> Self {
         let (index, tunnel, abilities) =
             (Arc::new(Index::new(mapping)), Arc::default(), Arc::default());
-        Self { tree: Tree { root, index, tunnel, mapping, abilities } }
+        let store = Store::new(&root);
+        Self { tree: Tree { root, index, tunnel, mapping, abilities, store } }
+    }
+
+    /// Says which volumes there are, where a file may come from with something of it in their stores. Once, at the
+    /// start.
+    pub fn know_others<'a>(&self, others: impl Iterator<Item = &'a Self>) {
+        let others = others.filter(|other| other.tree_id() != self.tree_id());
+        self.tree.store.know_others(others.map(|other| &other.tree.store));
     }
 
     /// To be found again by who opens the same folder, for as long as anybody has it open.
@@ -559,7 +568,7 @@ async fn create(
     how: &Open,
     guard: &dyn Guard,
 ) -> Result<Opened, Error> {
-    let directory = nt_acl::load(place.parent.as_file()).await?;
+    let directory = nt_acl::load(place.parent.as_file(), tree).await?;
     let security = guard.admit(directory.as_deref(), how.kind == Kind::Directory)?;
     if security.is_some() {
         // Nobody gets at it before it is guarded.
@@ -628,7 +637,7 @@ async fn finish_new(
     (security, eas): (Option<Security>, &[Ea]),
 ) -> Result<Handle, Error> {
     if let Some(security) = security {
-        security.store(&file).await?;
+        security.store(&file, tree).await?;
     }
     if !eas.is_empty() {
         ea::change(&file, eas).await?;

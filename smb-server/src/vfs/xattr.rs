@@ -71,11 +71,67 @@ pub(super) fn names_at<'a>(directory: &File, name: &str, buffer: &'a mut Vec<u8>
 pub(super) async fn set(file: &File, name: &'static CStr, value: Vec<u8>) -> io::Result<()> {
     match file.set_xattr(name, value.clone()).await {
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-            let file = file.clone();
             let flags = rustix::fs::XattrFlags::empty();
-            let set = move || rustix::fs::setxattr(path(&file), name, &value, flags);
-            let result = ringway::spawn_blocking(set).await;
-            Ok(result.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))??)
+            by_path(file, move |path| rustix::fs::setxattr(path, name, &value, flags)).await
+        }
+        result => result,
+    }
+}
+
+/// What does not work on a file that is opened only to be looked at. As the process.
+async fn by_path<T: Send + 'static>(
+    file: &File,
+    work: impl FnOnce(String) -> rustix::io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let file = file.clone();
+    let result = ringway::spawn_blocking(move || work(path(&file))).await;
+    Ok(result.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))??)
+}
+
+/// A value, read as the process, also of a file that is opened only to be looked at; `None` if there is no such
+/// attribute, or none at all on its file system. Most are no longer than `usual`.
+pub(super) async fn value_as_process(
+    file: &File,
+    name: &CStr,
+    usual: usize,
+) -> io::Result<Option<Vec<u8>>> {
+    let file = &file.with_identity(None);
+    let value = async |capacity| match file.get_xattr(name, Vec::with_capacity(capacity)).await {
+        (Err(error), _) if error.raw_os_error() == Some(libc::EBADF) => {
+            let name = name.to_owned();
+            let get = move |path| {
+                let mut value = vec![0; capacity];
+                let length = rustix::fs::getxattr(path, &name, &mut value)?;
+                value.truncate(length);
+                Ok(value)
+            };
+            match by_path(file, get).await {
+                Ok(value) => (Ok(value.len()), value),
+                Err(error) => (Err(error), Vec::new()),
+            }
+        }
+        found => found,
+    };
+    match fitting([usual, VALUE_MAX], value).await {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+/// The names of all, so also.
+pub(super) async fn names_as_process(file: &File) -> io::Result<Vec<u8>> {
+    let file = &file.with_identity(None);
+    match names(file).await {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+            let list = |path| {
+                let mut names = vec![0; NAMES_MAX];
+                let length = rustix::fs::listxattr(path, &mut names)?;
+                names.truncate(length);
+                Ok(names)
+            };
+            by_path(file, list).await
         }
         result => result,
     }

@@ -1,15 +1,29 @@
 //! What a file has beside its contents: extended attributes that clients set, and named streams.
 
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::{Buf, Bytes};
+use ringway::buf::IoBufExt;
+use ringway::fs::File;
+
 use crate::vfs::dos_info::DosInfo;
 use crate::vfs::metadata::{MASK, Metadata};
-use crate::vfs::streams::{self, StreamInfo};
+use crate::vfs::streams::{self, Contents, Size, Stored, StreamInfo, Streams};
 use crate::vfs::volume::Disposition;
 use crate::vfs::{Ea, Error, ea};
 
-use super::{Handle, What};
+use super::{Handle, Named, What};
+
+/// What a stream holds.
+#[derive(Debug)]
+pub enum StreamContents {
+    /// Some of its bytes.
+    Bytes(Vec<u8>),
+    /// It is what this file holds.
+    File(File),
+}
 
 impl Handle {
     /// How long the list of its EAs is, as clients are told it; 0 if it has none. A stream has those of its
@@ -58,13 +72,18 @@ impl Handle {
         if self.is_link() {
             return Ok(found);
         }
-        for name in streams::names(&self.file).await? {
+        let streams = self.named();
+        for name in streams.names().await? {
             // One that is gone meanwhile is not told.
-            if let Ok(size) = streams::len(&self.file, &name).await {
-                found.push(StreamInfo { name, size });
+            if let Ok(Size { len: size, allocated }) = streams.size(&name).await {
+                found.push(StreamInfo { name, size, allocated });
             }
         }
         Ok(found)
+    }
+
+    pub(in crate::vfs) fn named(&self) -> Streams<'_> {
+        Streams::of(&self.file, &self.tree.store)
     }
 
     /// What is known about the unnamed stream of the file that this is, or is a stream of; a directory has
@@ -84,65 +103,179 @@ impl Handle {
     /// Those of removing extended attributes; some may be gone.
     pub async fn remove_streams(&self) -> Result<(), Error> {
         let _alone = self.alone().await;
-        for name in streams::names(&self.file).await? {
-            streams::remove(&self.file, &name).await?;
+        let streams = self.named();
+        for name in streams.names().await? {
+            match streams.remove(&name).await {
+                Err(Error::NotFound) => {}
+                result => result?,
+            }
         }
         Ok(())
+    }
+
+    // ---- the contents of a stream
+
+    /// The file that has this stream's contents, or else at most `length` bytes of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it has been removed.
+    pub async fn stream_contents(
+        &self,
+        offset: u64,
+        length: usize,
+    ) -> Result<StreamContents, Error> {
+        let mut contents = match self.contents().await? {
+            Contents::Stored(stored) => return Ok(StreamContents::File(stored.file)),
+            Contents::Attribute(contents) => contents,
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
+        contents.drain(..start);
+        contents.truncate(length);
+        Ok(StreamContents::Bytes(contents))
     }
 
     /// At most `length` bytes of this stream.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it has been removed.
+    /// So also.
     pub async fn read_stream(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let file = match self.stream_contents(offset, length).await? {
+            StreamContents::Bytes(bytes) => return Ok(bytes),
+            StreamContents::File(file) => file,
+        };
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = bytes.len();
+            let (result, slice) = file.read_at(bytes.slice(at..length), offset + at as u64).await;
+            bytes = slice.into_inner();
+            if result? == 0 {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What this stream holds, or where that is.
+    pub(super) async fn contents(&self) -> Result<Contents, Error> {
         let stream = self.stream().ok_or(Error::NotSupported)?;
-        let mut contents = streams::load(&self.file, &stream).await?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
-        contents.drain(..start);
-        contents.truncate(length);
+        if let Some(stored) = self.stored_still(&stream).await? {
+            return Ok(Contents::Stored(stored));
+        }
+        let contents = self.named().contents(&stream).await?;
+        if let Contents::Stored(stored) = &contents {
+            self.note_stored(stored);
+        }
         Ok(contents)
+    }
+
+    pub(super) async fn stream_size(&self, stream: &str) -> Result<Size, Error> {
+        match self.stored_still(stream).await? {
+            Some(stored) => stored.size().await,
+            None => self.named().size(stream).await,
+        }
+    }
+
+    /// Where this stream was last found in the store.
+    pub(super) fn last_stored(&self) -> Option<Stored> {
+        let stored = &self.stream.as_ref()?.stored;
+        stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_stored(&self, found: &Stored) {
+        if let Some(Named { stored, .. }) = &self.stream {
+            *stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        }
+    }
+
+    /// The same, if it is still there.
+    async fn stored_still(&self, stream: &str) -> Result<Option<Stored>, Error> {
+        let Some(stored) = self.last_stored() else { return Ok(None) };
+        let pointer = self.named().pointer(stream).await?;
+        Ok(Some(stored).filter(|stored| pointer == Some(stored.id)))
+    }
+
+    /// What this stream holds, for who changes it and is [alone](Self::alone): nothing of another file's.
+    async fn own_contents(&self, stream: &str) -> Result<Contents, Error> {
+        match self.contents().await? {
+            Contents::Stored(stored) => {
+                let own = self.named().own(stream, stored).await?;
+                self.note_stored(&own);
+                Ok(Contents::Stored(own))
+            }
+            contents => Ok(contents),
+        }
+    }
+
+    /// The file whose contents these are, to change them; `None` if they are in an extended attribute.
+    pub(in crate::vfs) async fn changing(&self) -> Result<Option<File>, Error> {
+        let Some(stream) = self.stream() else { return Ok(Some(self.file.clone())) };
+        let _alone = self.alone().await;
+        match self.own_contents(&stream).await? {
+            Contents::Stored(stored) => Ok(Some(stored.file)),
+            Contents::Attribute(_) => Ok(None),
+        }
     }
 
     /// Writes to this stream; without an offset, at its end.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] for what is longer than a stream can be; then nothing is written.
-    pub async fn write_stream(&self, offset: Option<u64>, bytes: &[u8]) -> Result<(), Error> {
-        self.change_stream(|contents| {
-            let start = match offset {
-                Some(offset) => usize::try_from(offset).map_err(|_| Error::NoSpace)?,
-                None => contents.len(),
-            };
-            let end = start.checked_add(bytes.len()).filter(|end| *end <= streams::LEN_MAX);
-            let end = end.ok_or(Error::NoSpace)?;
-            if contents.len() < end {
-                contents.resize(end, 0);
+    /// [`Error::NoSpace`] for what there is no room for; then the stream is as it was, unless it was stored.
+    pub async fn write_stream(&self, offset: Option<u64>, bytes: Bytes) -> Result<(), Error> {
+        let alone = self.alone().await;
+        let stream = self.stream().ok_or(Error::NotSupported)?;
+        match self.own_contents(&stream).await? {
+            Contents::Stored(stored) => {
+                // Writers of a file need not wait for each other.
+                drop(alone);
+                write_contents(&stored.file, offset, bytes).await
             }
-            contents.splice(start..end, bytes.iter().copied());
-            Ok(())
-        })
-        .await
+            Contents::Attribute(contents) => {
+                let start = offset.unwrap_or(contents.len() as u64);
+                if let Some(changed) = with(&contents, start, &bytes) {
+                    match self.named().put_attribute(&stream, changed).await {
+                        Err(Error::NoSpace) => {}
+                        result => return result,
+                    }
+                }
+                let change = async |file: &File| write_contents(file, Some(start), bytes).await;
+                self.move_out(&stream, contents, change).await
+            }
+        }
     }
 
     pub(super) async fn set_stream_len(&self, size: u64) -> Result<(), Error> {
-        let size = usize::try_from(size).ok().filter(|size| *size <= streams::LEN_MAX);
-        let size = size.ok_or(Error::NoSpace)?;
-        self.change_stream(|contents| {
-            contents.resize(size, 0);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn change_stream(
-        &self,
-        change: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
         let _alone = self.alone().await;
         let stream = self.stream().ok_or(Error::NotSupported)?;
-        let mut contents = streams::load(&self.file, &stream).await?;
-        change(&mut contents)?;
-        streams::store(&self.file, &stream, contents).await
+        if size == 0 {
+            return self.named().empty(&stream).await;
+        }
+        match self.own_contents(&stream).await? {
+            Contents::Stored(stored) => Ok(stored.file.set_len(size).await?),
+            Contents::Attribute(contents) => {
+                if let Some(len) = usize::try_from(size).ok().filter(|len| *len <= streams::LEN_MAX)
+                {
+                    let mut changed = contents.clone();
+                    changed.resize(len, 0);
+                    match self.named().put_attribute(&stream, changed).await {
+                        Err(Error::NoSpace) => {}
+                        result => return result,
+                    }
+                }
+                let change = async |file: &File| Ok(file.set_len(size).await?);
+                self.move_out(&stream, contents, change).await
+            }
+        }
+    }
+
+    async fn move_out(
+        &self,
+        stream: &str,
+        contents: Vec<u8>,
+        change: impl AsyncFnOnce(&File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let stored = self.named().move_out(stream, contents, change).await?;
+        self.note_stored(&stored);
+        Ok(())
     }
 
     /// Gives this stream another name, in place of the one that has that if `replace`.
@@ -152,20 +285,16 @@ impl Handle {
     pub async fn rename_stream(&self, to: &str, replace: bool) -> Result<(), Error> {
         let _alone = self.alone().await;
         let from = self.stream().ok_or(Error::NotSupported)?;
-        let there = streams::find(&self.file, to).await?.filter(|there| *there != from);
+        let streams = self.named();
+        let there = streams.find(to).await?.filter(|there| *there != from);
         if there.is_some() && !replace {
             return Err(Error::Exists);
         }
         if from == to {
             return Ok(());
         }
-        let contents = streams::load(&self.file, &from).await?;
-        streams::store(&self.file, to, contents).await?;
-        // In another case it is another attribute.
-        for old in there.iter().filter(|there| *there != to).chain([&from]) {
-            streams::remove(&self.file, old).await?;
-        }
-        if let Some(name) = &self.stream {
+        streams.rename(&from, to, there.as_deref()).await?;
+        if let Some(Named { name, .. }) = &self.stream {
             to.clone_into(&mut name.lock().unwrap_or_else(PoisonError::into_inner));
         }
         Ok(())
@@ -178,14 +307,14 @@ impl Handle {
         disposition: Disposition,
     ) -> Result<(Self, bool), Error> {
         let _alone = self.alone().await;
-        let found = streams::find(&self.file, wanted).await?;
+        let found = self.named().find(wanted).await?;
         let created = found.is_none();
         let name = match (found, disposition) {
             (Some(_), Disposition::Create) => return Err(Error::Exists),
             (None, Disposition::Open) => return Err(Error::NotFound),
             (Some(name), _) => name,
             (None, _) => {
-                streams::store(&self.file, wanted, Vec::new()).await?;
+                self.named().put(wanted, Vec::new()).await?;
                 wanted.to_owned()
             }
         };
@@ -197,8 +326,45 @@ impl Handle {
             deleted_by_process: AtomicBool::new(false),
             by_short_name: false,
             path: Mutex::new(self.share_path()),
-            stream: Some(Mutex::new(name)),
+            stream: Some(Named { name: Mutex::new(name), stored: Mutex::default() }),
         };
         Ok((handle, created))
     }
+}
+
+/// Writes to a file; without an offset, at its end. Where that is, the kernel says: whoever else appends, nobody's
+/// bytes are lost.
+///
+/// # Errors
+/// The file system's; some of the bytes may have been written.
+pub async fn write_contents(
+    file: &File,
+    offset: Option<u64>,
+    mut bytes: Bytes,
+) -> Result<(), Error> {
+    if let Some(offset) = offset {
+        return Ok(file.write_all_at(bytes, offset).await.0?);
+    }
+    while !bytes.is_empty() {
+        let (result, rest) = file.append(bytes).await;
+        let count = result?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        bytes = rest;
+        bytes.advance(count);
+    }
+    Ok(())
+}
+
+/// Contents with others written at `start`; `None` if that is more than fits an attribute.
+fn with(contents: &[u8], start: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+    let start = usize::try_from(start).ok()?;
+    let end = start.checked_add(bytes.len()).filter(|end| *end <= streams::LEN_MAX)?;
+    let mut changed = contents.to_vec();
+    if changed.len() < end {
+        changed.resize(end, 0);
+    }
+    changed.get_mut(start..end)?.copy_from_slice(bytes);
+    Some(changed)
 }

@@ -11,7 +11,7 @@ use ringway::fs::{
 
 use crate::vfs::metadata::{FileKey, FileKind, MASK, kind};
 use crate::vfs::resolve::{self, Place, Tree, beneath};
-use crate::vfs::streams;
+use crate::vfs::streams::Streams;
 use crate::vfs::volume::{Guard, Replaced};
 use crate::vfs::{Error, SharePath, nt_acl};
 
@@ -34,7 +34,7 @@ impl Handle {
     /// Those of looking the name up.
     pub async fn has_its_name(&self) -> Result<bool, Error> {
         if let Some(stream) = self.stream()
-            && streams::find(&self.file, &stream).await?.is_none()
+            && self.named().find(&stream).await?.is_none()
         {
             return Ok(false);
         }
@@ -95,7 +95,7 @@ impl Handle {
         let target = resolve::place(&self.tree, parents, last).await?;
         // What is replaced under its short name leaves its long one behind, as by a tunnel.
         let last = if target.by_short_name { &target.name } else { last };
-        let directory = nt_acl::load(target.parent.as_file()).await?;
+        let directory = nt_acl::load(target.parent.as_file(), &self.tree).await?;
         // It keeps the descriptor that it has.
         guard.admit(directory.as_deref(), self.is_directory())?;
         match self.occupant(&from, &target).await? {
@@ -105,15 +105,17 @@ impl Handle {
             Occupant::Itself => correct_case(&from, last).await?,
             Occupant::SameFile => {
                 self.check_replaceable(&target, replace).await?;
-                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
+                guard.replace(directory.as_deref(), &replaced(&self.tree, &target).await?.0)?;
                 // For two names of one file rename(2) does nothing.
                 from.parent.unlink_at(&from.name, false).await?;
                 correct_case(&target, last).await?;
             }
             Occupant::Other => {
                 self.check_replaceable(&target, replace).await?;
-                guard.replace(directory.as_deref(), &replaced(&target).await?)?;
+                let (replaced, file) = replaced(&self.tree, &target).await?;
+                guard.replace(directory.as_deref(), &replaced)?;
                 rename(&from, &target.parent, &target.name, RenameFlags::empty()).await?;
+                Streams::of(&file, &self.tree.store).end().await;
                 correct_case(&target, last).await?;
             }
         }
@@ -162,7 +164,7 @@ impl Handle {
     pub async fn remove(&self) -> Result<(), Error> {
         if let Some(stream) = self.stream() {
             let _alone = self.alone().await;
-            return streams::remove(&self.file, &stream).await;
+            return self.named().remove(&stream).await;
         }
         let (mut place, by_link) = self.named_place().await?;
         // The descriptor says nothing of a link to the file.
@@ -172,6 +174,9 @@ impl Handle {
         // Opened through a link, it is the link that goes, as it is the link that has the name.
         let directory = self.is_directory() && !by_link;
         place.parent.unlink_at(&place.name, directory).await?;
+        if !by_link {
+            self.named().end().await;
+        }
         self.note_gone(&place).await;
         Ok(())
     }
@@ -273,16 +278,19 @@ pub(super) async fn key(dir: &Dir) -> Result<FileKey, Error> {
     Ok(FileKey::of(&dir.as_file().statx(StatxFlags::INO).await?))
 }
 
-/// What has a place's name. Not followed if it is a link: the link goes.
-pub(in crate::vfs) async fn replaced(place: &Place) -> Result<Replaced, Error> {
+/// What has a place's name, and the file to look at. Not followed if it is a link: the link goes.
+pub(in crate::vfs) async fn replaced(
+    tree: &Tree,
+    place: &Place,
+) -> Result<(Replaced, File), Error> {
     let how = beneath(OFlags::PATH | OFlags::NOFOLLOW);
     let file = place.parent.open_at(&place.name, &how).await.map_err(Error::of_open)?;
     let stat = file.statx(MASK).await?;
     let descriptor = match kind(&stat) {
         FileKind::Symlink => None,
-        _ => nt_acl::load(&file).await?,
+        _ => nt_acl::load(&file, tree).await?,
     };
-    Ok(Replaced { descriptor, uid: stat.stx_uid, gid: stat.stx_gid })
+    Ok((Replaced { descriptor, uid: stat.stx_uid, gid: stat.stx_gid }, file))
 }
 
 /// Gives an entry its own name in the case that the client wrote.

@@ -14,11 +14,11 @@ on_each_backend! {
 }
 
 /// A new file system in the share, at `other`, in an image beside it. It goes with its guard.
-struct Mounted(std::path::PathBuf);
+pub(super) struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     /// `None`, and says so, where that cannot be had.
-    fn new(bench: &Bench, kind: &str) -> Option<Self> {
+    pub(super) fn new(bench: &Bench, kind: &str) -> Option<Self> {
         let (at, image) = (bench.on_disk("other"), bench.dir.path().join("image"));
         fs::create_dir(&at).unwrap();
         let run = |command: &mut Command| {
@@ -135,7 +135,7 @@ async fn what_is_trimmed_is_zeros_and_the_rest_stays(bench: Bench) {
     assert!(now == [&content[..block], &vec![0; block], &content[2 * block..]].concat());
     file.trim(5..5).await.unwrap();
     let stream = bench.open("file:s", writing(Disposition::Create)).await.unwrap().handle;
-    stream.write_stream(None, b"kept").await.unwrap();
+    stream.write_stream(None, Bytes::from_static(b"kept")).await.unwrap();
     stream.trim(0..4).await.unwrap();
     assert_eq!(stream.read_stream(0, 9).await.unwrap(), b"kept");
 }
