@@ -17,8 +17,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use cli::banner::{BannerFacts, banner};
 use cli::routes::routes;
-use cli::{Cli, Command, ProbeArgs, ServeArgs};
+use cli::{Cli, Command, ProbeArgs, ServeArgs, SweepArgs};
 use usmbd::server::Server;
+use usmbd::vfs;
 
 /// How long requests in flight may take to finish after the first signal: less than systemd's patience of 90 s.
 const GRACE: Duration = Duration::from_secs(30);
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(serve_args)) => serve(serve_args),
         Ok(Command::Probe(ProbeArgs { routes: true })) => print_routes(),
         Ok(Command::Probe(_)) => probe(),
+        Ok(Command::Sweep(sweep_args)) => sweep(&sweep_args),
         Err(error) => usage(&error),
     }
 }
@@ -140,5 +142,22 @@ fn probe() -> ExitCode {
             Err(error) => say(format_args!("{:<6}  cannot run: {error}\n", backend.to_string())),
         }
     }
+    ExitCode::SUCCESS
+}
+
+/// One line for each file, and one for all.
+fn sweep(arguments: &SweepArgs) -> ExitCode {
+    let unchanged = Duration::from_secs(u64::from(arguments.hours) * 3600);
+    let swept = match vfs::sweep(&arguments.folders, unchanged, arguments.dry_run) {
+        Ok(swept) => swept,
+        Err(error) => return fail(1, error),
+    };
+    let done = if arguments.dry_run { "would remove" } else { "removed" };
+    for (path, size) in &swept.removed {
+        say(format_args!("{done} {} ({size} bytes)\n", path.display()));
+    }
+    let (count, kept) = (swept.removed.len(), swept.kept);
+    let size: u64 = swept.removed.iter().map(|(_, size)| size).sum();
+    say(format_args!("{done} {count} files ({size} bytes), kept {kept}\n"));
     ExitCode::SUCCESS
 }

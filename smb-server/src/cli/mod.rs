@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Say what this machine's kernel offers each backend
     Probe(ProbeArgs),
+    /// Remove what is left of streams and security descriptors that were too long for extended attributes, and whose
+    /// files have been deleted without SMB
+    Sweep(SweepArgs),
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +49,19 @@ pub(crate) struct ProbeArgs {
     /// Say which way the bytes of READs and WRITEs take, and why
     #[arg(long)]
     pub(crate) routes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// The folders that are served: name all between which files may have been moved
+    #[arg(required = true, value_name = "FOLDER")]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave what has changed in the last so many hours
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub(crate) hours: u32,
 }
 
 #[derive(Debug, Args)]

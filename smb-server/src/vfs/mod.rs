@@ -30,6 +30,7 @@ mod snapshots;
 mod store;
 pub(crate) mod streams;
 mod subtree;
+mod sweep;
 mod symlink;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub use resolve::TreeId;
 pub use snapshots::{Snapshot, Snapshots};
 pub use streams::{Alone, StreamInfo, StreamKey};
 pub use subtree::Subtree;
+pub use sweep::{SweepError, Swept, sweep};
 pub use symlink::{LinkInTheWay, ReparsePoint, unix_target};
 pub use volume::{
     Action, Disposition, Guard, Kind, Open, Opened, Replaced, Security, SpaceInfo, Volume,

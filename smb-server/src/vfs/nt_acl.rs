@@ -18,7 +18,7 @@ use super::store::unstorable;
 use super::xattr::path;
 use super::{Error, xattr};
 
-use stored::Hash;
+pub(super) use stored::Hash;
 pub(crate) use stored::stand_in;
 
 const SECURITY: &CStr = c"security.NTACL";
@@ -28,6 +28,11 @@ const USER: &CStr = c"user.NTACL";
 
 /// What most file systems have room for; a longer one takes a second look.
 const LEN_USUAL: usize = 4096;
+
+/// Whether an attribute is one of these, be it one that does not count.
+pub(super) fn is_of_descriptor(attribute: &[u8]) -> bool {
+    [SECURITY, USER].iter().any(|name| attribute == name.to_bytes())
+}
 
 /// The descriptor of a file, if one is kept. Read as the process, whoever opened the file.
 ///

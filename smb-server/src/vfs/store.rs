@@ -46,6 +46,8 @@ struct Place {
 }
 
 impl Section {
+    pub(super) const ALL: [Self; 2] = [Self::Streams, Self::Descriptors];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Streams => "streams",

@@ -14,8 +14,8 @@ use ringway::fs::File;
 use super::store::Store;
 use super::{Error, FileKey, name, xattr};
 
-pub(super) use stored::Stored;
 pub(crate) use stored::pointed_to;
+pub(super) use stored::{Id, Stored};
 
 const PREFIX: &str = "user.DosStream.";
 const SUFFIX: &str = ":$DATA";
@@ -114,6 +114,13 @@ pub(crate) fn stream(attribute: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(attribute).ok()?;
     let stream = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     super::path::is_stream_name(stream).then(|| stream.to_owned())
+}
+
+/// Whether an attribute is a stream's, or its pointer, be it one that does not count.
+pub(super) fn is_of_stream(attribute: &[u8]) -> bool {
+    [PREFIX, stored::SECURITY, stored::USER]
+        .iter()
+        .any(|prefix| attribute.starts_with(prefix.as_bytes()))
 }
 
 impl<'a> Streams<'a> {

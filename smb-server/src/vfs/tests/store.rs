@@ -27,6 +27,8 @@ on_each_backend! {
     a_stored_descriptor_that_is_damaged_or_gone_lets_nobody_in,
     what_comes_from_another_share_brings_what_is_stored,
     a_snapshot_has_what_was_stored,
+    a_sweep_removes_what_no_file_refers_to,
+    a_sweep_that_does_not_know_what_is_in_use_removes_nothing,
 }
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -479,7 +481,7 @@ async fn a_stored_descriptor_that_is_damaged_or_gone_lets_nobody_in(bench: Bench
     assert_eq!(bench.existing("file").await.security().await.unwrap(), Some(long));
 }
 
-// ---- several shares, and snapshots
+// ---- several shares, snapshots, and what is left behind
 
 /// Of which one is in the other.
 async fn what_comes_from_another_share_brings_what_is_stored(bench: Bench) {
@@ -525,4 +527,51 @@ async fn a_snapshot_has_what_was_stored(bench: Bench) {
     let how = Open { read: true, ..ATTRIBUTES };
     let stream = volume.open(None, &path("file:one"), &how, &()).await.unwrap().handle;
     assert_eq!(contents(&stream).await, bytes(70_000));
+}
+
+async fn a_sweep_removes_what_no_file_refers_to(bench: Bench) {
+    let folders = [bench.on_disk("")];
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let none = std::time::Duration::ZERO;
+    assert_eq!(sweep(&folders, none, false).unwrap(), Swept::default());
+    fs::create_dir(bench.on_disk("dir")).unwrap();
+    let kept = bench.long_stream("dir:kept", 70_000).await;
+    for name in ["gone", "dir\\file"] {
+        bench.long_stream(&format!("{name}:one"), 70_000).await;
+        keep(&bench, name, &descriptor(if name == "gone" { 3276 } else { 3275 })).await.unwrap();
+    }
+    // As if a writer had been stopped.
+    let fan = bench.stored("streams")[0].parent().unwrap().to_owned();
+    let unfinished = fan.join("0123456789abcdef0123456789abcdef.0123");
+    fs::write(&unfinished, "unfinished").unwrap();
+    fs::remove_file(bench.on_disk("gone")).unwrap();
+    let all = || bench.stored("streams").len() + bench.stored("descriptors").len();
+    assert_eq!(all(), 6);
+    let early = sweep(&folders, day, false).unwrap();
+    assert_eq!((early.removed.len(), early.kept, all()), (0, 6, 6));
+    let dry = sweep(&folders, none, true).unwrap();
+    assert_eq!((dry.removed.len(), dry.kept, all()), (3, 3, 6));
+    // The same folder twice, and one in another.
+    let folders = [bench.on_disk(""), bench.on_disk(""), bench.on_disk("dir")];
+    let swept = sweep(&folders, none, false).unwrap();
+    assert_eq!((&swept.removed, swept.kept, all()), (&dry.removed, 3, 3));
+    assert!(!unfinished.exists());
+    assert_eq!(contents(&kept).await, bytes(70_000));
+    let other = bench.stream("dir\\file:one").await;
+    assert_eq!(contents(&other).await, bytes(70_000));
+    let descriptor = bench.existing("dir\\file").await.security().await.unwrap();
+    assert_eq!(descriptor.unwrap().len(), self::descriptor(3275).len());
+}
+
+async fn a_sweep_that_does_not_know_what_is_in_use_removes_nothing(bench: Bench) {
+    let none = std::time::Duration::ZERO;
+    let missing = sweep(&[bench.on_disk(""), bench.on_disk("missing")], none, false);
+    assert!(missing.unwrap_err().to_string().contains("missing"));
+    bench.long_stream("file:one", 70_000).await;
+    fs::remove_file(bench.on_disk("file")).unwrap();
+    let store = bench.on_disk(":usmbd:store");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o750)).unwrap();
+    let another = sweep(&[bench.on_disk("")], none, false);
+    assert!(matches!(another, Err(SweepError::Another { .. })));
+    assert_eq!(bench.stored("streams").len(), 1);
 }
