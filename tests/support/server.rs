@@ -328,7 +328,7 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 
 /// `USMBD_BIN`, or the newest `usmbd` built beside the tests (a release build is worth having for the large files, a
 /// stale one is not).
-fn binary() -> Result<PathBuf, Failed> {
+pub(crate) fn binary() -> Result<PathBuf, Failed> {
     if let Some(path) = std::env::var_os("USMBD_BIN") {
         return Ok(path.into());
     }
