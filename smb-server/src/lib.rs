@@ -19,6 +19,7 @@
 //! Start from [`server::Server`] and [`config::Config`] to run one, from [`protocol`] to understand it.
 
 pub mod auth;
+mod buffers;
 mod calendar;
 pub mod command;
 pub mod config;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::auth::Principal;
+use crate::buffers;
 use crate::wire::change_notify::{ChangeNotifyRequest, ChangeNotifyResponse};
 use crate::wire::close::{CloseRequest, CloseResponse};
 use crate::wire::create::{CreateRequest, CreateResponse};
@@ -192,7 +193,7 @@ impl Payload {
     /// An empty buffer with its headroom in place, and capacity for `len` bytes behind it.
     #[must_use]
     pub fn buffer_for(len: usize) -> Vec<u8> {
-        let mut buffer = Vec::with_capacity(Self::START.saturating_add(len));
+        let mut buffer = buffers::take(Self::START.saturating_add(len));
         buffer.resize(Self::START, 0);
         buffer
     }

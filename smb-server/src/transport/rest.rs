@@ -9,6 +9,8 @@ use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::pipe::{PipeWriter, splice};
 
+use crate::buffers;
+
 /// Bytes that are still to come, for whoever knows a place for them. While it lives nobody else takes anything off
 /// the connection; what is left when it is dropped is passed over.
 #[derive(Debug)]
@@ -65,9 +67,10 @@ impl Rest {
     /// # Errors
     /// The socket's; `UnexpectedEof` if the stream ends before.
     pub async fn receive(mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = self.take_front();
-        let (here, left) = (bytes.len(), self.left.get());
-        bytes.reserve_exact(left);
+        let front = self.take_front();
+        let (here, left) = (front.len(), self.left.get());
+        let mut bytes = buffers::take(here.saturating_add(left));
+        bytes.extend_from_slice(&front);
         let (result, slice) = self.stream.recv_exact(bytes.slice(here..here + left)).await;
         // After an error nobody knows where in the stream we are, and it is of no use.
         self.left.set(0);

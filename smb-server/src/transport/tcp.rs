@@ -10,6 +10,7 @@ use ringway::time::timeout;
 
 use super::rest::Given;
 use super::{Piped, Rest};
+use crate::buffers;
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
 use crate::wire::header::Header;
@@ -35,7 +36,9 @@ pub async fn send(
 ) -> io::Result<()> {
     let head = buffer.slice(start..);
     if tail.is_empty() {
-        return stream.send_all(head).await.0;
+        let (result, head) = stream.send_all(head).await;
+        buffers::give_back(head.into_inner());
+        return result;
     }
     stream.send_all_more(head).await.0?;
     let mut left = tail.len();
@@ -195,7 +198,7 @@ impl MessageReader {
     }
 
     async fn whole(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
-        let mut message = Vec::with_capacity(length);
+        let mut message = buffers::take(length);
         let here = self.pending().min(length);
         message.extend_from_slice(&self.buffer[self.start..self.start + here]);
         self.start += here;

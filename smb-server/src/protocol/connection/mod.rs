@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::auth::throttle::Withheld;
+use crate::buffers;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
@@ -383,7 +384,7 @@ impl Connection {
             refusals.push(self.admit(&slot, rootless, bytes, sealed_for)?);
             slots.push(slot);
         }
-        let message = Bytes::from(message);
+        let message = buffers::into_bytes(message);
         if let ([part], [slot], [None]) = (parts.as_slice(), slots.as_slice(), refusals.as_slice())
             && slot.command == Command::SESSION_SETUP
         {
