@@ -18,8 +18,9 @@ use crate::wire::status::NtStatus;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
+use super::sticky::{self, Touches};
 use super::write::is_in_range;
-use super::{Answer, oplock, sticky};
+use super::{Answer, oplock};
 
 /// The most chunks, their most bytes, and the most bytes of all: Windows' numbers, which clients reckon with.
 const LIMITS: SrvCopychunkResponse = SrvCopychunkResponse {
@@ -124,7 +125,7 @@ async fn copy_one(
     if source_end > from.handle.metadata().await?.size {
         return Err(NtStatus::INVALID_VIEW_SIZE);
     }
-    let held = sticky::hold(to).await;
+    let held = sticky::hold(to, Touches::Both).await;
     let copied = datapath::copy_range(
         &from.handle,
         chunk.source_offset,

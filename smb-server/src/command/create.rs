@@ -172,7 +172,9 @@ async fn create_file(
             }
             // Who held an oplock may have written meanwhile what was only there.
             let metadata = if waited { opened.handle.metadata().await? } else { metadata };
+            let change = wanted.truncates().then(|| ticket.times().change());
             let response = finish(&opened, &wanted, metadata, by_descriptors, token).await;
+            drop(change);
             // Not before: who opens the file meanwhile may get a copy of what it held.
             if wanted.truncates() {
                 oplock::contents_change(&context.server, &opened.handle);

@@ -16,7 +16,8 @@ use crate::wire::status::NtStatus;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
-use super::{Answer, oplock, sticky};
+use super::sticky::{self, Touches};
+use super::{Answer, oplock};
 
 /// Byte-range locks are not asked, as Windows does not.
 pub(super) async fn duplicate_extents(
@@ -43,7 +44,7 @@ pub(super) async fn duplicate_extents(
     if data.source_atomic && parts.copied != 0 {
         return Err(NtStatus::NOT_SUPPORTED);
     }
-    let held = sticky::hold(to).await;
+    let held = sticky::hold(to, Touches::Both).await;
     let done = duplicate(from, to, &ranges, &parts).await;
     sticky::restore(to, held).await;
     // After it, or a FLUSH meanwhile would have taken the mark away. Some may have been done even where it failed.

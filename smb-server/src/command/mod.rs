@@ -51,6 +51,7 @@ use context::Context;
 pub use error::status_of;
 pub use ongoing::Ongoing;
 pub use session::{end_session, establish, sync_session};
+use sticky::Touches;
 
 /// What a handler comes to.
 enum Answer {
@@ -130,12 +131,12 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
         Answer::Write(sink) => {
             let open = Arc::clone(&sink.open);
             let held = match open.file() {
-                Some(file) => sticky::hold(file).await,
+                Some(file) => Some(sticky::hold(file, Touches::Both).await),
                 None => None,
             };
             let response = datapath::write(sink, &context.server.routes).await;
             // Of a write that fails, some may have been written.
-            if let Some(file) = open.file() {
+            if let (Some(file), Some(held)) = (open.file(), held) {
                 oplock::contents_change(&context.server, &file.handle);
                 sticky::restore(file, held).await;
             }

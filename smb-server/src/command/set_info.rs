@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::protocol::Body;
 use crate::state::{FileOpen, Open, Ticket};
-use crate::vfs::{self, Change, Security, SharePath, StreamKey};
+use crate::vfs::{Change, Security, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
 use crate::wire::codec::{Malformed, Reader};
@@ -30,7 +30,8 @@ use super::context::{Context, file_of};
 use super::create::attributes;
 use super::read::OFFSET_MAX;
 use super::security::{self, encoded};
-use super::{ea, oplock, sticky};
+use super::sticky::{self, Touches};
+use super::{ea, oplock};
 
 pub(super) async fn set_info(
     context: &mut Context,
@@ -60,9 +61,7 @@ pub(super) async fn set_info(
         basic(context, &open, file, parse(buffer, FileBasicInfo::decode)?).await?;
         return Ok(Body::SetInfo.into());
     }
-    let held = sticky::hold(file).await;
     set(context, &open, file, class, buffer).await?;
-    sticky::restore(file, held).await;
     Ok(Body::SetInfo.into())
 }
 
@@ -106,7 +105,11 @@ async fn set(
                 return Err(NtStatus::INVALID_PARAMETER);
             }
         }
-        FileInfoClass::FULL_EA => ea::set(&context.server, open, file, buffer).await?,
+        FileInfoClass::FULL_EA => {
+            let held = sticky::hold(file, Touches::Changed).await;
+            ea::set(&context.server, open, file, buffer).await?;
+            sticky::restore(file, held).await;
+        }
         FileInfoClass::LINK => link(context, file, parse(buffer, FileLinkInfo::decode)?).await?,
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     }
@@ -146,12 +149,14 @@ async fn basic(
         modified: time(info.last_write_time)?,
         changed: time(info.change_time)?,
     };
+    let held = sticky::hold(file, Touches::Both).await;
     let changed = match change.changed {
-        None if info.change_time != FileTime::THAW => sticky::changed(file).await,
+        None if info.change_time != FileTime::THAW => held.changed(),
         given => given,
     };
     file.handle.change(&Change { changed, ..change }).await?;
     sticky::note(file, info.last_write_time, info.change_time);
+    drop(held);
     let mut what = CompletionFilter::empty();
     what.set(CompletionFilter::ATTRIBUTES, change.attributes.is_some());
     what.set(CompletionFilter::CREATION, change.created.is_some());
@@ -201,7 +206,9 @@ async fn rename(
     let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
     check_new_name(context, file, &to, replace).await?;
     let from = file.handle.share_path();
+    let held = sticky::hold(file, Touches::Changed).await;
     file.handle.rename(&to, replace, &Creator::of(&context.server, file)).await?;
+    sticky::restore(file, held).await;
     sharing.renamed(file.handle.id(), &from, &file.handle);
     tell_renamed(&context.server, &file.handle, &from);
     Ok(())
@@ -251,9 +258,11 @@ async fn link(context: &Context, file: &FileOpen, info: FileLinkInfo) -> Result<
         return Err(NtStatus::ACCESS_DENIED);
     }
     check_new_name(context, file, &to, info.replace_if_exists).await?;
+    let held = sticky::hold(file, Touches::Changed).await;
     keep_descriptor(file).await?;
     let linked =
         file.handle.link(&to, info.replace_if_exists, &Creator::of(&context.server, file)).await?;
+    sticky::restore(file, held).await;
     tell_linked(&context.server, &file.handle, linked);
     Ok(())
 }
@@ -304,7 +313,9 @@ async fn rename_stream(
     if target != file.handle.stream_key() && sharing.is_stream_open(target) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
+    let held = sticky::hold(file, Touches::Changed).await;
     file.handle.rename_stream(to, replace).await?;
+    sticky::restore(file, held).await;
     sharing.stream_renamed(&file.handle, &from, to);
     tell_modified(&context.server, &file.handle, CompletionFilter::STREAM_NAME);
     Ok(())
@@ -336,7 +347,9 @@ async fn end_of_file(
     size: u64,
 ) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
+    let held = sticky::hold(file, Touches::Both).await;
     file.handle.set_len(size).await?;
+    sticky::restore(file, held).await;
     oplock::contents_change(&context.server, &file.handle);
     tell_modified(&context.server, &file.handle, CompletionFilter::SIZE);
     Ok(())
@@ -350,19 +363,16 @@ async fn allocation(
     size: u64,
 ) -> Result<(), NtStatus> {
     resizable(open, file, size)?;
-    let before = file.handle.metadata().await?;
-    if size < before.size {
+    if size < file.handle.metadata().await?.size {
         return end_of_file(context, open, file, size).await;
     }
+    // What the file holds is not written; that is a change all the same. Who may write and is not the owner
+    // cannot have it so; then it counts as written.
+    let held = sticky::hold_modified(file).await;
     file.handle.allocate(size).await?;
+    sticky::restore(file, held).await;
     oplock::contents_change(&context.server, &file.handle);
-    // What the file holds has not been written; that is a change all the same.
-    let change = Change { modified: Some(before.modified), ..Change::default() };
-    match file.handle.change(&change).await {
-        // Who may write and is not the owner cannot; then it counts as written.
-        Err(vfs::Error::AccessDenied) => Ok(()),
-        result => Ok(result?),
-    }
+    Ok(())
 }
 
 fn resizable(open: &Open, file: &FileOpen, size: u64) -> Result<(), NtStatus> {

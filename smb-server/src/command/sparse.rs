@@ -16,7 +16,8 @@ use crate::wire::status::NtStatus;
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
-use super::{Answer, oplock, sticky};
+use super::sticky::{self, Touches};
+use super::{Answer, oplock};
 
 /// How many ranges one response may tell, whatever room the client has.
 const RANGES_MAX: usize = 4096;
@@ -66,7 +67,7 @@ pub(super) async fn set_zero_data(
     if file.locks.is_locked_out(start, length, true) {
         return Err(NtStatus::FILE_LOCK_CONFLICT);
     }
-    let held = sticky::hold(file).await;
+    let held = sticky::hold(file, Touches::Both).await;
     let zeroed = file.handle.zero(start, length).await;
     sticky::restore(file, held).await;
     // Some may have been zeroed even where it failed.

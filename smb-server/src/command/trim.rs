@@ -17,7 +17,8 @@ use crate::wire::trim::{FileLevelTrim, FileLevelTrimOutput, FileLevelTrimRange};
 use super::change_notify::tell_modified;
 use super::context::{Context, file_of};
 use super::ioctl::answer;
-use super::{Answer, oplock, sticky};
+use super::sticky::{self, Touches};
+use super::{Answer, oplock};
 
 /// How many ranges are trimmed for one request. Each is a call to the file system, a message has room for half a
 /// million, and a client is told how many were processed.
@@ -44,7 +45,7 @@ pub(super) async fn file_level_trim(
     if metadata.attributes.contains(Attributes::COMPRESSED) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    let held = sticky::hold(file).await;
+    let held = sticky::hold(file, Touches::Both).await;
     let trimmed = trim_all(file, &trim.ranges, metadata.size).await;
     sticky::restore(file, held).await;
     oplock::contents_change(&context.server, &file.handle);

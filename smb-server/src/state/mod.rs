@@ -4,7 +4,7 @@
 //! [`Open`] one file, directory or pipe. All are `Send + Sync` and shared by `Arc`: a connection
 //! stays on its core, but its sessions' files may be looked at from any. Locks are short: nobody
 //! awaits and no I/O happens under one (the enumeration of a directory, which is one request's at a
-//! time anyway, has a lock that may be awaited).
+//! time anyway, and the turns of `times` have locks that may be awaited).
 
 mod account;
 mod locks;
@@ -16,6 +16,7 @@ mod server;
 mod session;
 mod share;
 mod sharing;
+mod times;
 mod watches;
 
 pub use account::{Account, Accounts, SystemAccounts};
@@ -28,6 +29,7 @@ pub use server::{NoWay, Server};
 pub use session::{Refused, Session, SessionLimits, Target, TreeConnect};
 pub use share::{READ_ACCESS, Share};
 pub use sharing::{Conflict, Deletion, READS, Sharing, Ticket, WRITES};
+pub use times::{Changing, Keeping, Times};
 pub use watches::{Change, DirectoryWatch, News, Seen, WatchRequest, Watches};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

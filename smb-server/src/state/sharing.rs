@@ -9,7 +9,7 @@ use crate::vfs::{FileKey, Handle, SharePath, StreamKey};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::create::ShareAccess;
 
-use super::lock;
+use super::{Times, lock};
 
 /// All files that are open, whichever session opened them.
 #[derive(Debug, Default)]
@@ -28,6 +28,7 @@ struct Openers {
     /// then nobody else may open it. Who asked for it is remembered, since it is that name that goes, and
     /// with that user's rights.
     delete: Vec<Mark>,
+    times: Arc<Times>,
 }
 
 /// Something is to be deleted.
@@ -61,6 +62,7 @@ pub struct Ticket {
     sharing: Arc<Sharing>,
     file: FileKey,
     id: u64,
+    times: Arc<Times>,
 }
 
 /// The last opener has left a file that is to be deleted. Nobody can open it until this is dropped.
@@ -118,7 +120,8 @@ impl Sharing {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         openers.list.push(Opener { id, access, share, handle: Arc::clone(handle) });
-        Ok(Ticket { sharing: Arc::clone(self), file, id })
+        let times = Arc::clone(&openers.times);
+        Ok(Ticket { sharing: Arc::clone(self), file, id, times })
     }
 
     /// How many files' deletions have been completed. While this stays the same, none has lost its name so.
@@ -271,6 +274,12 @@ impl Ticket {
         !openers.list.iter().any(disturbs)
     }
 
+    /// Who is changing the file.
+    #[must_use]
+    pub fn times(&self) -> &Arc<Times> {
+        &self.times
+    }
+
     /// Whether nobody else has the file open.
     #[must_use]
     pub fn is_only_one(&self) -> bool {
@@ -294,8 +303,9 @@ impl Ticket {
         openers.list.push(opener);
         let mark = || Mark { handle: Arc::clone(handle), begun: false };
         openers.delete.extend(marked.then(mark));
+        let times = Arc::clone(&openers.times);
         drop(files);
-        Some(Self { sharing: Arc::clone(&self.sharing), file: handle.id(), id: self.id })
+        Some(Self { sharing: Arc::clone(&self.sharing), file: handle.id(), id: self.id, times })
     }
 
     /// Leaves. The last one out of a file that is to be deleted has to do it.
