@@ -104,7 +104,9 @@ fn left_to_who_fails(server: &Server) -> Outcome {
     let (file, level) = keeps.opened_with_oplock(create)?;
     ensure(level == EXCLUSIVE, || format!("oplock level {level} instead of an exclusive one"))?;
     let mut opens = Session::in_share(server.address)?;
-    let message = opens.request(command::CREATE, &overwrite_that_does_not_fit("file")?);
+    // It is to reserve more than any disk has.
+    let create = Create::open("file", access::ALL).overwriting().allocating(1 << 62);
+    let message = opens.request(command::CREATE, &create.body()?);
     opens.wire.send(&message)?;
     ensure(told(&mut keeps)? == (file, NONE), || "another break".into())?;
     expect(keeps.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
@@ -112,21 +114,6 @@ fn left_to_who_fails(server: &Server) -> Outcome {
     let answer = final_answer(&mut opens, u64_at(&message, 24)?)?;
     ensure(status(&answer) != nt::SUCCESS, || "there was room for it".into())?;
     ensure(!server.folder().join("file").exists(), || "the file is still there".into())
-}
-
-/// An overwrite that is to reserve more than any disk has. MS-SMB2 2.2.13 and 2.2.13.2.6.
-fn overwrite_that_does_not_fit(name: &str) -> Result<Vec<u8>, Failed> {
-    const OVERWRITE: u8 = 4;
-    let mut body = Create::open(name, access::ALL).body()?;
-    body[36] = OVERWRITE;
-    body.resize(body.len().next_multiple_of(8), 0);
-    let at = u32::try_from(HEADER + body.len())?;
-    body[48..52].copy_from_slice(&at.to_le_bytes());
-    body[52..56].copy_from_slice(&32_u32.to_le_bytes());
-    body.extend_from_slice(&[0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 24, 0, 8, 0, 0, 0]);
-    body.extend_from_slice(b"AlSi\0\0\0\0");
-    body.extend_from_slice(&(1_u64 << 62).to_le_bytes());
-    Ok(body)
 }
 
 fn level_2(server: &Server) -> Outcome {

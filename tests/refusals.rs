@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use support::content::{same_file, tree, write_file};
-use support::{Client, Need, Outcome, Serve, Server};
+use support::requests::{Create, access, nt};
+use support::session::Session;
+use support::{Client, Need, Outcome, Serve, Server, ensure};
 
 const SECRET: &str = "not for the network";
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         trial("a folder made twice is a collision", collision),
         trial("a read-only share is read and not changed", read_only),
         trial("dot-dot does not leave the share", dot_dot),
+        trial("an overwrite for which there is no room leaves what there was", no_room),
         trial("a symlink out of the share is not followed", outward_symlink),
         trial("a symlink within the share is followed", inward_symlink),
         support::served(
@@ -96,6 +99,21 @@ fn text(failed: &libtest_mimic::Failed) -> String {
 }
 
 /// smbclient resolves most of these by itself; `malformed` sends them as they are.
+fn no_room(server: &Server) -> Outcome {
+    let file = server.folder().join("file");
+    fs::write(&file, SECRET)?;
+    let mut session = Session::in_share(server.address)?;
+    // The one is more than any disk has, the other more than any file.
+    for size in [1 << 50, 1 << 62] {
+        let create = Create::open("file", access::ALL).overwriting().allocating(size);
+        session.refused(create, nt::DISK_FULL)?;
+        ensure(fs::read_to_string(&file)? == SECRET, || {
+            format!("{size}: the old contents are gone")
+        })?;
+    }
+    Ok(())
+}
+
 fn dot_dot(server: &Server) -> Outcome {
     let local = server.scratch("local")?;
     let outside = server.scratch("outside")?;

@@ -132,6 +132,9 @@ fn read_only_refused(server: &Server) -> Outcome {
     let set = session.set_attributes(file, attribute::READONLY | attribute::HIDDEN)?;
     expect(set, nt::ACCESS_DENIED, "READONLY on another's file")?;
     expect(session.attributes(file)?, before, "the attributes after a refusal")?;
+    let create = Create::open("theirs", access::WRITE_DATA).overwriting();
+    session.refused(create.attributes(attribute::READONLY), nt::ACCESS_DENIED)?;
+    ensure(fs::read_to_string(&path)? == "contents", || "the old contents are gone".into())?;
     expect_mode(&path, 0o666)
 }
 

@@ -36,6 +36,7 @@ pub(crate) mod nt {
     pub(crate) const PIPE_BROKEN: u32 = 0xc000_014b;
     pub(crate) const FILE_LOCK_CONFLICT: u32 = 0xc000_0054;
     pub(crate) const LOCK_NOT_GRANTED: u32 = 0xc000_0055;
+    pub(crate) const DISK_FULL: u32 = 0xc000_007f;
     pub(crate) const DELETE_PENDING: u32 = 0xc000_0056;
     pub(crate) const INVALID_OWNER: u32 = 0xc000_005a;
     pub(crate) const INTEGER_OVERFLOW: u32 = 0xc000_0095;
@@ -69,6 +70,7 @@ const DELETE_ON_CLOSE: u32 = 0x1000;
 const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const OPEN: u32 = 1;
 const OPEN_IF: u32 = 3;
+const OVERWRITE: u32 = 4;
 const SHARE_ALL: u32 = 7;
 /// CREATE's body up to the name, MS-SMB2 2.2.13.
 const CREATE_FIXED: usize = 56;
@@ -78,6 +80,13 @@ const IS_FSCTL: u32 = 1;
 /// More than any control here answers with.
 const CONTROL_OUTPUT: u32 = 16 * 1024;
 
+/// A create context.
+#[derive(Clone, Copy)]
+enum Context {
+    MaximalAccess,
+    AllocationSize(u64),
+}
+
 /// A CREATE of what exists, which lets others do everything.
 #[derive(Clone, Copy)]
 pub(crate) struct Create<'a> {
@@ -86,14 +95,16 @@ pub(crate) struct Create<'a> {
     share: u32,
     disposition: u32,
     options: u32,
-    asks_maximum: bool,
+    attributes: u32,
+    context: Option<Context>,
     oplock: u8,
 }
 
 impl<'a> Create<'a> {
     pub(crate) fn open(name: &'a str, access: u32) -> Self {
         let (share, disposition, options) = (SHARE_ALL, OPEN, 0);
-        Self { name, access, share, disposition, options, asks_maximum: false, oplock: 0 }
+        let (attributes, context, oplock) = (0, None, 0);
+        Self { name, access, share, disposition, options, attributes, context, oplock }
     }
 
     pub(crate) fn exclusive(self) -> Self {
@@ -102,6 +113,20 @@ impl<'a> Create<'a> {
 
     pub(crate) fn or_create(self) -> Self {
         Self { disposition: OPEN_IF, ..self }
+    }
+
+    /// In place of the contents that there are.
+    pub(crate) fn overwriting(self) -> Self {
+        Self { disposition: OVERWRITE, ..self }
+    }
+
+    pub(crate) fn attributes(self, attributes: u32) -> Self {
+        Self { attributes, ..self }
+    }
+
+    /// With so much room reserved.
+    pub(crate) fn allocating(self, size: u64) -> Self {
+        Self { context: Some(Context::AllocationSize(size)), ..self }
     }
 
     pub(crate) fn directory(self) -> Self {
@@ -132,15 +157,15 @@ impl<'a> Create<'a> {
         let length = u16::try_from(name.len())?;
         // The contexts begin at a multiple of eight, and the variable part is never empty.
         name.resize(name.len().next_multiple_of(8).max(8), 0);
-        let contexts = if self.asks_maximum { maximal_access_context() } else { Vec::new() };
+        let contexts = self.context.map(|context| context.encoded()).unwrap_or_default();
         let mut contexts_at = 0;
-        if self.asks_maximum {
+        if self.context.is_some() {
             contexts_at = u32::try_from(HEADER + CREATE_FIXED + name.len())?;
         }
         let mut body = vec![57, 0, 0, self.oplock];
         body.extend_from_slice(&2_u32.to_le_bytes()); // impersonation
         body.extend_from_slice(&[0; 16]);
-        for field in [self.access, 0, self.share, self.disposition, self.options] {
+        for field in [self.access, self.attributes, self.share, self.disposition, self.options] {
             body.extend_from_slice(&field.to_le_bytes());
         }
         body.extend_from_slice(&u16::try_from(HEADER + CREATE_FIXED)?.to_le_bytes());
@@ -151,11 +176,21 @@ impl<'a> Create<'a> {
     }
 }
 
-/// MS-SMB2 2.2.13.2.5, without a timestamp: a name and no data.
-fn maximal_access_context() -> Vec<u8> {
-    let mut context = vec![0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    context.extend_from_slice(b"MxAc\0\0\0\0");
-    context
+impl Context {
+    /// MS-SMB2 2.2.13.2: a name, and data.
+    fn encoded(self) -> Vec<u8> {
+        match self {
+            // 2.2.13.2.5, without a timestamp.
+            Self::MaximalAccess => {
+                [&[0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0], &b"MxAc\0\0\0\0"[..]].concat()
+            }
+            // 2.2.13.2.2.
+            Self::AllocationSize(size) => {
+                let fixed = [0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 24, 0, 8, 0, 0, 0];
+                [&fixed, &b"AlSi\0\0\0\0"[..], &size.to_le_bytes()].concat()
+            }
+        }
+    }
 }
 
 impl Session {
@@ -197,7 +232,10 @@ impl Session {
 
     /// What the server says the user could have of an existing file: its answer to an MxAc context.
     pub(crate) fn maximal_access(&mut self, name: &str) -> Result<u32, Failed> {
-        let create = Create { asks_maximum: true, ..Create::open(name, access::READ_ATTRIBUTES) };
+        let create = Create {
+            context: Some(Context::MaximalAccess),
+            ..Create::open(name, access::READ_ATTRIBUTES)
+        };
         let answer = self.call(command::CREATE, &create.body()?)?;
         expect(status(&answer), nt::SUCCESS, name)?;
         self.close(file_id(&answer)?)?;

@@ -364,19 +364,23 @@ async fn overwrite(opened: &Opened, wanted: &Wanted, metadata: &Metadata) -> Res
         // Attributes are the file's.
         return Ok(opened.handle.set_len(0).await?);
     }
-    // First, because it may fail. Who may write the file and not read it leaves those that there are.
+    // First whatever may fail, while the old contents are there.
+    let (size, new) = (wanted.allocation_size(), attributes(wanted.request.file_attributes));
+    opened.handle.check_room(size).await?;
+    if new.contains(Attributes::READONLY) {
+        opened.handle.check_read_only().await?;
+    }
+    // Who may write the file and not read it leaves those that there are.
     match opened.handle.replace_eas(&wanted.eas).await {
         Err(vfs::Error::AccessDenied) if wanted.eas.is_empty() => {}
         result => result?,
     }
     opened.handle.set_len(0).await?;
     opened.handle.remove_streams().await?;
-    let size = wanted.allocation_size();
-    if size != 0 {
-        opened.handle.allocate(size).await?;
-    }
+    // Again, as that went with the old contents. Only who takes the room meanwhile can make it fail.
+    opened.handle.allocate(size).await?;
     // MS-FSA 2.1.5.1.2.1: the new attributes replace the old ones.
-    let new = attributes(wanted.request.file_attributes) | Attributes::ARCHIVE;
+    let new = new | Attributes::ARCHIVE;
     if new != metadata.attributes {
         let change = Change { attributes: Some(new), ..Change::default() };
         opened.handle.change(&change).await?;

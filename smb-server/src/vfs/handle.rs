@@ -21,7 +21,7 @@ use super::metadata::{FileKey, MASK, Metadata, Time};
 use super::path::{to_client, unix};
 use super::resolve::{Place, Tree, TreeId, is_empty};
 use super::streams::{self, Alone, Contents, Size, Stored, StreamKey};
-use super::volume::Security;
+use super::volume::{Security, SpaceInfo};
 use super::{Attributes, Error, Mapping, PosixAcl, SharePath, nt_acl, posix_acl};
 
 pub use beside::{StreamContents, write_contents};
@@ -447,6 +447,35 @@ impl Handle {
             Err(Error::NotSupported) => Ok(()),
             result => result,
         }
+    }
+
+    /// Makes sure that there is room for new contents of `size` bytes while the old ones are still there.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`]: nothing is lost.
+    pub async fn check_room(&self, size: u64) -> Result<(), Error> {
+        if size == 0 || self.stream.is_some() {
+            return Ok(());
+        }
+        let own = self.file.statx(StatxFlags::BLOCKS).await?.stx_blocks.saturating_mul(512);
+        let space = SpaceInfo::of(&self.file).await?;
+        // What surely does not fit is not begun: some of it would stay reserved. A file system that does not
+        // know its size may have room.
+        if space.total_bytes != 0 && size.saturating_sub(own) > space.free_bytes {
+            return Err(Error::NoSpace);
+        }
+        // A quota is known only by trying.
+        self.allocate(size).await
+    }
+
+    /// Makes sure that the user may set READONLY, which takes the permission to write away: that is the owner's
+    /// to do.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] to who is not.
+    pub async fn check_read_only(&self) -> Result<(), Error> {
+        let stat = self.file.statx(MASK).await?;
+        Ok(self.file.chmod(u32::from(stat.stx_mode) & 0o7777).await?)
     }
 
     /// Returns when everything written is on the disk.

@@ -1330,6 +1330,12 @@ async fn a_full_file_system_is_no_space(bench: Bench) {
     assert_error!(result.map_err(Error::from), Error::NoSpace);
     handle.set_len(0).await.unwrap();
     assert_error!(handle.allocate(2 << 20).await, Error::NoSpace);
+    assert_error!(handle.check_room(2 << 20).await, Error::NoSpace);
+    handle.set_len(600 << 10).await.unwrap();
+    handle.allocate(600 << 10).await.unwrap();
+    // A part of it is what the old contents take.
+    handle.check_room(1000 << 10).await.unwrap();
+    handle.set_len(0).await.unwrap();
     // What could not be had as asked for does not stay behind.
     let how = Open { allocation_size: 2 << 20, ..writing(Disposition::Create) };
     assert_error!(bench.open("small\\large", how).await, Error::NoSpace);

@@ -202,6 +202,21 @@ pub struct SpaceInfo {
     pub block_size: u64,
 }
 
+impl SpaceInfo {
+    /// That of the file system that holds a file.
+    pub(super) async fn of(file: &File) -> io::Result<Self> {
+        let stat = file.statfs().await?;
+        let unit = u64::try_from(stat.f_frsize).ok().filter(|unit| *unit != 0);
+        let block_size = unit.or_else(|| u64::try_from(stat.f_bsize).ok()).unwrap_or(4096);
+        Ok(Self {
+            total_bytes: stat.f_blocks.saturating_mul(block_size),
+            free_bytes: stat.f_bfree.saturating_mul(block_size),
+            available_bytes: stat.f_bavail.saturating_mul(block_size),
+            block_size,
+        })
+    }
+}
+
 impl Open {
     /// What is there, to read its contents.
     pub const TO_READ: Self = Self {
@@ -307,15 +322,7 @@ impl Volume {
     /// # Errors
     /// Those of `fstatfs`.
     pub async fn statfs(&self) -> Result<SpaceInfo, Error> {
-        let stat = self.tree.root.as_file().statfs().await?;
-        let unit = u64::try_from(stat.f_frsize).ok().filter(|unit| *unit != 0);
-        let block_size = unit.or_else(|| u64::try_from(stat.f_bsize).ok()).unwrap_or(4096);
-        Ok(SpaceInfo {
-            total_bytes: stat.f_blocks.saturating_mul(block_size),
-            free_bytes: stat.f_bfree.saturating_mul(block_size),
-            available_bytes: stat.f_bavail.saturating_mul(block_size),
-            block_size,
-        })
+        Ok(SpaceInfo::of(self.tree.root.as_file()).await?)
     }
 
     /// Whether files can have EAs.
