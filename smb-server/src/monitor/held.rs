@@ -22,8 +22,12 @@ const HELD_MAX: usize = 64 * 1024;
 /// The events that wait.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Oldest first.
-    entries: VecDeque<(Instant, Entry)>,
+    /// Oldest first; `None` is one that was taken out before its turn, and the first is none such.
+    entries: VecDeque<(Instant, Option<Entry>)>,
+    /// How many there were before the first.
+    gone_by: u64,
+    /// Renamings, by watch and cookie.
+    renamings: HashMap<(u64, u32), Renaming>,
     /// Those that say that something has changed: once is enough.
     changed: HashSet<(u64, String, u32)>,
     /// Names that have come and not gone since, and which of the entries says so.
@@ -36,6 +40,15 @@ struct Come {
     due: Instant,
     /// Whether it was only found so far; the kernel may tell of it yet, once.
     guessed: bool,
+}
+
+/// What waits of a renaming within one watch.
+#[derive(Debug, Default)]
+struct Renaming {
+    /// The name that it had.
+    from: Option<String>,
+    /// Which of all entries so far says what it is called now.
+    to: Option<u64>,
 }
 
 /// What has happened to a name.
@@ -95,8 +108,22 @@ impl Held {
             Fate::Gone => drop(self.come.remove(&entry.key())),
             Fate::Changed => {}
         }
-        self.entries.push_back((due, entry));
+        self.note_renaming(&entry);
+        self.entries.push_back((due, Some(entry)));
         true
+    }
+
+    fn note_renaming(&mut self, entry: &Entry) {
+        if entry.cookie == 0 {
+            return;
+        }
+        let number = self.gone_by + self.entries.len() as u64;
+        let renaming = self.renamings.entry((entry.watch, entry.cookie)).or_default();
+        match entry.fate {
+            Fate::Gone => renaming.from = Some(entry.name.clone()),
+            Fate::Come => renaming.to = Some(number),
+            Fate::Changed => {}
+        }
     }
 
     /// What was found is told by the kernel now, or the other way round; or it is found once more, as when
@@ -113,14 +140,12 @@ impl Held {
     /// Whether something that was only found has waited enough, of which the kernel may have told meanwhile.
     pub(super) fn is_guess_due(&self, now: Instant) -> bool {
         let mut due = self.entries.iter().take_while(|(due, _)| *due <= now);
-        due.any(|(_, entry)| entry.guessed)
+        due.any(|(_, entry)| entry.as_ref().is_some_and(|entry| entry.guessed))
     }
 
     /// The name that the other half of a renaming within one watch had.
     pub(super) fn renamed_from(&self, watch: u64, cookie: u32) -> Option<String> {
-        let half = self.entries.iter().rev().map(|(_, entry)| entry);
-        let mut half = half.filter(|entry| entry.fate == Fate::Gone && entry.cookie == cookie);
-        half.find(|entry| entry.watch == watch).map(|entry| entry.name.clone())
+        self.renamings.get(&(watch, cookie))?.from.clone()
     }
 
     /// When the first has waited enough.
@@ -138,9 +163,8 @@ impl Held {
     ) -> Vec<Entry> {
         let mut left = Vec::new();
         while self.next_due().is_some_and(|due| due <= now) {
-            let Some((due, entry)) = self.entries.pop_front() else { break };
+            let Some(entry) = self.take_first() else { break };
             let other = self.take_other_half(&entry);
-            self.note_taken(due, &entry);
             let own = is_own(&entry);
             let others_own = other.as_ref().is_some_and(&mut is_own);
             let moved = entry.fate == Fate::Gone && entry.cookie != 0 && other.is_none();
@@ -163,15 +187,31 @@ impl Held {
         left
     }
 
-    fn take_other_half(&mut self, entry: &Entry) -> Option<Entry> {
-        if entry.fate != Fate::Gone || entry.cookie == 0 {
-            return None;
+    fn take_first(&mut self) -> Option<Entry> {
+        let (due, entry) = self.entries.pop_front()?;
+        self.gone_by += 1;
+        self.drop_taken();
+        let entry = entry?;
+        self.note_taken(due, &entry);
+        Some(entry)
+    }
+
+    /// The first is to be one that waits.
+    fn drop_taken(&mut self) {
+        while let Some((_, None)) = self.entries.front() {
+            self.entries.pop_front();
+            self.gone_by += 1;
         }
-        let other = |(_, other): &(Instant, Entry)| {
-            other.fate == Fate::Come && other.cookie == entry.cookie && other.watch == entry.watch
-        };
-        let at = self.entries.iter().position(other)?;
-        let (due, other) = self.entries.remove(at)?;
+    }
+
+    /// With either half that is taken, nothing is left to know of a renaming.
+    fn take_other_half(&mut self, entry: &Entry) -> Option<Entry> {
+        let renaming = self.renamings.remove(&(entry.watch, entry.cookie))?;
+        let number = renaming.to.filter(|_| entry.fate == Fate::Gone)?;
+        let at = usize::try_from(number.checked_sub(self.gone_by)?).ok()?;
+        let (due, other) = self.entries.get_mut(at)?;
+        let (due, other) = (*due, other.take()?);
+        self.drop_taken();
         self.note_taken(due, &other);
         Some(other)
     }
@@ -193,7 +233,11 @@ impl Held {
 
     /// Forgets what waits for a watch that has ended.
     pub(super) fn forget(&mut self, watch: u64) {
-        self.entries.retain(|(_, entry)| entry.watch != watch);
+        for (_, entry) in &mut self.entries {
+            entry.take_if(|entry| entry.watch == watch);
+        }
+        self.drop_taken();
+        self.renamings.retain(|(of, _), _| *of != watch);
         self.changed.retain(|(of, ..)| *of != watch);
         self.come.retain(|(of, _), _| *of != watch);
     }
@@ -266,6 +310,46 @@ mod tests {
         assert_eq!(renamed(r"d\b", &[]), of(&[(A::REMOVED, "a"), (A::ADDED, r"d\b")]));
         assert_eq!(renamed("b", &["a", "b"]), []);
         assert_eq!(renamed("b", &["a"]), of(&[(A::ADDED, "b")]));
+    }
+
+    #[test]
+    fn halves_of_many_renamings_find_each_other_whatever_lies_between() {
+        use NotifyAction as A;
+        let (mut held, now) = (Held::default(), Instant::now());
+        let cookies = 1..=HELD_MAX as u32 / 2;
+        let gone = cookies.clone().map(|cookie| half(Fate::Gone, &format!("a{cookie}"), cookie));
+        let come = cookies.clone().map(|cookie| half(Fate::Come, &format!("b{cookie}"), cookie));
+        push_all(&mut held, gone.chain(come), now);
+        assert_eq!(held.renamed_from(WATCH, 3).as_deref(), Some("a3"));
+        assert_eq!(held.renamed_from(WATCH + 1, 3), None);
+        let halves = |cookie: u32| {
+            [
+                (A::RENAMED_OLD_NAME, format!("a{cookie}")),
+                (A::RENAMED_NEW_NAME, format!("b{cookie}")),
+            ]
+        };
+        // Looking past all the others for each takes several times as long.
+        let begun = Instant::now();
+        assert!(told(&mut held, now, &[]).into_iter().eq(cookies.flat_map(halves)));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(held.entries.is_empty() && held.renamings.is_empty() && held.come.is_empty());
+    }
+
+    #[test]
+    fn what_is_forgotten_of_one_watch_leaves_the_renamings_of_another() {
+        use NotifyAction as A;
+        let (mut held, now) = (Held::default(), Instant::now());
+        let other = |entry| Entry { watch: WATCH + 1, ..entry };
+        let entries = [
+            other(come("x")),
+            half(Fate::Gone, "a", 1),
+            other(half(Fate::Gone, "y", 2)),
+            half(Fate::Come, "b", 1),
+        ];
+        push_all(&mut held, entries, now);
+        held.forget(WATCH + 1);
+        let expected = [(A::RENAMED_OLD_NAME, "a".into()), (A::RENAMED_NEW_NAME, "b".into())];
+        assert_eq!(told(&mut held, now, &[]), expected);
     }
 
     #[test]
