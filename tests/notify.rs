@@ -49,6 +49,7 @@ fn main() -> ExitCode {
             trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
         };
         trial("a watched directory tells of names", names);
+        trial("a name that is taken from another is told as gone first", replaced);
         trial("a watched tree tells of what is deeper", tree);
         trial("a watch tells of what it was asked for", filters);
         trial("changes are kept between two requests", kept);
@@ -194,6 +195,26 @@ fn names(server: &Server) -> Outcome {
     expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
     other.close(file)?;
     told(&mut one, id, &[(REMOVED, "d")])
+}
+
+/// MS-FSA 2.1.5.15.6 and 2.1.5.15.11, and as the one has it that is gone.
+fn replaced(server: &Server) -> Outcome {
+    let (mut one, dir, mut other) = watcher(server)?;
+    let file = other.opened(Create::open(r"dir\new", access::ALL).or_create())?;
+    for name in [r"dir\Old", r"dir\Older"] {
+        let old = other.opened(Create::open(name, access::ALL).or_create())?;
+        other.close(old)?;
+    }
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    expect(other.replace(file, r"dir\old")?, nt::SUCCESS, "a renaming")?;
+    told(&mut one, id, &[(REMOVED, "Old"), (OLD_NAME, "new"), (NEW_NAME, "old")])?;
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    expect(other.link(file, r"dir\Older", true)?, nt::SUCCESS, "a hard link")?;
+    told(&mut one, id, &[(REMOVED, "Older"), (ADDED, "Older")])?;
+    // It is told once, and what a local program removes is no part of it.
+    let id = watch(&mut one, dir, 0, NAMES)?;
+    fs::remove_file(server.folder().join("dir/Older"))?;
+    told(&mut one, id, &[(REMOVED, "Older")])
 }
 
 fn tree(server: &Server) -> Outcome {

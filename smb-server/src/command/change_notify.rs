@@ -90,11 +90,14 @@ pub(super) fn tell_added(server: &Server, handle: &Handle) {
     tell_name(server, handle, NotifyAction::ADDED);
 }
 
-/// A file has one more name.
-pub(super) fn tell_linked(server: &Server, handle: &Handle, name: SharePath) {
+/// A file has one more name, which may have been another's.
+pub(super) fn tell_linked(server: &Server, handle: &Handle, name: SharePath, replaces: bool) {
     let filter = CompletionFilter::FILE_NAME;
     if server.watches.wants(filter) {
-        server.watches.report(handle, &[Change::new(NotifyAction::ADDED, name, filter)]);
+        let replaced = replaces.then(|| Change::replaced(name.clone()));
+        let added = Change::new(NotifyAction::ADDED, name, filter);
+        let changes: Vec<_> = replaced.into_iter().chain([added]).collect();
+        server.watches.report(handle, &changes);
     }
 }
 
@@ -133,8 +136,13 @@ fn of_stream(what: CompletionFilter) -> CompletionFilter {
     told
 }
 
-/// It was called `from`, and is not any more. MS-FSA 2.1.5.15.11.
-pub(super) fn tell_renamed(server: &Server, handle: &Handle, from: &SharePath) {
+/// It was called `from`, and is not any more; by that another file may have lost its name. MS-FSA 2.1.5.15.11.
+pub(super) fn tell_renamed(
+    server: &Server,
+    handle: &Handle,
+    from: &SharePath,
+    replaced: Option<SharePath>,
+) {
     let everything =
         name_filter(handle) | CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION;
     if !server.watches.wants(everything) {
@@ -147,8 +155,9 @@ pub(super) fn tell_renamed(server: &Server, handle: &Handle, from: &SharePath) {
         true => [NotifyAction::RENAMED_OLD_NAME, NotifyAction::RENAMED_NEW_NAME],
         false => [NotifyAction::REMOVED, NotifyAction::ADDED],
     };
-    let mut changes =
-        vec![Change::new(gone, from.clone(), filter), Change::new(come, to.clone(), filter)];
+    let mut changes: Vec<_> = replaced.map(Change::replaced).into_iter().collect();
+    changes.push(Change::new(gone, from.clone(), filter));
+    changes.push(Change::new(come, to.clone(), filter));
     if !handle.is_directory() {
         // Windows tells those who do not look at names of something new under the new one.
         let what = CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION;

@@ -207,10 +207,10 @@ async fn rename(
     check_new_name(context, file, &to, replace).await?;
     let from = file.handle.share_path();
     let held = sticky::hold(file, Touches::Changed).await;
-    file.handle.rename(&to, replace, &Creator::of(&context.server, file)).await?;
+    let replaced = file.handle.rename(&to, replace, &Creator::of(&context.server, file)).await?;
     sticky::restore(file, held).await;
     sharing.renamed(file.handle.id(), &from, &file.handle);
-    tell_renamed(&context.server, &file.handle, &from);
+    tell_renamed(&context.server, &file.handle, &from, replaced);
     Ok(())
 }
 
@@ -260,10 +260,10 @@ async fn link(context: &Context, file: &FileOpen, info: FileLinkInfo) -> Result<
     check_new_name(context, file, &to, info.replace_if_exists).await?;
     let held = sticky::hold(file, Touches::Changed).await;
     keep_descriptor(file).await?;
-    let linked =
+    let (name, replaces) =
         file.handle.link(&to, info.replace_if_exists, &Creator::of(&context.server, file)).await?;
     sticky::restore(file, held).await;
-    tell_linked(&context.server, &file.handle, linked);
+    tell_linked(&context.server, &file.handle, name, replaces);
     Ok(())
 }
 

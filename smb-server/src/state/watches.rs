@@ -130,6 +130,8 @@ pub struct Change {
     pub filter: CompletionFilter,
     /// Whom it does not, since another change tells them of the same.
     pub told_by: CompletionFilter,
+    /// A file system tells nothing of it, only of what has taken its place.
+    pub unseen: bool,
 }
 
 /// An open's watch. Dropping it ends it, and whoever waits.
@@ -146,7 +148,14 @@ impl Change {
     /// A change that concerns `filter`.
     #[must_use]
     pub fn new(action: NotifyAction, path: SharePath, filter: CompletionFilter) -> Self {
-        Self { action, path, filter, told_by: CompletionFilter::empty() }
+        Self { action, path, filter, told_by: CompletionFilter::empty(), unseen: false }
+    }
+
+    /// Another file has taken the place of one.
+    #[must_use]
+    pub fn replaced(path: SharePath) -> Self {
+        let filter = CompletionFilter::FILE_NAME;
+        Self { unseen: true, ..Self::new(NotifyAction::REMOVED, path, filter) }
     }
 }
 
@@ -294,7 +303,7 @@ impl Watches {
         let Some(own) = table.trees.get_mut(&tree).and_then(|in_tree| in_tree.own.as_mut()) else {
             return;
         };
-        for change in changes {
+        for change in changes.iter().filter(|change| !change.unseen) {
             own.note(change.path.components().join("\\"), change.action, Instant::now());
         }
     }
@@ -304,7 +313,7 @@ impl Watched {
     /// Keeps those of `changes` that it is to hear of; tells whether there were any.
     fn keep_all(&mut self, changes: &[Change]) -> bool {
         let mut any = false;
-        for Change { action, path, filter, told_by } in changes {
+        for Change { action, path, filter, told_by, .. } in changes {
             if !self.filter.intersects(*filter) || self.filter.intersects(*told_by) {
                 continue;
             }

@@ -9,12 +9,12 @@ use super::handle::{check_replaceable, entry_key, replaced};
 use super::path::UNSEEN;
 use super::resolve::place;
 use super::streams::Streams;
-use super::volume::Guard;
+use super::volume::{Guard, place_path};
 use super::{Error, Handle, SharePath, nt_acl};
 
 impl Handle {
     /// Gives the file one more name, in place of what has that name if `replace`, and if `guard` agrees.
-    /// MS-FSA 2.1.5.15.6. Tells the name with the directories as on disk.
+    /// MS-FSA 2.1.5.15.6. Tells the name with the directories as on disk, and whether another file has lost it.
     ///
     /// # Errors
     /// [`Error::IsDirectory`] of a directory, which has one name only; [`Error::Exists`] if the name is taken
@@ -24,7 +24,7 @@ impl Handle {
         to: &SharePath,
         replace: bool,
         guard: &dyn Guard,
-    ) -> Result<SharePath, Error> {
+    ) -> Result<(SharePath, bool), Error> {
         if self.is_directory() {
             return Err(Error::IsDirectory);
         }
@@ -33,6 +33,7 @@ impl Handle {
         let directory = nt_acl::load(target.parent.as_file(), &self.tree).await?;
         // It keeps the descriptor that it has.
         guard.admit(directory.as_deref(), false)?;
+        let mut replaces = false;
         if !target.exists {
             self.link_at(&target.parent, &target.name).await?;
             target.note_created(&self.tree).await;
@@ -44,10 +45,9 @@ impl Handle {
             guard.replace(directory.as_deref(), &replaced)?;
             self.link_over(&target.parent, &target.name).await?;
             Streams::of(&file, &self.tree.store).end().await;
+            replaces = true;
         }
-        let mut components = target.parents;
-        components.push(target.name);
-        Ok(SharePath::from_components(components))
+        Ok((place_path(&target), replaces))
     }
 
     /// By way of `/proc`, so that it is the open file whatever its name leads to by now.

@@ -717,7 +717,7 @@ async fn a_link_is_another_name_of_the_open_file(bench: Bench) {
     bench.write("file", "data");
     fs::create_dir(bench.on_disk("Dir")).unwrap();
     let handle = bench.existing("file").await;
-    let linked = handle.link(&path("dir\\Twin"), false, &()).await.unwrap();
+    let (linked, _) = handle.link(&path("dir\\Twin"), false, &()).await.unwrap();
     assert_eq!((linked, handle.path().as_str()), (path("Dir\\Twin"), "file"));
     assert_eq!(handle.metadata().await.unwrap().links, 2);
     assert_eq!(bench.existing("DIR\\TWIN").await.id(), handle.id());
@@ -745,7 +745,8 @@ async fn a_link_takes_the_place_of_a_file_only_if_told(bench: Bench) {
     for name in ["dir", "kept"] {
         assert_error!(handle.link(&path(name), true, &()).await, Error::AccessDenied);
     }
-    assert_eq!(handle.link(&path("other"), true, &()).await.unwrap(), path("Other"));
+    let linked = handle.link(&path("other"), true, &()).await.unwrap();
+    assert_eq!(linked, (path("Other"), true));
     assert_eq!(bench.content("Other"), "data");
     // What is its name already stays so.
     for name in ["file", "Other"] {

@@ -12,12 +12,13 @@ use ringway::fs::{
 use crate::vfs::metadata::{FileKey, FileKind, MASK, kind};
 use crate::vfs::resolve::{self, Place, Tree, beneath};
 use crate::vfs::streams::Streams;
-use crate::vfs::volume::{Guard, Replaced};
+use crate::vfs::volume::{Guard, Replaced, place_path};
 use crate::vfs::{Error, SharePath, nt_acl};
 
 use super::Handle;
 
 /// What has a name already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Occupant {
     None,
     /// The very entry that is to be renamed, perhaps in another case.
@@ -79,7 +80,8 @@ impl Handle {
         Ok(user == 0 || user == owner || user == parent.stx_uid)
     }
 
-    /// Gives the file another name, in place of what has that name if `replace`, and if `guard` agrees.
+    /// Gives the file another name, in place of what has that name if `replace`, and if `guard` agrees. Tells
+    /// which other file's name is gone by that.
     ///
     /// # Errors
     /// [`Error::Exists`] if the name is taken and not to be replaced; [`Error::AccessDenied`] if a
@@ -89,7 +91,7 @@ impl Handle {
         to: &SharePath,
         replace: bool,
         guard: &dyn Guard,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<SharePath>, Error> {
         let (parents, last) = to.split_last().ok_or(Error::AccessDenied)?;
         let from = self.place().await?;
         let target = resolve::place(&self.tree, parents, last).await?;
@@ -98,7 +100,8 @@ impl Handle {
         let directory = nt_acl::load(target.parent.as_file(), &self.tree).await?;
         // It keeps the descriptor that it has.
         guard.admit(directory.as_deref(), self.is_directory())?;
-        match self.occupant(&from, &target).await? {
+        let occupant = self.occupant(&from, &target).await?;
+        match occupant {
             Occupant::None => {
                 rename(&from, &target.parent, &target.name, RenameFlags::NOREPLACE).await?;
             }
@@ -120,11 +123,12 @@ impl Handle {
             }
         }
         self.note_gone(&from).await;
+        let replaced = (occupant == Occupant::Other).then(|| place_path(&target));
         let mut components = target.parents.clone();
         components.push(last.to_owned());
         let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         *path = SharePath::from_components(components);
-        Ok(())
+        Ok(replaced)
     }
 
     /// What has the name that this is to get.
