@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use support::requests::{Create, FileId, access, attribute, nt};
+use support::requests::{Create, FileId, access, attribute, change_notify, changes, nt};
 use support::restrict::Restriction;
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u32_at, u64_at};
@@ -124,17 +124,6 @@ fn watcher(server: &Server) -> Result<(Session, FileId, Session), Failed> {
     Ok((one, dir, Session::in_share(server.address)?))
 }
 
-/// MS-SMB2 2.2.35.
-fn change_notify(dir: FileId, flags: u16, filter: u32, room: u32) -> Vec<u8> {
-    let mut body = vec![32, 0];
-    body.extend_from_slice(&flags.to_le_bytes());
-    body.extend_from_slice(&room.to_le_bytes());
-    body.extend_from_slice(&dir);
-    body.extend_from_slice(&filter.to_le_bytes());
-    body.extend_from_slice(&[0; 4]);
-    body
-}
-
 /// Asks for changes and sees that there are none yet; the MessageId.
 fn watch(session: &mut Session, dir: FileId, flags: u16, filter: u32) -> Result<u64, Failed> {
     let message = session.request(command::CHANGE_NOTIFY, &change_notify(dir, flags, filter, 4096));
@@ -146,24 +135,6 @@ fn watch(session: &mut Session, dir: FileId, flags: u16, filter: u32) -> Result<
 
 fn answer(session: &mut Session, id: u64) -> Result<Vec<u8>, Failed> {
     session.answer(id)?.ok_or_else(|| "closed instead of an answer".into())
-}
-
-/// The changes in a response: actions and names.
-fn changes(answer: &[u8]) -> Result<Vec<(u32, String)>, Failed> {
-    expect(status(answer), nt::SUCCESS, "CHANGE_NOTIFY")?;
-    let mut at = HEADER + 8;
-    let mut changes = Vec::new();
-    loop {
-        let length = usize::try_from(u32_at(answer, at + 8)?)?;
-        let name = answer.get(at + 12..at + 12 + length).ok_or("a name that is cut off")?;
-        let units: Vec<_> =
-            name.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
-        changes.push((u32_at(answer, at + 4)?, String::from_utf16(&units)?));
-        match usize::try_from(u32_at(answer, at)?)? {
-            0 => return Ok(changes),
-            next => at += next,
-        }
-    }
 }
 
 fn told(session: &mut Session, id: u64, expected: &[(u32, &str)]) -> Outcome {

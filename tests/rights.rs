@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use libtest_mimic::Failed;
 use support::content::expect_names;
-use support::requests::{Create, access, attribute, nt};
+use support::requests::{Create, access, attribute, change_notify, changes, nt};
 use support::restrict::{NOBODY, Restriction};
 use support::server::{PASSWORD, SHARE};
-use support::session::{Session, expect};
+use support::session::{Session, command, expect, status, u64_at};
 use support::{Client, Need, Outcome, Serve, Server, ensure};
 
 /// An account of every unix that nothing else here works as.
@@ -61,6 +61,12 @@ fn main() -> ExitCode {
             &[Need::Root],
             with_accounts().share_option("hide-unreadable"),
             unreadable_hidden,
+        ),
+        support::served(
+            "a share that hides what the user may not read tells nothing of it",
+            &[Need::Root],
+            with_accounts().share_option("hide-unreadable"),
+            unreadable_not_told,
         ),
         support::served(
             "an unprivileged server keeps security descriptors, too",
@@ -319,6 +325,36 @@ fn damaged_descriptor(server: &Server) -> Outcome {
     rustix::fs::setxattr(path, "security.NTACL", b"\x01\0\x01\0\0\0\x02\0damaged", flags)?;
     owner.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)?;
     nobody.refused(Create::open("guarded\\file", access::READ), nt::ACCESS_DENIED)
+}
+
+/// What the user may not read is not told; where something is gone, the folder is to be listed.
+fn unreadable_not_told(server: &Server) -> Outcome {
+    const NAMES: u32 = 3;
+    const ADDED: u32 = 1;
+    const NOTIFY_ENUM_DIR: u32 = 0x0000_010c;
+    let [mut owner, mut nobody] = guarded_folder(server)?;
+    let private = owner.opened(Create::open("private", access::ALL).or_create())?;
+    expect(owner.set_dacl(private, &[(DAEMON, access::ALL)])?, nt::SUCCESS, "the DACL")?;
+    let folder = nobody.opened(Create::open("guarded", access::READ).directory())?;
+    let watch = |nobody: &mut Session| {
+        let body = change_notify(folder, 0, NAMES, 4096);
+        let message = nobody.request(command::CHANGE_NOTIFY, &body);
+        nobody.wire.send(&message)?;
+        let interim = nobody.wire.receive()?.ok_or("closed instead of an interim response")?;
+        expect(status(&interim), nt::PENDING, "a CHANGE_NOTIFY of nothing new")?;
+        u64_at(&message, 24)
+    };
+    let id = watch(&mut nobody)?;
+    expect(owner.rename(private, "guarded\\private")?, nt::SUCCESS, "a renaming")?;
+    owner.opened(Create::open("guarded\\public", access::ALL).or_create())?;
+    let answer = nobody.answer(id)?.ok_or("closed instead of an answer")?;
+    let told = changes(&answer)?;
+    ensure(told == [(ADDED, "public".into())], || format!("{told:?}"))?;
+    let id = watch(&mut nobody)?;
+    expect(owner.mark_deleted(private)?, nt::SUCCESS, "a deletion")?;
+    owner.close(private)?;
+    let answer = nobody.answer(id)?.ok_or("closed instead of an answer")?;
+    expect(status(&answer), NOTIFY_ENUM_DIR, "a change of what is gone")
 }
 
 /// By the mode or by a descriptor.

@@ -482,3 +482,32 @@ pub(crate) fn file_id(answer: &[u8]) -> Result<FileId, Failed> {
     let id = answer.get(HEADER + 64..HEADER + 80).ok_or("a CREATE response without a FileId")?;
     Ok(id.try_into()?)
 }
+
+/// MS-SMB2 2.2.35.
+pub(crate) fn change_notify(dir: FileId, flags: u16, filter: u32, room: u32) -> Vec<u8> {
+    let mut body = vec![32, 0];
+    body.extend_from_slice(&flags.to_le_bytes());
+    body.extend_from_slice(&room.to_le_bytes());
+    body.extend_from_slice(&dir);
+    body.extend_from_slice(&filter.to_le_bytes());
+    body.extend_from_slice(&[0; 4]);
+    body
+}
+
+/// The changes in a response: actions and names.
+pub(crate) fn changes(answer: &[u8]) -> Result<Vec<(u32, String)>, Failed> {
+    expect(status(answer), nt::SUCCESS, "CHANGE_NOTIFY")?;
+    let mut at = HEADER + 8;
+    let mut changes = Vec::new();
+    loop {
+        let length = usize::try_from(u32_at(answer, at + 8)?)?;
+        let name = answer.get(at + 12..at + 12 + length).ok_or("a name that is cut off")?;
+        let units: Vec<_> =
+            name.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
+        changes.push((u32_at(answer, at + 4)?, String::from_utf16(&units)?));
+        match usize::try_from(u32_at(answer, at)?)? {
+            0 => return Ok(changes),
+            next => at += next,
+        }
+    }
+}

@@ -8,7 +8,7 @@ use crate::security::{
     user_sid,
 };
 use crate::state::{FileOpen, Server};
-use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Replaced, Security};
+use crate::vfs::{self, Ea, Error, Guard, Handle, Metadata, Opened, Replaced, Security, SharePath};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::query_info::SecurityInformation;
 use crate::wire::security::{Control, SecurityDescriptor};
@@ -32,16 +32,12 @@ pub(super) async fn effective(
     }
 }
 
-/// Whether the user may read what has this name in a directory, and all that is to know about it.
-pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
-    /// FILE_GENERIC_READ, which is what Windows asks for here.
-    const GENERIC_READ: AccessMask = AccessMask::READ_DATA
-        .union(AccessMask::READ_ATTRIBUTES)
-        .union(AccessMask::READ_EA)
-        .union(AccessMask::READ_CONTROL)
-        .union(AccessMask::SYNCHRONIZE);
+/// Whether the user may read what has this name below a directory, and all that is to know about it; `None`:
+/// nothing has it.
+pub(super) async fn may_read(directory: &FileOpen, name: &str) -> Option<bool> {
     let identity = directory.identity.as_ref();
-    let path = directory.handle.share_path().child(name, directory.share.options.mapping);
+    let child = |path: SharePath, name| path.child(name, directory.share.options.mapping);
+    let path = name.split('\\').fold(directory.handle.share_path(), child);
     let volume = &directory.share.volume;
     let opened = match volume.open(identity, &path, &vfs::Open::TO_READ, &()).await {
         // It is the link that is listed.
@@ -51,7 +47,23 @@ pub(super) async fn may_read(directory: &FileOpen, name: &str) -> bool {
         }
         result => result,
     };
-    let Ok(opened) = opened else { return false };
+    let opened = match opened {
+        Err(Error::NotFound | Error::PathNotFound) => return None,
+        opened => opened.ok(),
+    };
+    Some(match opened {
+        Some(opened) => reads(directory, &opened).await,
+        None => false,
+    })
+}
+
+async fn reads(directory: &FileOpen, opened: &Opened) -> bool {
+    /// FILE_GENERIC_READ, which is what Windows asks for here.
+    const GENERIC_READ: AccessMask = AccessMask::READ_DATA
+        .union(AccessMask::READ_ATTRIBUTES)
+        .union(AccessMask::READ_EA)
+        .union(AccessMask::READ_CONTROL)
+        .union(AccessMask::SYNCHRONIZE);
     let Ok(metadata) = opened.metadata().await else { return false };
     match effective(&opened.handle, &metadata).await {
         Ok(Some(descriptor)) => granted_by(&descriptor, &directory.token).contains(GENERIC_READ),

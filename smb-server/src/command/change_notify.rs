@@ -1,6 +1,10 @@
 //! CHANGE_NOTIFY: tells when a directory changes; and what other commands tell it. MS-SMB2 3.3.5.19,
 //! MS-FSA 2.1.5.11.
 
+use std::collections::HashMap;
+
+use futures_channel::oneshot::{self, Canceled};
+
 use crate::protocol::{Body, Reply};
 use crate::state::{Change, FileOpen, News, Server, Waiting};
 use crate::vfs::{Handle, SharePath};
@@ -12,6 +16,7 @@ use crate::wire::fscc::notify_info::{FileNotifyInfo, NotifyAction};
 use crate::wire::status::NtStatus;
 
 use super::Answer;
+use super::access::may_read;
 use super::context::{Context, file_of};
 
 pub(super) async fn change_notify(
@@ -44,7 +49,7 @@ pub(super) async fn change_notify(
     }
     // MS-FSA 2.1.5.11.1: what the first request had room for is what is kept.
     let limit = room.min(request.output_buffer_length as usize);
-    let reply = match context.wait_for(news).await? {
+    let reply = match context.wait_for(told(file, news)).await? {
         Ok(News::Changes(changes)) => match FileNotifyInfo::encode_all(&changes, limit) {
             Ok(output) => notify(NtStatus::SUCCESS, output),
             Err(_) => notify(NtStatus::NOTIFY_ENUM_DIR, Vec::new()),
@@ -55,6 +60,65 @@ pub(super) async fn change_notify(
         Err(_) => notify(NtStatus::NOTIFY_CLEANUP, Vec::new()),
     };
     Ok(Answer::Reply(reply))
+}
+
+/// How many names are looked at for one answer, whether the user may read them: each takes an open.
+const LOOKED_AT_MAX: usize = 64;
+
+/// What there is to tell, once there is something that the user may know of.
+async fn told(file: &FileOpen, news: oneshot::Receiver<News>) -> Result<News, Canceled> {
+    let mut news = news.await?;
+    if !file.share.options.hide_unreadable {
+        return Ok(news);
+    }
+    loop {
+        match news {
+            News::Changes(changes) => match without_hidden(file, changes).await {
+                News::Changes(changes) if changes.is_empty() => news = file.next_news().await?,
+                news => return Ok(news),
+            },
+            news => return Ok(news),
+        }
+    }
+}
+
+/// Without names that a listing hides from the user. What is gone cannot be looked at any more, so it takes a new
+/// listing to know of it; so do more names than are looked at.
+async fn without_hidden(file: &FileOpen, changes: Vec<FileNotifyInfo>) -> News {
+    let (mut shown, mut known) = (Vec::new(), HashMap::new());
+    for change in changes {
+        let Some(name) = change.name.to_string_strict() else { return News::Overflow };
+        match is_shown(file, &name, &mut known).await {
+            Some(true) => shown.push(change),
+            Some(false) => {}
+            None => return News::Overflow,
+        }
+    }
+    News::Changes(shown)
+}
+
+/// Whether the user may read it, and all directories on the way; `None` is not to be known.
+async fn is_shown(
+    file: &FileOpen,
+    name: &str,
+    known: &mut HashMap<String, Option<bool>>,
+) -> Option<bool> {
+    let ends = name.match_indices('\\').map(|(at, _)| at).chain([name.len()]);
+    for above in ends.filter_map(|end| name.get(..end)) {
+        let may_read = match known.get(above) {
+            Some(known) => *known,
+            None if known.len() == LOOKED_AT_MAX => return None,
+            None => {
+                let may_read = may_read(file, above).await;
+                known.insert(above.to_owned(), may_read);
+                may_read
+            }
+        };
+        if may_read != Some(true) {
+            return may_read;
+        }
+    }
+    Some(true)
 }
 
 fn notify(status: NtStatus, output: Vec<u8>) -> Reply {

@@ -117,7 +117,8 @@ async fn next(
 
 /// Access-based enumeration.
 async fn is_visible(file: &FileOpen, name: &str) -> bool {
-    !file.share.options.hide_unreadable || matches!(name, "." | "..") || may_read(file, name).await
+    let hides = file.share.options.hide_unreadable;
+    !hides || matches!(name, "." | "..") || may_read(file, name).await == Some(true)
 }
 
 fn wire_entry(entry: &vfs::DirEntry) -> DirEntry {

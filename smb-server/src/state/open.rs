@@ -185,6 +185,15 @@ impl FileOpen {
         }
     }
 
+    /// The changes after those that its watch has told.
+    pub fn next_news(&self) -> oneshot::Receiver<News> {
+        match &*lock(&self.watch) {
+            Watching::Since(watch, _) => watch.next(),
+            // Without a sender, it has ended already.
+            Watching::Never | Watching::Ended => oneshot::channel().1,
+        }
+    }
+
     /// Watches no longer; who waits for changes hears so.
     pub fn end_watch(&self) {
         let ended = std::mem::replace(&mut *lock(&self.watch), Watching::Ended);
