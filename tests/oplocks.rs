@@ -7,7 +7,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use libtest_mimic::Failed;
-use support::requests::{Create, FileId, access, nt, rename};
+use support::requests::{Create, FileId, access, file_id, nt, rename};
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u64_at};
 use support::{Need, Outcome, Serve, ensure};
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         trial("an open waits until a client has written what it kept", written_back);
         trial("an open waits no longer than for the client", client_gone);
         trial("a copy is old when somebody writes", level_2);
+        trial("an oplock is not taken back before its client knows of it", answer_first);
         trial(
             "a file that is to be deleted goes with the last to open it, who fails",
             left_to_who_fails,
@@ -114,6 +115,34 @@ fn left_to_who_fails(server: &Server) -> Outcome {
     let answer = final_answer(&mut opens, u64_at(&message, 24)?)?;
     ensure(status(&answer) != nt::SUCCESS, || "there was room for it".into())?;
     ensure(!server.folder().join("file").exists(), || "the file is still there".into())
+}
+
+/// A compound whose first element gets an oplock and whose second waits for another client; a third opens what the
+/// first has opened.
+fn answer_first(server: &Server) -> Outcome {
+    let (mut other, held) = holder(server, "held")?;
+    let mut keeps = Session::in_share(server.address)?;
+    let first = Create::open("file", access::ALL).or_create().oplock(BATCH);
+    let mut message = keeps.request(command::CREATE, &first.body()?);
+    message.resize(message.len().next_multiple_of(8), 0);
+    let length = u32::try_from(message.len())?;
+    message[20..24].copy_from_slice(&length.to_le_bytes()); // NextCommand
+    let second = keeps.request(command::CREATE, &Create::open("held", access::READ).body()?);
+    keeps.wire.send(&[message, second].concat())?;
+    ensure(told(&mut other)? == (held, LEVEL_2), || "another break".into())?;
+    // The first has been carried out, and is not answered.
+    let mut opens = Session::in_share(server.address)?;
+    let waits = begin_open(&mut opens, "file")?;
+    let interim = opens.wire.receive()?.ok_or("closed instead of an interim response")?;
+    expect(status(&interim), nt::PENDING, "the open that waits for the first client")?;
+    other.close(held)?;
+    let answer = keeps.wire.receive()?.ok_or("closed instead of an answer")?;
+    ensure(u64_at(&answer, 24)? != u64::MAX, || "the break came first".into())?;
+    expect(status(&answer), nt::SUCCESS, "the first CREATE")?;
+    let file = file_id(&answer)?;
+    ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
+    acknowledge(&mut keeps, file, LEVEL_2)?;
+    expect(status(&final_answer(&mut opens, waits)?), nt::SUCCESS, "the open that waited")
 }
 
 fn level_2(server: &Server) -> Outcome {

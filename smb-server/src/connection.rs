@@ -248,8 +248,27 @@ impl Connection {
     fn tell_pending(&self, chain: ChainId, finished: &mut Vec<protocol::Reply>) -> bool {
         let now = Instant::now();
         let may_wait = self.machine.borrow_mut().handle_pending(now, chain, finished);
+        let ongoing = self.running.borrow().get(&chain).cloned();
+        if let Some(ongoing) = ongoing.filter(|_| may_wait) {
+            self.pass_on_kept_back(&ongoing);
+        }
         self.outgoing.notify();
         may_wait
+    }
+
+    /// Passes on what others have to say to the client; but MS-SMB2 3.3.4.6 is about opens that it knows, so what
+    /// concerns one that it is still to hear of waits until then.
+    fn pass_on(&self, notice: Notice) {
+        if !self.running.borrow().values().any(|ongoing| ongoing.keep_back(notice)) {
+            let Notice { session_id, notification } = notice;
+            self.machine.borrow_mut().handle_notification(session_id, notification);
+            self.outgoing.notify();
+        }
+    }
+
+    /// What a chain has opened is known to the client by now.
+    fn pass_on_kept_back(&self, ongoing: &Ongoing) {
+        ongoing.take_kept_back().into_iter().for_each(|notice| self.pass_on(notice));
     }
 
     fn report_read_error(&self, error: &ReadError) {
@@ -369,7 +388,10 @@ impl Drop for Running {
         let connection = &self.connection;
         let replies = self.replies.take().unwrap_or_default();
         connection.machine.borrow_mut().handle_replies(Instant::now(), self.chain, replies);
-        connection.running.borrow_mut().remove(&self.chain);
+        let ongoing = connection.running.borrow_mut().remove(&self.chain);
+        if let Some(ongoing) = ongoing {
+            connection.pass_on_kept_back(&ongoing);
+        }
         connection.release(self.size.saturating_add(self.wanted.get()));
         connection.outgoing.notify();
         connection.rearm_if_earlier();
@@ -399,9 +421,8 @@ async fn write(connection: Rc<Connection>) {
 /// Passes on what is said unasked.
 async fn pass_on(connection: Rc<Connection>, notices: Option<UnboundedReceiver<Notice>>) {
     let Some(mut notices) = notices else { return };
-    while let Some(Notice { session_id, notification }) = notices.next().await {
-        connection.machine.borrow_mut().handle_notification(session_id, notification);
-        connection.outgoing.notify();
+    while let Some(notice) = notices.next().await {
+        connection.pass_on(notice);
     }
 }
 

@@ -90,6 +90,11 @@ impl Context {
         }
     }
 
+    /// An open gets an oplock, of which the client hears with the answer to the chain.
+    pub(super) fn note_granted(&self, session_id: u64, file_id: FileId) {
+        self.ongoing.note_granted(session_id, file_id);
+    }
+
     /// A request begins that is not related to the one before.
     pub(super) fn forget(&mut self) {
         self.create_failed = None;

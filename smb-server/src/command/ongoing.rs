@@ -6,6 +6,9 @@ use std::fmt;
 
 use crate::protocol::Reply;
 use crate::signal::Signal;
+use crate::state::Notice;
+use crate::wire::file_id::FileId;
+use crate::wire::oplock_break::BreakNotification;
 use crate::wire::status::NtStatus;
 
 /// See [`Ongoing::new`].
@@ -22,6 +25,10 @@ pub struct Ongoing {
     pub(super) replies: RefCell<Vec<Reply>>,
     /// How many elements are still to come.
     pub(super) left: Cell<usize>,
+    /// Opens that have got oplocks, of which the client does not know yet: sessions and FileIds.
+    granted: RefCell<Vec<(u64, FileId)>>,
+    /// What there is to say about them.
+    kept_back: RefCell<Vec<Notice>>,
 }
 
 impl Ongoing {
@@ -35,6 +42,8 @@ impl Ongoing {
             tell_pending: Box::new(tell_pending),
             replies: RefCell::default(),
             left: Cell::new(0),
+            granted: RefCell::default(),
+            kept_back: RefCell::default(),
         }
     }
 
@@ -52,6 +61,28 @@ impl Ongoing {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.get()
+    }
+
+    /// An open gets an oplock.
+    pub(super) fn note_granted(&self, session_id: u64, file_id: FileId) {
+        self.granted.borrow_mut().push((session_id, file_id));
+    }
+
+    /// Keeps what is to be said about an open that the client does not know of, and tells whether it is such.
+    #[must_use]
+    pub fn keep_back(&self, notice: Notice) -> bool {
+        let BreakNotification::Oplock(lowered) = notice.notification else { return false };
+        let unknown = self.granted.borrow().contains(&(notice.session_id, lowered.file_id));
+        if unknown {
+            self.kept_back.borrow_mut().push(notice);
+        }
+        unknown
+    }
+
+    /// The client knows now of all that has been carried out so far: gives what was kept back.
+    pub fn take_kept_back(&self) -> Vec<Notice> {
+        self.granted.borrow_mut().clear();
+        self.kept_back.take()
     }
 
     /// Nothing may come behind what waits: it might be what ends the wait.

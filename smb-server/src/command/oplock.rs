@@ -86,6 +86,8 @@ pub(super) fn grant(
     if file.handle.is_directory() {
         return OplockLevel::NONE;
     }
+    // First, because from then on it may be taken back.
+    context.note_granted(session.id, file_id);
     let grantee = Grantee { notices: session.notices.clone(), session_id: session.id, file_id };
     let alone = || file.with_ticket(|ticket| ticket.is_alone(ONLY_LOOKS)).unwrap_or(false);
     let locked = || file.locks.is_any_locked();
