@@ -33,7 +33,8 @@ pub(super) async fn write(
     match &open.object {
         Object::Pipe(pipe) => {
             let bytes = context.payload(request.data.clone()).bytes().await;
-            pipe::write(pipe, &bytes.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?).await
+            let bytes = bytes.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?;
+            pipe::write(context, pipe, &bytes).await
         }
         Object::Quotas(_) => Err(NtStatus::INVALID_DEVICE_REQUEST),
         Object::File(_) => file_range(context, &open, request),

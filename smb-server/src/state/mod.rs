@@ -4,7 +4,7 @@
 //! [`Open`] one file, directory or pipe. All are `Send + Sync` and shared by `Arc`: a connection
 //! stays on its core, but its sessions' files may be looked at from any. Locks are short: nobody
 //! awaits and no I/O happens under one (the enumeration of a directory, which is one request's at a
-//! time anyway, and the turns of `times` have locks that may be awaited).
+//! time anyway, the turns of `times` and look-ups of accounts have locks that may be awaited).
 
 mod account;
 mod locks;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use futures_util::lock::Mutex as AsyncMutex;
+
 use crate::auth::Principal;
 use crate::datapath;
 use crate::rpc;
@@ -30,6 +32,8 @@ pub struct Server {
     pub routes: datapath::Counters,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
+    /// Held by who has the system's tables of accounts looked into for a client, over all sessions.
+    pub look_up: AsyncMutex<()>,
     /// What each session may hold.
     pub session_limits: SessionLimits,
 }
@@ -62,6 +66,7 @@ impl Server {
             watches: Arc::default(),
             routes: datapath::Counters::default(),
             rpc,
+            look_up: AsyncMutex::default(),
             session_limits,
         }
     }
