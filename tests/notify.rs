@@ -15,7 +15,7 @@ use libtest_mimic::{Failed, Trial};
 use support::requests::{Create, FileId, access, attribute, change_notify, changes, nt};
 use support::restrict::Restriction;
 use support::server::Server;
-use support::session::{HEADER, Session, command, expect, status, u32_at, u64_at};
+use support::session::{Session, command, expect, status, u64_at};
 use support::{Client, Need, Outcome, Serve, ensure};
 
 const TREE: u16 = 1;
@@ -477,8 +477,7 @@ fn told_once(server: &Server) -> Outcome {
     other.opened(Create::open("dir\\a\u{f022}b", access::ALL).or_create())?;
     expect(other.mark_deleted(file)?, nt::SUCCESS, "a deletion")?;
     other.close(file)?;
-    // Longer than an event may wait.
-    thread::sleep(Duration::from_secs(1));
+    // Events are told in their order: whatever comes twice comes before this.
     fs::write(path.join("sub/last"), "")?;
     let name = [
         (ADDED, "a"),
@@ -593,9 +592,13 @@ fn stock_client(server: &Server) -> Outcome {
         ensure(Instant::now() < limit, || "smbclient does not watch".into())?;
         thread::sleep(Duration::from_millis(10));
     }
-    // It is watched before smbclient has asked only by as long as its request takes.
+    // Who began to watch first is told first.
+    let mut session = Session::in_share(server.address)?;
+    let dir = session.opened(Create::open("dir", access::READ).directory())?;
+    let id = watch(&mut session, dir, 0, NAMES)?;
     fs::write(path.join("local"), "")?;
-    thread::sleep(Duration::from_secs(1));
+    told_in_order(&mut session, dir, id, 0, NAMES, &[(ADDED, "local")])?;
+    session.close(dir)?;
     // smbclient shows what it has when the directory goes.
     Client::new(server).run(r"del dir\local; rmdir dir")?.success()?;
     let run = client.finish()?;
