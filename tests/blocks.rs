@@ -26,26 +26,20 @@ const BLOCK_REFCOUNTING: u32 = 0x0800_0000;
 /// MS-FSCC 2.6.
 const COMPRESSED: u32 = 0x0800;
 
-const BACKENDS: [(&str, &[Need]); 3] = [
-    ("uring", &[Need::Btrfs, Need::IoUring]),
-    ("hybrid", &[Need::Btrfs, Need::IoUring]),
-    ("epoll", &[Need::Btrfs]),
-];
-
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for (backend, needs) in BACKENDS {
-        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
-            let serve = Serve::new().backend(backend).share_owner(NOBODY);
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
-        };
-        trial("a volume says what its file system can do", told);
-        trial("blocks are cloned, and what is left of one is copied", cloned);
-        trial("a clone that cannot be is refused", clone_refused);
-        trial("trimmed ranges are zeros, and counted", trimmed);
-        trial("a trim that may not be is refused", trim_refused);
-        trial("who may write to a file may have it compressed", compressed);
-    }
+    let trial = |name, body: fn(&Server) -> Outcome| {
+        let serve = || Serve::new().share_owner(NOBODY);
+        support::on_each_backend(name, &[Need::Btrfs], serve, body)
+    };
+    let trials = [
+        trial("a volume says what its file system can do", told),
+        trial("blocks are cloned, and what is left of one is copied", cloned),
+        trial("a clone that cannot be is refused", clone_refused),
+        trial("trimmed ranges are zeros, and counted", trimmed),
+        trial("a trim that may not be is refused", trim_refused),
+        trial("who may write to a file may have it compressed", compressed),
+    ];
+    let mut trials: Vec<_> = trials.into_iter().flatten().collect();
     for (name, body) in [
         (
             "an unprivileged server tells what the file system can do",

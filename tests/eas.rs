@@ -11,13 +11,6 @@ use support::restrict::Restriction;
 use support::session::{HEADER, Session, command, expect, status, u32_at};
 use support::{Client, Need, Outcome, Serve, Server, ensure};
 
-/// With what each needs, and what smbclient on it needs.
-const BACKENDS: [(&str, &[Need], &[Need]); 3] = [
-    ("uring", &[Need::IoUring], &[Need::IoUring, Need::Smbclient]),
-    ("hybrid", &[Need::IoUring], &[Need::IoUring, Need::Smbclient]),
-    ("epoll", &[], &[Need::Smbclient]),
-];
-
 /// MS-ERREF 2.3.
 const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 const NO_MORE_EAS: u32 = 0x8000_0012;
@@ -38,20 +31,19 @@ const SINGLE: u32 = 2;
 const INDEX: u32 = 4;
 
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for (backend, needs, client) in BACKENDS {
-        let mut trial = |name: &str, needs, body: fn(&Server) -> Outcome| {
-            let serve = Serve::new().backend(backend);
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
-        };
-        trial("smbclient sets EAs, lists and removes them", client, by_smbclient);
-        trial("a query goes on where the one before ended", needs, scan);
-        trial("EAs are found by name and by number", needs, chosen);
-        trial("an answer has whole EAs only", needs, room);
-        trial("what is wrong in a list of EAs is said", needs, wrong);
-        trial("a file is made with its EAs, and overwritten without", needs, created);
-        trial("EAs take a right of their own", needs, rights);
-    }
+    let trial = |name, needs: &[Need], body: fn(&Server) -> Outcome| {
+        support::on_each_backend(name, needs, Serve::new, body)
+    };
+    let trials = [
+        trial("smbclient sets EAs, lists and removes them", &[Need::Smbclient], by_smbclient),
+        trial("a query goes on where the one before ended", &[], scan),
+        trial("EAs are found by name and by number", &[], chosen),
+        trial("an answer has whole EAs only", &[], room),
+        trial("what is wrong in a list of EAs is said", &[], wrong),
+        trial("a file is made with its EAs, and overwritten without", &[], created),
+        trial("EAs take a right of their own", &[], rights),
+    ];
+    let mut trials: Vec<_> = trials.into_iter().flatten().collect();
     let unprivileged = Serve::new().restricted(Restriction::Unprivileged);
     let name = "EAs of a file that is READONLY are changed all or none";
     trials.push(support::served(name, &[], unprivileged, all_or_none));

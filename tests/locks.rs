@@ -10,34 +10,29 @@ use libtest_mimic::Failed;
 use support::requests::{Create, FileId, access, nt, read};
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u64_at};
-use support::{Need, Outcome, Serve, ensure};
+use support::{BACKENDS, Outcome, Serve, ensure};
 
 const SHARED: u32 = 1;
 const EXCLUSIVE: u32 = 2;
 const UNLOCK: u32 = 4;
 const AT_ONCE: u32 = 16;
 
-const BACKENDS: [(&str, &[Need]); 3] =
-    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
-
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for (backend, needs) in BACKENDS {
-        let serve = || Serve::new().backend(backend);
-        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve(), body));
-        };
-        trial("a lock forbids others to read, write and lock", a_lock_forbids);
-        trial("who waits for a lock gets it when it is given up", given_up);
-        trial("who waits for a lock gets it when its holder is gone", holder_gone);
-        trial("a wait ends when it is taken back", taken_back);
-        trial("a wait ends with the file", file_closed);
-        trial("a wait does not keep a client that has gone", client_gone);
-        let (name, serve) = ("a wait does not keep the server from stopping", serve());
-        let name = format!("{name} ({backend})");
-        trials.push(support::trial(&name, needs, move || server_stops(&serve)));
-    }
-    support::run(trials)
+    let trial =
+        |name, body: fn(&Server) -> Outcome| support::on_each_backend(name, &[], Serve::new, body);
+    let trials = [
+        trial("a lock forbids others to read, write and lock", a_lock_forbids),
+        trial("who waits for a lock gets it when it is given up", given_up),
+        trial("who waits for a lock gets it when its holder is gone", holder_gone),
+        trial("a wait ends when it is taken back", taken_back),
+        trial("a wait ends with the file", file_closed),
+        trial("a wait does not keep a client that has gone", client_gone),
+    ];
+    let stops = |(backend, needs)| {
+        let name = format!("a wait does not keep the server from stopping ({backend})");
+        support::trial(&name, needs, move || server_stops(&Serve::new().backend(backend)))
+    };
+    support::run(trials.into_iter().flatten().chain(BACKENDS.map(stops)).collect())
 }
 
 /// Two clients with the same file open.

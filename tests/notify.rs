@@ -34,33 +34,25 @@ const MODIFIED: u32 = 3;
 const OLD_NAME: u32 = 4;
 const NEW_NAME: u32 = 5;
 
-const BACKENDS: [(&str, &[Need]); 3] =
-    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
-
 /// By what a server sees changes that others make, and what makes it do so.
 const SOURCES: [(&str, Option<Restriction>); 2] =
     [("fanotify", None), ("inotify", Some(Restriction::Unprivileged))];
 
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for (backend, needs) in BACKENDS {
-        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
-            let serve = Serve::new().backend(backend);
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
-        };
-        trial("a watched directory tells of names", names);
-        trial("a name that is taken from another is told as gone first", replaced);
-        trial("a watched tree tells of what is deeper", tree);
-        trial("a watch tells of what it was asked for", filters);
-        trial("changes are kept between two requests", kept);
-        trial("what does not fit is to be listed", overflow);
-        trial("a closed directory ends the wait", closed);
-        trial("a directory that is to be deleted ends the wait", deleted);
-        trial("who logs off hears the end of everything first", logged_off);
-        for (source, restriction) in SOURCES {
-            outside_trials(&mut trials, backend, needs, source, restriction);
-        }
-    }
+    let trial = |name, body: Body| support::on_each_backend(name, &[], Serve::new, body);
+    let trials = [
+        trial("a watched directory tells of names", names),
+        trial("a name that is taken from another is told as gone first", replaced),
+        trial("a watched tree tells of what is deeper", tree),
+        trial("a watch tells of what it was asked for", filters),
+        trial("changes are kept between two requests", kept),
+        trial("what does not fit is to be listed", overflow),
+        trial("a closed directory ends the wait", closed),
+        trial("a directory that is to be deleted ends the wait", deleted),
+        trial("who logs off hears the end of everything first", logged_off),
+    ];
+    let mut trials: Vec<_> = trials.into_iter().flatten().collect();
+    trials.extend(SOURCES.into_iter().flat_map(outside_trials));
     let (_, unprivileged) = SOURCES[1];
     let serve = unprivileged.map_or(Serve::new(), |it| Serve::new().restricted(it));
     let name = "a tree with more directories than can be watched is to be listed (inotify)";
@@ -72,14 +64,8 @@ fn main() -> ExitCode {
 
 type Body = fn(&Server) -> Outcome;
 
-/// What others change, seen by one source on one backend.
-fn outside_trials(
-    trials: &mut Vec<Trial>,
-    backend: &'static str,
-    needs: &'static [Need],
-    source: &'static str,
-    restriction: Option<Restriction>,
-) {
+/// What others change, seen by one source.
+fn outside_trials((source, restriction): (&'static str, Option<Restriction>)) -> Vec<Trial> {
     let bodies: [(&str, Body); 9] = [
         ("what a local program does to names is told", local_names),
         ("a local write is told as long as it goes on", local_writes),
@@ -91,22 +77,18 @@ fn outside_trials(
         ("nothing is told of changes before the watch", before_the_watch),
         ("the kernel watches nothing while no client does", nothing_for_nobody),
     ];
-    for (name, body) in bodies {
-        let needs = if source == "fanotify" { with_root(needs) } else { needs };
-        let mut serve = Serve::new().backend(backend);
-        if let Some(restriction) = restriction {
-            serve = serve.restricted(restriction);
-        }
-        let name = format!("{name} ({source}, {backend})");
-        trials.push(support::served(&name, needs, serve, move |server| {
+    let needs: &[Need] = if source == "fanotify" { &[Need::Root] } else { &[] };
+    let serve = || match restriction {
+        Some(restriction) => Serve::new().restricted(restriction),
+        None => Serve::new(),
+    };
+    let trials = bodies.into_iter().map(|(name, body)| {
+        support::on_each_backend(&format!("{name}, by {source}"), needs, serve, move |server| {
             sees_by(server, source)?;
             body(server)
-        }));
-    }
-}
-
-fn with_root(needs: &'static [Need]) -> &'static [Need] {
-    if needs.is_empty() { &[Need::Root] } else { &[Need::Root, Need::IoUring] }
+        })
+    });
+    trials.flatten().collect()
 }
 
 /// The banner says so.

@@ -10,34 +10,28 @@ use libtest_mimic::Failed;
 use support::requests::{Create, FileId, access, file_id, nt, rename};
 use support::server::Server;
 use support::session::{HEADER, Session, command, expect, status, u64_at};
-use support::{Need, Outcome, Serve, ensure};
+use support::{Outcome, Serve, ensure};
 
 const NONE: u8 = 0;
 const LEVEL_2: u8 = 1;
 const EXCLUSIVE: u8 = 8;
 const BATCH: u8 = 9;
 
-const BACKENDS: [(&str, &[Need]); 3] =
-    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
-
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
-    for (backend, needs) in BACKENDS {
-        let serve = || Serve::new().backend(backend);
-        let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve(), body));
-        };
-        trial("an open waits until a client has written what it kept", written_back);
-        trial("an open waits no longer than for the client", client_gone);
-        trial("a copy is old when somebody writes", level_2);
-        trial("an oplock is not taken back before its client knows of it", answer_first);
+    let trial =
+        |name, body: fn(&Server) -> Outcome| support::on_each_backend(name, &[], Serve::new, body);
+    let trials = [
+        trial("an open waits until a client has written what it kept", written_back),
+        trial("an open waits no longer than for the client", client_gone),
+        trial("a copy is old when somebody writes", level_2),
+        trial("an oplock is not taken back before its client knows of it", answer_first),
         trial(
             "a file that is to be deleted goes with the last to open it, who fails",
             left_to_who_fails,
-        );
-        trial("a folder is renamed although a client keeps a file in it open", renamed_above);
-    }
-    support::run(trials)
+        ),
+        trial("a folder is renamed although a client keeps a file in it open", renamed_above),
+    ];
+    support::run(trials.into_iter().flatten().collect())
 }
 
 /// A client that has this file open with a batch oplock.

@@ -34,9 +34,10 @@ pub(crate) fn run(trials: Vec<Trial>) -> ExitCode {
 /// A trial which brings its own surroundings.
 pub(crate) fn trial(
     name: &str,
-    needs: &'static [Need],
+    needs: &[Need],
     body: impl FnOnce() -> Outcome + Send + 'static,
 ) -> Trial {
+    let needs = needs.to_vec();
     Trial::ignorable_test(name, move || {
         if let Some(reason) = needs.iter().find_map(Need::missing) {
             return Ok(Completion::ignored_with(reason));
@@ -49,7 +50,7 @@ pub(crate) fn trial(
 /// client and have written no panic; a failure shows the end of the server's log.
 pub(crate) fn served(
     name: &str,
-    needs: &'static [Need],
+    needs: &[Need],
     serve: Serve,
     body: impl FnOnce(&Server) -> Outcome + Send + 'static,
 ) -> Trial {
@@ -60,6 +61,24 @@ pub(crate) fn served(
         outcome.map_err(|failed| server.explain(&failed))
     })
     .with_kind(kind)
+}
+
+/// The backends, with what each needs.
+pub(crate) const BACKENDS: [(&str, &[Need]); 3] =
+    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
+
+/// A trial for each backend, with a server of its own.
+pub(crate) fn on_each_backend(
+    name: &str,
+    needs: &[Need],
+    serve: impl Fn() -> Serve,
+    body: impl Fn(&Server) -> Outcome + Copy + Send + 'static,
+) -> Vec<Trial> {
+    let on = |(backend, own): (&'static str, &[Need])| {
+        let needs = [own, needs].concat();
+        served(&format!("{name} ({backend})"), &needs, serve().backend(backend), body)
+    };
+    BACKENDS.into_iter().map(on).collect()
 }
 
 fn still_serving(server: &mut Server) -> Outcome {

@@ -8,6 +8,7 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+#[derive(Clone, Copy)]
 pub(crate) enum Need {
     Smbclient,
     Root,
