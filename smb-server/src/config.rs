@@ -63,7 +63,7 @@ pub struct ShareOptions {
     pub read_only: bool,
     /// Files may have named streams.
     pub streams: bool,
-    /// Listings leave out what the user may not read.
+    /// Listings, and what is told of changes, leave out what the user may not read.
     pub hide_unreadable: bool,
     /// What stands for characters that names in SMB cannot have.
     pub mapping: Mapping,

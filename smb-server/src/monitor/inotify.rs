@@ -4,7 +4,7 @@
 //! A tree with more directories than can be watched is not seen whole. Who watches it is told to list it again,
 //! at first and then now and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::future::pending;
 use std::io;
@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use ringway::fs::{ChangeFlags, Dir, Watch, WatchEvent, WatchFlags, WatchId};
 
@@ -19,7 +20,7 @@ use crate::state::{Fate, Share, Watches};
 use crate::vfs::{Handle, Mapping, Subtree, TreeId, is_presentable};
 
 use super::held::{Entry, Held};
-use super::places::{Place, Places, join};
+use super::places::{Place, Places, join, renamed};
 use super::{ATTRIBUTES, CONTENTS, Sights};
 
 /// What is asked for.
@@ -34,6 +35,9 @@ const WATCHED: WatchFlags = WatchFlags::CREATE
 /// How often who watches a tree that is not seen whole is told to list it again.
 const LIST_AGAIN: Duration = Duration::from_secs(60);
 
+/// How many directories are gone through before what has happened meanwhile is taken in: some milliseconds.
+const PORTION: usize = 64;
+
 /// How often the queue is read before what it held is told.
 const READS_MAX: usize = 64;
 
@@ -47,6 +51,8 @@ pub(super) struct Inotify {
     kernel: Option<Watch>,
     watched: BTreeMap<u64, Watched>,
     places: Places,
+    /// Directories that are still to be watched. Each that waits here has got a portion of the places.
+    walks: VecDeque<Walk>,
     held: Held,
     /// When those whose trees are not seen whole are told so again.
     list_again: Option<Instant>,
@@ -62,6 +68,29 @@ struct Watched {
     whole: bool,
 }
 
+/// A directory that is to be watched, and for who watches a tree all below it.
+#[derive(Debug)]
+struct Walk {
+    watch: u64,
+    /// What they call the directories that are left.
+    to_do: Vec<String>,
+    /// What is in them counts as new.
+    found: bool,
+    /// To be told when all are watched.
+    seeing: Option<oneshot::Sender<()>>,
+    /// Nothing had to be left out.
+    whole: bool,
+    /// It has taken more than a portion.
+    long: bool,
+}
+
+impl Walk {
+    /// From the directory on that `watch` calls `below`.
+    fn new(watch: u64, below: String) -> Self {
+        Self { watch, to_do: vec![below], found: false, seeing: None, whole: true, long: false }
+    }
+}
+
 impl Inotify {
     pub(super) fn new(share: &Share, watches: &Arc<Watches>) -> Self {
         Self {
@@ -71,12 +100,20 @@ impl Inotify {
             kernel: None,
             watched: BTreeMap::new(),
             places: Places::default(),
+            walks: VecDeque::new(),
             held: Held::default(),
             list_again: None,
         }
     }
 
-    pub(super) async fn begin(&mut self, id: u64, directory: &Arc<Handle>, tree: bool) {
+    /// `seeing` is told when nothing is missed any more.
+    pub(super) async fn begin(
+        &mut self,
+        id: u64,
+        directory: &Arc<Handle>,
+        tree: bool,
+        seeing: oneshot::Sender<()>,
+    ) {
         if self.kernel.is_none() {
             match Watch::new() {
                 Ok(kernel) => self.kernel = Some(kernel),
@@ -90,14 +127,9 @@ impl Inotify {
         let subtree = Subtree::of(directory);
         let directory = Arc::clone(directory);
         self.watched.insert(id, Watched { directory, subtree, tree, whole: true });
-        self.arm(id, String::new(), false).await;
-        if !self.is_whole(id) {
-            self.watches.report_missed(self.tree, |other| other == id);
-        }
-    }
-
-    fn is_whole(&self, id: u64) -> bool {
-        self.watched.get(&id).is_none_or(|watched| watched.whole)
+        let walk = Walk { seeing: Some(seeing), ..Walk::new(id, String::new()) };
+        // Nothing in it counts as new.
+        let _ = self.arm(walk).await;
     }
 
     pub(super) fn end(&mut self, id: u64) {
@@ -107,6 +139,7 @@ impl Inotify {
         let unused = self.places.forget(id);
         self.release(unused);
         self.held.forget(id);
+        self.walks.retain(|walk| walk.watch != id);
         if self.watched.is_empty() {
             self.kernel = None;
             self.places = Places::default();
@@ -126,6 +159,10 @@ impl Inotify {
 
     /// Waits for events, or until what waits has waited enough; takes none if it is dropped.
     pub(super) async fn next(&mut self) -> io::Result<Vec<WatchEvent>> {
+        if !self.walks.is_empty() {
+            ringway::task::yield_now().await;
+            return Ok(self.take());
+        }
         let due = [self.held.next_due(), self.list_again].into_iter().flatten().min();
         let kernel = &mut self.kernel;
         let events = async {
@@ -170,6 +207,9 @@ impl Inotify {
         if self.held.is_guess_due(now) {
             let events = self.take();
             self.see_all(events, &mut sights).await;
+        }
+        if let Some(walk) = self.walks.pop_front() {
+            sights.missed |= !self.arm(walk).await;
         }
         if sights.missed {
             self.held.clear();
@@ -271,15 +311,16 @@ impl Inotify {
         }
         if let Some(from) = self.held.renamed_from(watch, cookie).filter(|_| cookie != 0) {
             self.places.rename(watch, &from, &name);
+            let walks = self.walks.iter_mut().filter(|walk| walk.watch == watch);
+            for below in walks.flat_map(|walk| &mut walk.to_do) {
+                if let Some(renamed) = renamed(below, &from, &name) {
+                    *below = renamed;
+                }
+            }
             return room;
         }
-        let was_whole = self.is_whole(watch);
         // What has been made in it before it was watched is found, not told.
-        let room = self.arm(watch, name, created).await && room;
-        if was_whole && !self.is_whole(watch) {
-            self.watches.report_missed(self.tree, |other| other == watch);
-        }
-        room
+        self.arm(Walk { found: created, ..Walk::new(watch, name) }).await && room
     }
 
     /// What is watched may not be what is there, after events were missed or for want of room.
@@ -290,42 +331,66 @@ impl Inotify {
             if let Some(watched) = self.watched.get_mut(&id) {
                 watched.whole = true;
             }
-            self.arm(id, String::new(), false).await;
+            let mut under_way = self.walks.iter_mut().filter(|walk| walk.watch == id);
+            let seeing = under_way.find_map(|walk| walk.seeing.take());
+            self.walks.retain(|walk| walk.watch != id);
+            // Nothing in it counts as new.
+            let _ = self.arm(Walk { seeing, ..Walk::new(id, String::new()) }).await;
         }
     }
 
-    /// Watches a directory that a watch calls `below`, and those below it if it watches a tree. What is in them
-    /// counts as new, if it is to be `found`; `false`: there is no room for that.
-    async fn arm(&mut self, id: u64, below: String, found: bool) -> bool {
+    /// Goes on with a walk as far as a portion goes; what is left waits. `false`: there is no room for what was
+    /// found.
+    async fn arm(&mut self, mut walk: Walk) -> bool {
+        let id = walk.watch;
         let Some(watched) = self.watched.get(&id) else { return true };
         let (subtree, tree) = (watched.subtree.clone(), watched.tree);
-        let (mut to_do, mut whole, mut room) = (vec![below], true, true);
-        while let Some(below) = to_do.pop() {
+        let mut room = true;
+        for _ in 0..PORTION {
+            let Some(below) = walk.to_do.pop() else { break };
             let armed = match subtree.open(&below).await {
                 Ok(dir) => self.arm_one(id, &dir, below.clone()).map(|()| dir),
                 Err(error) => Err(error),
             };
             match armed {
                 Ok(dir) if tree => {
-                    let names = found.then_some(&mut room);
-                    whole &= self.arm_below(id, &dir, &below, names, &mut to_do).await;
+                    let names = walk.found.then_some(&mut room);
+                    walk.whole &= self.arm_below(id, &dir, &below, names, &mut walk.to_do).await;
                 }
                 Ok(_) => {}
                 Err(error) if is_nothing_to_see(&error) => {}
                 Err(error) => {
                     tracing::debug!(below, %error, "a directory that cannot be watched");
-                    whole = false;
-                    break;
+                    walk.whole = false;
+                    walk.to_do.clear();
                 }
             }
         }
-        if !whole && let Some(watched) = self.watched.get_mut(&id) {
+        match walk.to_do.is_empty() {
+            true => self.end_walk(walk),
+            false => self.walks.push_back(Walk { long: true, ..walk }),
+        }
+        room
+    }
+
+    fn end_walk(&mut self, walk: Walk) {
+        let Walk { watch: id, found, seeing, whole, long, .. } = walk;
+        let Some(watched) = self.watched.get_mut(&id) else { return };
+        // Who was not told that all was seen, and was not told all that is there either, may have missed something.
+        let unseen = long && !found && seeing.is_none();
+        if unseen || (watched.whole && !whole) {
+            self.watches.report_missed(self.tree, |other| other == id);
+        }
+        if !whole {
             watched.whole = false;
             let path = watched.directory.path();
             tracing::warn!(path, "not all that others change below it can be seen");
             self.list_again.get_or_insert(Instant::now() + LIST_AGAIN);
         }
-        room
+        if let Some(seeing) = seeing {
+            // Who has gone does not need to know.
+            let _ = seeing.send(());
+        }
     }
 
     fn arm_one(&mut self, watch: u64, dir: &Dir, below: String) -> io::Result<()> {
@@ -348,7 +413,8 @@ impl Inotify {
         mut new: Option<&mut bool>,
         to_do: &mut Vec<String>,
     ) -> bool {
-        let (now, most) = (Instant::now(), self.places.room());
+        let waiting: usize = self.walks.iter().map(|walk| walk.to_do.len()).sum();
+        let (now, most) = (Instant::now(), self.places.room().saturating_sub(waiting));
         let (mut whole, held) = (true, &mut self.held);
         let Some(watched) = self.watched.get(&id) else { return true };
         let listed = watched.subtree.list(dir, |name, directory| {
@@ -373,4 +439,69 @@ impl Inotify {
 /// A directory that is gone, or that not even the server may look into.
 fn is_nothing_to_see(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EACCES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ShareOptions;
+    use crate::vfs::{Disposition, Kind, Open, SharePath};
+
+    async fn opened(share: &Share, name: &str) -> Arc<Handle> {
+        let how = Open {
+            read: true,
+            write: false,
+            kind: Kind::Directory,
+            disposition: Disposition::Open,
+            open_link: false,
+            attributes: Default::default(),
+            allocation_size: 0,
+            uncompressed: false,
+        };
+        let path = SharePath::parse(name, Mapping::default()).unwrap();
+        share.volume.open(None, &path, &how, &()).await.unwrap().handle
+    }
+
+    /// Takes in what there is, and goes on with what is under way.
+    async fn see(inotify: &mut Inotify) -> Sights {
+        let events = inotify.next().await.unwrap();
+        inotify.see(events).await
+    }
+
+    #[test]
+    fn while_a_large_tree_is_gone_through_what_happens_elsewhere_is_taken_in() {
+        const LARGE: usize = 4 * PORTION;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("small")).unwrap();
+        let (large, small) = (folder.path().join("large"), folder.path().join("small"));
+        for number in 0..LARGE {
+            std::fs::create_dir_all(large.join(format!("{number}/deep"))).unwrap();
+        }
+        let share = Share::open("share", folder.path(), ShareOptions::default()).unwrap();
+        let mut inotify = Inotify::new(&share, &Arc::default());
+        ringway::Builder::new().build().unwrap().block_on(async {
+            let (seeing, mut seen) = oneshot::channel();
+            inotify.begin(1, &opened(&share, "small").await, false, seeing).await;
+            assert_eq!(seen.try_recv(), Ok(Some(())));
+            let (seeing, mut seen) = oneshot::channel();
+            inotify.begin(2, &opened(&share, "large").await, true, seeing).await;
+            assert_eq!(seen.try_recv(), Ok(None));
+            // Some of it has been gone through, and some not: it has to be found under the new name.
+            std::fs::write(small.join("a"), "").unwrap();
+            for number in 0..LARGE {
+                std::fs::rename(large.join(number.to_string()), large.join(format!("new{number}")))
+                    .unwrap();
+            }
+            see(&mut inotify).await;
+            assert!(inotify.held.next_due().is_some());
+            assert_eq!(seen.try_recv(), Ok(None));
+            while seen.try_recv() == Ok(None) {
+                see(&mut inotify).await;
+            }
+            // The small one, the large one, and two for each in it.
+            assert_eq!(inotify.places.room(), super::super::places::PLACES_MAX - 2 - 2 * LARGE);
+            let told = see(&mut inotify).await;
+            assert!(!told.missed && told.seen.contains_key(&1));
+        });
+    }
 }

@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_channel::mpsc;
+use futures_channel::{mpsc, oneshot};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use ringway::fs::{FilesystemEvent, WatchEvent};
@@ -158,8 +158,7 @@ impl Monitor {
                 Event::Request(Some(WatchRequest::Begin { id, directory, tree, seeing })) => {
                     // What has happened up to now is not for it.
                     self.catch_up().await;
-                    self.begin(id, &directory, tree).await;
-                    let _ = seeing.send(());
+                    self.begin(id, &directory, tree, seeing).await;
                 }
                 Event::Request(Some(WatchRequest::End(id))) => self.end(id),
                 Event::Fanotify(Ok(events)) => self.see_fanotify(events, true).await,
@@ -189,19 +188,29 @@ impl Monitor {
         }
     }
 
-    async fn begin(&mut self, id: u64, directory: &Arc<Handle>, tree: bool) {
+    async fn begin(
+        &mut self,
+        id: u64,
+        directory: &Arc<Handle>,
+        tree: bool,
+        seeing: oneshot::Sender<()>,
+    ) {
         if let Some(fanotify) = &mut self.fanotify
             && fanotify.covers(directory)
         {
             match fanotify.begin(id, directory, tree) {
-                Ok(()) => return,
+                Ok(()) => {
+                    // Who has gone does not need to know.
+                    let _ = seeing.send(());
+                    return;
+                }
                 Err(error) => {
                     let path = directory.path();
                     tracing::debug!(path, %error, "not watched by fanotify, but by inotify");
                 }
             }
         }
-        self.inotify.begin(id, directory, tree).await;
+        self.inotify.begin(id, directory, tree, seeing).await;
     }
 
     fn end(&mut self, id: u64) {

@@ -30,6 +30,11 @@ pub(super) fn join(below: &str, name: &str) -> String {
     if below.is_empty() { name.to_owned() } else { format!("{below}\\{name}") }
 }
 
+/// What `path` is called when the directory `from` is called `to`, if that changes it.
+pub(super) fn renamed(path: &str, from: &str, to: &str) -> Option<String> {
+    rest(path, from).map(|rest| format!("{to}{rest}"))
+}
+
 /// Whether `path` is `above` or lies below it; then the rest of it.
 fn rest<'a>(path: &'a str, above: &str) -> Option<&'a str> {
     path.strip_prefix(above).filter(|rest| rest.is_empty() || rest.starts_with('\\'))
@@ -96,8 +101,8 @@ impl Places {
     pub(super) fn rename(&mut self, watch: u64, from: &str, to: &str) {
         let places = self.by_id.values_mut().flatten().filter(|place| place.watch == watch);
         for place in places {
-            if let Some(rest) = rest(&place.below, from) {
-                place.below = format!("{to}{rest}");
+            if let Some(below) = renamed(&place.below, from, to) {
+                place.below = below;
             }
         }
     }
