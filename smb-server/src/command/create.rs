@@ -13,7 +13,7 @@ use crate::protocol::{Body, Reply};
 use crate::rpc;
 use crate::security::Token;
 use crate::state::{
-    Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, WRITES,
+    Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, Ticket, WRITES,
 };
 use crate::vfs::{self, Action, Attributes, Change, Metadata, Opened};
 use crate::wire::access_mask::AccessMask;
@@ -120,107 +120,163 @@ async fn create_file(
     context: &Context,
     tree_id: u32,
     share: &Arc<Share>,
-    who @ (identity, token): (Option<&Identity>, &Arc<Token>),
+    who: Who<'_>,
     wanted: Wanted,
 ) -> Result<Answer, Failure> {
-    let sharing = &context.server.sharing;
     for _ in 0..RACES_MAX {
-        let deletions = sharing.deletions();
-        let (opened, access) = open(context, share, who, &wanted).await?;
-        let metadata = opened.metadata().await?;
-        if metadata.reparse_tag.is_some() && !wanted.opens_reparse_point() {
-            let name = wanted.name();
-            let reply = reparse::not_handled(&opened.handle, &wanted.path, &name).await;
-            undo(&opened).await?;
-            return Err(Failure::Reply(reply));
-        }
-        let settled = settle(context, &opened, &wanted, &metadata, access, token).await;
-        let (granted_access, by_descriptors) = match settled {
-            Ok(granted) => granted,
-            // A name that is being removed, or has been, cannot be removed: not the reason to give.
-            Err(_) if sharing.is_delete_pending(&opened.handle) => {
-                return Err(NtStatus::DELETE_PENDING.into());
+        let deletions = context.server.sharing.deletions();
+        let Some(found) = find(context, share, who, &wanted).await? else { continue };
+        let (ticket, waited) = enter(context, &found, &wanted).await?;
+        let standing = stand(context, &found, &wanted, &ticket, (deletions, waited));
+        match standing.await {
+            Ok(Some(response)) => {
+                tell(context, &found.opened, response.create_action);
+                return Ok(keep(context, tree_id, share, found, (&wanted, ticket, response)).await?);
             }
-            Err(_) if !opened.handle.has_its_name().await? => continue,
-            Err(status) => {
-                undo(&opened).await?;
-                return Err(status.into());
-            }
-        };
-        let share_access = wanted.request.share_access;
-        let taken = granted_access | wanted.demanded();
-        let stream = opened.handle.stream_key();
-        let make_way = async |concerned: fn(OplockLevel) -> bool| {
-            oplock::make_way(context, stream, taken, wanted.truncates(), concerned).await
-        };
-        if sharing.is_delete_pending(&opened.handle) {
-            return Err(NtStatus::DELETE_PENDING.into());
-        }
-        // MS-FSA 2.1.5.1.2: who holds a batch oplock may have closed the file long ago, and then there is no
-        // conflict with it.
-        let mut waited = make_way(|level| level == OplockLevel::BATCH).await?;
-        let entered = sharing.enter_by(taken, &opened.handle, granted_access, share_access);
-        let ticket = entered.map_err(conflict)?;
-        let standing = async {
-            // Whoever gets an oplock from here on has seen this open.
-            waited |= make_way(|_| true).await?;
-            // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
-            let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
-            let deleted = sharing.deletions() != deletions && !opened.handle.has_its_name().await?;
-            if unlinked || deleted {
-                return Ok(None);
-            }
-            // Who held an oplock may have written meanwhile what was only there.
-            let metadata = if waited { opened.handle.metadata().await? } else { metadata };
-            let change = wanted.truncates().then(|| ticket.times().change());
-            let response = finish(&opened, &wanted, metadata, by_descriptors, token).await;
-            drop(change);
-            // Not before: who opens the file meanwhile may get a copy of what it held.
-            if wanted.truncates() {
-                oplock::contents_change(&context.server, &opened.handle);
-            }
-            response.map(Some)
-        };
-        let response = match standing.await {
-            Ok(Some(response)) => response,
             not_standing => {
                 // The others may have left a file that is to be deleted to this one.
                 leave(&context.server, ticket).await;
-                match not_standing {
-                    Err(status) => return Err(Failure::Status(status)),
-                    Ok(_) => continue,
-                }
+                not_standing?;
             }
-        };
-        tell(context, &opened, response.create_action);
-        let locks = context.server.locks.owner(opened.handle.stream_key());
-        let object = Object::File(Box::new(FileOpen {
-            handle: opened.handle,
-            share: Arc::clone(share),
-            identity: identity.cloned(),
-            token: Arc::clone(token),
-            ticket: Mutex::new(Some(ticket)),
-            locks,
-            oplock: Mutex::default(),
-            watch: Mutex::default(),
-            sticky: Mutex::default(),
-            mode: Mode::new(wanted.request.create_options),
-            dirty: AtomicBool::new(wanted.truncates()),
-            position: AtomicU64::new(0),
-            next_ea: AtomicUsize::new(0),
-            enumeration: AsyncMutex::new(None),
-        }));
-        let options = wanted.request.create_options;
-        let file_id = context.session()?.new_file_id();
-        let mut response = response;
-        if let Object::File(file) = &object {
-            let level = wanted.request.requested_oplock_level;
-            response.oplock_level = oplock::grant(context, file, file_id, level);
         }
-        let open = Arc::new(Open { file_id, tree_id, granted_access, options, object });
-        return Ok(admit(context, open, response).await?);
     }
     Err(NtStatus::DELETE_PENDING.into())
+}
+
+/// As whom the file system is used, and what its descriptors know the user by.
+type Who<'a> = (Option<&'a Identity>, &'a Arc<Token>);
+
+/// What has been opened or made, and may be had.
+struct Found<'a> {
+    opened: Opened,
+    metadata: Metadata,
+    who: Who<'a>,
+    granted_access: AccessMask,
+    /// What the descriptors that were asked grant.
+    by_descriptors: Option<AccessMask>,
+}
+
+/// Opens the file and sees what of it the client gets. `None`: it is there no more.
+async fn find<'a>(
+    context: &Context,
+    share: &Share,
+    who: Who<'a>,
+    wanted: &Wanted,
+) -> Result<Option<Found<'a>>, Failure> {
+    let (opened, access) = open(context, share, who, wanted).await?;
+    let metadata = opened.metadata().await?;
+    if metadata.reparse_tag.is_some() && !wanted.opens_reparse_point() {
+        let reply = reparse::not_handled(&opened.handle, &wanted.path, &wanted.name()).await;
+        undo(&opened).await?;
+        return Err(Failure::Reply(reply));
+    }
+    match settle(context, &opened, wanted, &metadata, access, who.1).await {
+        Ok((granted_access, by_descriptors)) => {
+            Ok(Some(Found { opened, metadata, who, granted_access, by_descriptors }))
+        }
+        // A name that is being removed, or has been, cannot be removed: not the reason to give.
+        Err(_) if context.server.sharing.is_delete_pending(&opened.handle) => {
+            Err(NtStatus::DELETE_PENDING.into())
+        }
+        Err(_) if !opened.handle.has_its_name().await? => Ok(None),
+        Err(status) => {
+            undo(&opened).await?;
+            Err(status.into())
+        }
+    }
+}
+
+/// Takes a place among the file's openers; tells also whether that took waiting.
+async fn enter(
+    context: &Context,
+    found: &Found<'_>,
+    wanted: &Wanted,
+) -> Result<(Ticket, bool), NtStatus> {
+    let (sharing, handle) = (&context.server.sharing, &found.opened.handle);
+    if sharing.is_delete_pending(handle) {
+        return Err(NtStatus::DELETE_PENDING);
+    }
+    // MS-FSA 2.1.5.1.2: who holds a batch oplock may have closed the file long ago, and then there is no
+    // conflict with it.
+    let is_batch = |level| level == OplockLevel::BATCH;
+    let waited = make_way(context, found, wanted, is_batch).await?;
+    let (granted, share) = (found.granted_access, wanted.request.share_access);
+    let entered = sharing.enter_by(granted | wanted.demanded(), handle, granted, share);
+    Ok((entered.map_err(conflict)?, waited))
+}
+
+async fn make_way(
+    context: &Context,
+    found: &Found<'_>,
+    wanted: &Wanted,
+    concerned: fn(OplockLevel) -> bool,
+) -> Result<bool, NtStatus> {
+    let stream = found.opened.handle.stream_key();
+    let taken = found.granted_access | wanted.demanded();
+    oplock::make_way(context, stream, taken, wanted.truncates(), concerned).await
+}
+
+/// Does what remains to be done once the open has its place. `None`: the file was deleted before it had.
+async fn stand(
+    context: &Context,
+    found: &Found<'_>,
+    wanted: &Wanted,
+    ticket: &Ticket,
+    (deletions, waited): (u64, bool),
+) -> Result<Option<CreateResponse>, NtStatus> {
+    let Found { opened, metadata, .. } = found;
+    // Whoever gets an oplock from here on has seen this open.
+    let waited = make_way(context, found, wanted, |_| true).await? || waited;
+    // From here on nobody deletes it. Before, it may have lost its last name, or only this one.
+    let unlinked = opened.action == Action::Opened && opened.handle.is_unlinked().await?;
+    let deleted = context.server.sharing.deletions() != deletions;
+    if unlinked || (deleted && !opened.handle.has_its_name().await?) {
+        return Ok(None);
+    }
+    // Who held an oplock may have written meanwhile what was only there.
+    let metadata = if waited { opened.handle.metadata().await? } else { *metadata };
+    let change = wanted.truncates().then(|| ticket.times().change());
+    let response = finish(opened, wanted, metadata, found.by_descriptors, found.who.1).await;
+    drop(change);
+    // Not before: who opens the file meanwhile may get a copy of what it held.
+    if wanted.truncates() {
+        oplock::contents_change(&context.server, &opened.handle);
+    }
+    response.map(Some)
+}
+
+/// Makes the open, with its oplock, and puts it into its session.
+async fn keep(
+    context: &Context,
+    tree_id: u32,
+    share: &Arc<Share>,
+    found: Found<'_>,
+    (wanted, ticket, mut response): (&Wanted, Ticket, CreateResponse),
+) -> Result<Answer, NtStatus> {
+    let Found { opened, who: (identity, token), granted_access, .. } = found;
+    let options = wanted.request.create_options;
+    let file = FileOpen {
+        locks: context.server.locks.owner(opened.handle.stream_key()),
+        handle: opened.handle,
+        share: Arc::clone(share),
+        identity: identity.cloned(),
+        token: Arc::clone(token),
+        ticket: Mutex::new(Some(ticket)),
+        oplock: Mutex::default(),
+        watch: Mutex::default(),
+        sticky: Mutex::default(),
+        mode: Mode::new(options),
+        dirty: AtomicBool::new(wanted.truncates()),
+        position: AtomicU64::new(0),
+        next_ea: AtomicUsize::new(0),
+        enumeration: AsyncMutex::new(None),
+    };
+    let file_id = context.session()?.new_file_id();
+    let level = wanted.request.requested_oplock_level;
+    response.oplock_level = oplock::grant(context, &file, file_id, level);
+    let object = Object::File(Box::new(file));
+    let open = Open { file_id, tree_id, granted_access, options, object };
+    admit(context, Arc::new(open), response).await
 }
 
 /// Removes a stream that was made before it was known whether it may be.
@@ -272,7 +328,7 @@ pub(super) async fn admit(
 async fn open(
     context: &Context,
     share: &Share,
-    (identity, token): (Option<&Identity>, &Arc<Token>),
+    (identity, token): Who<'_>,
     wanted: &Wanted,
 ) -> Result<(Opened, AccessMask), Failure> {
     let given = if wanted.creates() { wanted.descriptor()? } else { None };
