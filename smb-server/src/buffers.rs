@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 
 /// What is shorter is the allocator's, which is quick with it.
-const KEPT_MIN: usize = 64 * 1024;
+pub(crate) const KEPT_MIN: usize = 64 * 1024;
 
 /// How much memory a thread keeps: sixteen transfers of a mebibyte and two of the largest.
 const KEPT_MAX: usize = 32 * 1024 * 1024;

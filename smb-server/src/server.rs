@@ -489,6 +489,10 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     tracing::debug!(%peer, core = ticket.core, "connected");
     let Shared { server, protocol, limits, .. } = &*ticket.shared;
+    // What a client that has vanished does not acknowledge holds the memory that it was sent from.
+    if let Err(error) = stream.set_user_timeout(limits.send_timeout) {
+        return tracing::warn!(%peer, %error, "connection lost");
+    }
     let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
     let connection =
         Connection::new(stream, peer, Arc::clone(server), Arc::clone(protocol), timeouts);

@@ -18,7 +18,8 @@ pub const APART_MIN: usize = 32 * 1024;
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Route {
-    /// Into a buffer with room for the head in front, and from there to the socket.
+    /// Into a buffer with room for the head in front, and from there to the socket; out of the buffer itself, where
+    /// the network takes it so.
     Buffered,
     /// From the page cache into a pipe, and from there to the socket; or from the socket to the page cache.
     Spliced,
@@ -118,7 +119,7 @@ pub static TABLE: &[Row] = &[
         when: "the answer is encrypted",
         fits: |it| it.protection == Protection::Sealed,
         route: Route::Buffered,
-        because: "it is sealed in place, in one range with its head",
+        because: "it is sealed in place, in one range with its head, and sent from there",
     },
     Row {
         direction: Direction::Read,

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringway::buf::IoBufExt;
+use ringway::buf::{IoBuf, IoBufExt, Slice};
 use ringway::net::TcpStream;
 use ringway::time::timeout;
 
@@ -36,9 +36,7 @@ pub async fn send(
 ) -> io::Result<()> {
     let head = buffer.slice(start..);
     if tail.is_empty() {
-        let (result, head) = stream.send_all(head).await;
-        buffers::give_back(head.into_inner());
-        return result;
+        return send_bytes(stream, head).await;
     }
     stream.send_all_more(head).await.0?;
     let mut left = tail.len();
@@ -47,6 +45,17 @@ pub async fn send(
         piped.send(stream, left > 0).await?;
     }
     Ok(())
+}
+
+/// Sends bytes out of the buffer itself, where they are many and the network takes them so: the runtime finds out,
+/// connection by connection. The buffer is used again when the network has done with it.
+async fn send_bytes(stream: &TcpStream, bytes: Slice<Vec<u8>>) -> io::Result<()> {
+    if bytes.bytes_init() < buffers::KEPT_MIN {
+        return stream.send_all(bytes).await.0;
+    }
+    let sent = stream.send_zc_all(bytes).await;
+    sent.notify.detach(|done| buffers::give_back(done.buf.into_inner()));
+    sent.result.map(drop)
 }
 
 /// Takes messages off a connection.
