@@ -30,6 +30,12 @@ fn main() -> ExitCode {
             left_to_who_fails,
         ),
         trial("a folder is renamed although a client keeps a file in it open", renamed_above),
+        support::on_each_backend(
+            "a share without oplocks grants none",
+            &[],
+            || Serve::new().share_option("no-oplocks"),
+            none_granted,
+        ),
     ];
     support::run(trials.into_iter().flatten().collect())
 }
@@ -68,6 +74,16 @@ fn acknowledge(session: &mut Session, file: FileId, level: u8) -> Outcome {
 
 fn final_answer(session: &mut Session, id: u64) -> Result<Vec<u8>, Failed> {
     session.answer(id)?.ok_or_else(|| "closed instead of an answer".into())
+}
+
+fn none_granted(server: &Server) -> Outcome {
+    let mut session = Session::in_share(server.address)?;
+    for level in [LEVEL_2, EXCLUSIVE, BATCH] {
+        let create = Create::open("file", access::ALL).or_create().oplock(level);
+        let (_, granted) = session.opened_with_oplock(create)?;
+        ensure(granted == NONE, || format!("oplock level {granted} for {level}"))?;
+    }
+    Ok(())
 }
 
 fn written_back(server: &Server) -> Outcome {

@@ -71,6 +71,8 @@ pub struct ShareOptions {
     pub snapshots: Option<PathBuf>,
     /// Guests and sessions without a user may use it.
     pub guests: bool,
+    /// Clients may keep copies of what is in files, by oplocks.
+    pub oplocks: bool,
 }
 
 impl Default for ShareOptions {
@@ -82,20 +84,30 @@ impl Default for ShareOptions {
             mapping: Mapping::default(),
             snapshots: None,
             guests: false,
+            oplocks: true,
         }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 7] =
-        ["ro", "no-streams", "hide-unreadable", "catia", "no-mapping", "guest", "snapshots=FOLDER"];
+    pub const WORDS: [&str; 8] = [
+        "ro",
+        "no-streams",
+        "no-oplocks",
+        "hide-unreadable",
+        "catia",
+        "no-mapping",
+        "guest",
+        "snapshots=FOLDER",
+    ];
 
     /// Applies one of the words; `false` if it is none.
     pub fn apply(&mut self, word: &str) -> bool {
         match word {
             "ro" => self.read_only = true,
             "no-streams" => self.streams = false,
+            "no-oplocks" => self.oplocks = false,
             "hide-unreadable" => self.hide_unreadable = true,
             "catia" => self.mapping = Mapping::Catia,
             "no-mapping" => self.mapping = Mapping::None,

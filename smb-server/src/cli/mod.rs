@@ -72,8 +72,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<SocketAddr>,
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
-    /// "no-streams" for files without named streams, "hide-unreadable" for listings without what the user
-    /// may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
+    /// "no-streams" for files without named streams, "no-oplocks" for files of which clients keep no copies,
+    /// "hide-unreadable" for listings without what the user may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
     /// SMB cannot have, "guest" for one that guests and anonymous sessions may use, too, "snapshots=FOLDER" for
     /// previous versions out of a folder of snapshots
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
@@ -311,7 +311,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let folder = top.path().join("a,b");
         std::fs::create_dir(&folder).unwrap();
-        let share = format!("x={},no-streams,catia,ro", folder.display());
+        let share = format!("x={},no-streams,no-oplocks,catia,ro", folder.display());
         let config = config(&["--share", &share]).unwrap();
         assert!(config.shares[0].path.ends_with("a,b"));
         let expected = ShareOptions {
@@ -321,6 +321,7 @@ mod tests {
             mapping: Mapping::Catia,
             snapshots: None,
             guests: false,
+            oplocks: false,
         };
         assert_eq!(config.shares[0].options, expected);
     }

@@ -83,7 +83,7 @@ pub(super) fn grant(
     wanted: OplockLevel,
 ) -> OplockLevel {
     let Ok(session) = context.session() else { return OplockLevel::NONE };
-    if file.handle.is_directory() {
+    if file.handle.is_directory() || !file.share.options.oplocks {
         return OplockLevel::NONE;
     }
     // First, because from then on it may be taken back.
