@@ -15,10 +15,11 @@ from pathlib import Path
 
 import archive
 import programs
+from suites import Load
 
 INIT = Path(__file__).parent / "init"
-# The disk and its file system, then what tests may use. Some kernels lack some, and have some built in.
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "loop", "dummy", "veth", "tun", "tls", "vmxnet3")
+# The disk and its file system.
+MODULES = ("virtio_pci", "virtio_blk", "ext4")
 FREE_BYTES = 512 << 20
 # cx16: qemu 7.2 spoils the flags register in CMPXCHG16B, which kills a kernel that uses it for its free lists.
 CPU = "max,-cx16"
@@ -42,7 +43,7 @@ class Lost(Exception):
     """The guest ended, or did not end, before its report did."""
 
 
-def boot(kernel: archive.Kernel, built: dict[str, Path], logs: Path, limit: float) -> Iterator[str]:
+def boot(kernel: archive.Kernel, load: Load, logs: Path, limit: float) -> Iterator[str]:
     """The lines of the guest's report as they come. Its logs stay in `logs`, the rest goes."""
     archive.need_commands("qemu-system-x86_64", "busybox", "cpio", "mkfs.ext4", "modprobe", "ldd")
     if platform.machine() != "x86_64":
@@ -50,8 +51,8 @@ def boot(kernel: archive.Kernel, built: dict[str, Path], logs: Path, limit: floa
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="ringway-guest-") as scratch:
-        initramfs = make_initramfs(kernel, built, Path(scratch))
-        disk = make_disk(built, Path(scratch))
+        initramfs = make_initramfs(kernel, load, Path(scratch))
+        disk = make_disk(load, Path(scratch))
         console, report = logs / "console.log", logs / "report.log"
         report.touch()
         command = [
@@ -97,9 +98,9 @@ def last_words(console: Path) -> str:
     return "\n".join(said[-25:])
 
 
-def make_initramfs(kernel: archive.Kernel, built: dict[str, Path], scratch: Path) -> Path:
+def make_initramfs(kernel: archive.Kernel, load: Load, scratch: Path) -> Path:
     root = scratch / "root"
-    for folder in ("bin", "dev", "disk", "etc", "modules", "proc", "root", "sys", "tmp", "var"):
+    for folder in ("bin", "dev", "disk", "etc", "modules", "proc", "root", "run", "sys", "tmp", "var"):
         (root / folder).mkdir(parents=True)
     root.chmod(0o755)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
@@ -109,19 +110,20 @@ def make_initramfs(kernel: archive.Kernel, built: dict[str, Path], scratch: Path
     shutil.copy(INIT, root / "init")
     busybox = Path(shutil.which("busybox") or "busybox")
     shutil.copy(busybox, root / "bin/busybox")
-    for library in programs.libraries([busybox, *built.values()]):
-        target = root / library.relative_to("/")
+    commands = [Path(found) for command in load.suite.commands if (found := shutil.which(command))]
+    for file in [*commands, *programs.libraries([busybox, *commands, *load.programs()])]:
+        target = root / file.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, target)
-    for order, (name, content) in enumerate(module_files(kernel).items()):
+        shutil.copy(file, target)
+    for order, (name, content) in enumerate(module_files(kernel, (*MODULES, *load.suite.modules)).items()):
         (root / "modules" / f"{order:03}-{name}").write_bytes(content)
     return pack(root, scratch / "initramfs")
 
 
-def module_files(kernel: archive.Kernel) -> dict[str, bytes]:
+def module_files(kernel: archive.Kernel, modules: tuple[str, ...]) -> dict[str, bytes]:
     """The modules with what they depend on, in the order of loading."""
     files = {}
-    for module in MODULES:
+    for module in modules:
         # -C: this machine's own rules about modules are not for the guest.
         command = ["modprobe", "-C", "/dev/null", "-d", kernel.tree, "-S", kernel.modules, "--show-depends", module]
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -142,19 +144,22 @@ def pack(root: Path, archived: Path) -> Path:
     return archived
 
 
-def make_disk(built: dict[str, Path], scratch: Path) -> Path:
+def make_disk(load: Load, scratch: Path) -> Path:
     """An ext4 image with the programs, and the order to run them in."""
     content, image = scratch / "disk", scratch / "disk.img"
     (content / "programs").mkdir(parents=True)
     (content / "tmp").mkdir()
     (content / "tmp").chmod(0o1777)
     plan = ""
-    for name, path in built.items():
+    for name, path in load.tests.items():
         file = name.replace(" ", ".").replace("/", ".")
         shutil.copy(path, content / "programs" / file)
-        plan += f"{file} {'plain' if name in programs.PRINTERS else 'test'} {name}\n"
+        plan += f"{file} {'plain' if name in programs.PRINTERS else 'test'} {load.suite.seconds} {name}\n"
     (content / "plan").write_text(plan)
-    size = FREE_BYTES + sum(path.stat().st_size for path in built.values())
+    (content / "match").write_text(load.match + "\n")
+    if load.server:
+        shutil.copy(load.server, content / "programs/usmbd")
+    size = FREE_BYTES + sum(path.stat().st_size for path in load.programs())
     # Features that the oldest kernel has, whatever this machine's mkfs would choose.
     features = "none,has_journal,dir_index,ext_attr,extent,filetype,large_file,sparse_super"
     command = ["mkfs.ext4", "-q", "-O", features, "-E", "root_owner=0:0", "-d", content, image, f"{size >> 10}k"]

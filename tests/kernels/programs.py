@@ -1,4 +1,4 @@
-"""What runs in a guest: the runtime's test binaries and some examples, as cargo has built them, and their libraries."""
+"""What runs in a guest: test binaries and some examples, as cargo has built them, and their libraries."""
 
 import json
 import re
@@ -6,35 +6,36 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Packages below these folders are the runtime; the rest of the house is not tested here.
-FOLDERS = ("runtime", "hybrid-epoll")
 # What only prints: lines for the page about kernels.
 PRINTERS = ("runtime examples/features", "runtime examples/zerocopy")
+# The server, which other programs start.
+USMBD = "smb-server src/main"
 
 
-def build(root: Path, only: str, without: str | None = None) -> dict[str, Path]:
-    """Executables by name, such as `runtime tests/tcp`; those of `cargo test --workspace`, which may just have run."""
-    command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]
-    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(1)
-    messages = [json.loads(line) for line in done.stdout.splitlines()]
-    found = {
-        name: Path(message["executable"])
-        for message in messages
-        if message["reason"] == "compiler-artifact" and message["executable"] and (name := wanted(message, root))
-    }
-    return {name: found[name] for name in sorted(found) if only in name and not (without and without in name)}
+def build(root: Path, commands: tuple[str, ...]) -> dict[str, Path]:
+    """What these commands of cargo make: executables by name, such as `runtime tests/tcp`."""
+    messages = []
+    for words in commands:
+        command = ["cargo", *words.split(), "--message-format=json-render-diagnostics"]
+        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(1)
+        messages += [json.loads(line) for line in done.stdout.splitlines()]
+    artifacts = [message for message in messages if message["reason"] == "compiler-artifact" and message["executable"]]
+    found = {named(artifact, root): Path(artifact["executable"]) for artifact in artifacts if runs(artifact, root)}
+    return {name: found[name] for name in sorted(found)}
 
 
-def wanted(message: dict, root: Path) -> str | None:
-    """The name of an artifact that is run in a guest."""
-    package = Path(message["manifest_path"]).parent.relative_to(root)
-    if package.parts[:1] not in [(folder,) for folder in FOLDERS]:
-        return None
-    source = Path(message["target"]["src_path"]).relative_to(root / package).with_suffix("")
-    name = f"{package} {source}"
-    return name if message["profile"]["test"] or name in PRINTERS else None
+def runs(artifact: dict, root: Path) -> bool:
+    """Whether it is a test, or something else that is run in a guest. Of a program there are two, one its own tests."""
+    return artifact["profile"]["test"] or named(artifact, root) in (*PRINTERS, USMBD)
+
+
+def named(artifact: dict, root: Path) -> str:
+    folder = Path(artifact["manifest_path"]).parent
+    source = Path(artifact["target"]["src_path"]).relative_to(folder).with_suffix("")
+    name = f"{folder.relative_to(root) if folder != root else 'house'} {source}"
+    return f"{name} tests" if name == USMBD and artifact["profile"]["test"] else name
 
 
 def libraries(programs: list[Path]) -> set[Path]:

@@ -15,6 +15,8 @@ ENDED = re.compile(r"test (\S+) .*\.\.\. ")
 # What the harness repeats of a test when all have run, and what a test that cannot run here says in it.
 OUTPUT_OF = re.compile(r"^---- (\S+) stdout ----$", re.MULTILINE)
 SKIPPED = re.compile(r"^SKIPPED.*", re.MULTILINE)
+# Why the harness of trials did not run one.
+IGNORED = re.compile(r"^test .* \.\.\. ignored, (.+)", re.MULTILINE)
 KILLED = 137
 
 
@@ -60,12 +62,20 @@ class Outcome:
 
     def details(self) -> list[str]:
         """The reasons why tests were skipped, and the output of what failed."""
-        skips = Counter(self.skipped().values())
+        skips = Counter([*self.skipped().values(), *IGNORED.findall(self.text())])
         details = [f"{line} ({count})" for line, count in skips.items()]
         if not self.ok():
             details += [line for line in self.lines if FAILED.match(line)]
             details += self.text().partition("\nfailures:\n")[2].partition("\nfailures:\n")[0].splitlines()
         return details
+
+
+def echoed(lines: Iterator[str]) -> Iterator[str]:
+    """The same lines, printed as they come."""
+    for line in lines:
+        if not line.startswith("@@"):
+            print(line, flush=True)
+        yield line
 
 
 def outcomes(lines: Iterator[str]) -> Iterator[Outcome]:

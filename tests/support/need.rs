@@ -17,6 +17,8 @@ pub(crate) enum Need {
     IoUring,
     /// `mkfs.btrfs`, and a kernel that mounts what it makes; as root.
     Btrfs,
+    /// A kernel that mounts shares; as root.
+    Cifs,
 }
 
 impl Need {
@@ -30,8 +32,11 @@ impl Need {
                 bytes >> 20,
                 std::env::temp_dir().display()
             )),
-            Self::Btrfs if !rustix::process::geteuid().is_root() => Some("needs root".into()),
+            Self::Btrfs | Self::Cifs if !rustix::process::geteuid().is_root() => {
+                Some("needs root".into())
+            }
             Self::Btrfs if !has_btrfs() => Some("no mkfs.btrfs, or no btrfs in this kernel".into()),
+            Self::Cifs if !has_file_system("cifs") => Some("no cifs in this kernel".into()),
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,
         }
@@ -51,10 +56,14 @@ fn has_smbclient() -> bool {
 }
 
 fn has_btrfs() -> bool {
+    std::path::Path::new("/usr/sbin/mkfs.btrfs").exists() && has_file_system("btrfs")
+}
+
+fn has_file_system(name: &str) -> bool {
     // Where it is a module, nobody may have asked for it yet; where it is not, this fails.
-    let _ = Command::new("/usr/sbin/modprobe").arg("btrfs").stderr(Stdio::null()).status();
+    let _ = Command::new("/usr/sbin/modprobe").arg(name).stderr(Stdio::null()).status();
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    std::path::Path::new("/usr/sbin/mkfs.btrfs").exists() && known.contains("\tbtrfs\n")
+    known.lines().any(|line| line.ends_with(&format!("\t{name}")))
 }
 
 fn free_space() -> u64 {

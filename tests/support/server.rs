@@ -1,7 +1,7 @@
 //! The real `usmbd` as a child process, with folders of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -98,16 +98,7 @@ impl Serve {
         if let Some(restriction) = self.restriction {
             restriction.apply(&mut command);
         }
-        let mut child =
-            command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
-        let log = Log::default();
-        let streams: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|s| Box::new(s) as _),
-            child.stderr.take().map(|s| Box::new(s) as _),
-        ];
-        for stream in streams.into_iter().flatten() {
-            log.follow(stream);
-        }
+        let (child, log) = started(&mut command)?;
         let mut server =
             Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, log, root };
         server.address = server.wait_for_banner()?;
@@ -137,6 +128,20 @@ impl Serve {
             .stderr(Stdio::piped());
         Ok(command)
     }
+}
+
+fn started(command: &mut Command) -> Result<(Child, Log), Failed> {
+    let mut child =
+        command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    let log = Log::default();
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|s| Box::new(s) as _),
+        child.stderr.take().map(|s| Box::new(s) as _),
+    ];
+    for stream in streams.into_iter().flatten() {
+        log.follow(stream);
+    }
+    Ok((child, log))
 }
 
 /// A running server. Dropping it kills it and removes its folders.
@@ -232,6 +237,31 @@ impl Server {
             .ok_or_else(|| format!("still running {limit:?} after SIGTERM").into())
     }
 
+    /// A process that, when it is let, becomes a server as `serve` says, at the same address with the same folders.
+    pub(crate) fn successor(&self, serve: &Serve) -> Result<Successor, Failed> {
+        let wanted = serve.command(&self.address.to_string(), self.root.path())?;
+        let mut command = Command::new("sh");
+        command.args(["-c", "read -r go && exec \"$0\" \"$@\""]).arg(wanted.get_program());
+        command.args(wanted.get_args()).env("NO_COLOR", "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        started(&mut command).map(|(child, log)| Successor { child, log })
+    }
+
+    /// Kills it. What it has not said until then it never will.
+    pub(crate) fn stop_at_once(&mut self) {
+        child::kill(&mut self.child);
+    }
+
+    /// Lets a successor take its place.
+    pub(crate) fn replace(&mut self, mut successor: Successor) -> Outcome {
+        self.stop_at_once();
+        let mut stdin = successor.child.stdin.take().ok_or("it has been let already")?;
+        stdin.write_all(b"go\n")?;
+        (self.child, self.log) = (successor.child, successor.log);
+        self.wait_for_banner()?;
+        Ok(())
+    }
+
     pub(crate) fn check_alive(&mut self) -> Outcome {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -276,6 +306,13 @@ impl Server {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// What is going to be a server. It is there before it is needed, since who has files of a share open starts no process
+/// without the share's server: at its start the process closes them, which flushes them.
+pub(crate) struct Successor {
+    child: Child,
+    log: Log,
 }
 
 /// A server that stands still.
