@@ -81,7 +81,7 @@ def follow(kernel: archive.Kernel, load: Load, limit: float) -> list[report.Outc
         lines = guest.boot(kernel, load, logs, limit)
         for outcome in report.outcomes(report.echoed(lines) if load.suite.each else lines):
             outcomes.append(outcome)
-            print(f"{kernel.version}  {outcome}", flush=True)
+            print(f"{kernel.version}  {outcome.headline() if load.suite.each else outcome}", flush=True)
     except guest.Lost as reason:
         print(f"{kernel.version}  LOST in {[*load.tests, 'the end'][len(outcomes)]}: {reason}", flush=True)
     total = report.total(outcomes, len(load.tests))

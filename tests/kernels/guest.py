@@ -17,6 +17,7 @@ import archive
 import programs
 from suites import Load
 
+ROOT = Path(__file__).resolve().parents[2]
 INIT = Path(__file__).parent / "init"
 # The disk and its file system.
 MODULES = ("virtio_pci", "virtio_blk", "ext4")
@@ -115,6 +116,8 @@ def make_initramfs(kernel: archive.Kernel, load: Load, scratch: Path) -> Path:
         target = root / file.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
+    for folder in (ROOT / name for name in load.suite.folders):
+        shutil.copytree(folder, root / folder.relative_to("/"))
     for order, (name, content) in enumerate(module_files(kernel, (*MODULES, *load.suite.modules)).items()):
         (root / "modules" / f"{order:03}-{name}").write_bytes(content)
     return pack(root, scratch / "initramfs")

@@ -50,11 +50,14 @@ class Outcome:
         return {name: skip[0] for name, output in said if (skip := SKIPPED.search(output))}
 
     def __str__(self) -> str:
+        return "\n    ".join([self.headline(), *self.details()])
+
+    def headline(self) -> str:
         summed = SUMMARY.search(self.text())
         told = tell(self.counts()) if summed else "ran" if self.ok() else f"ended with status {self.status}"
         if self.status == KILLED and not summed:
             told = f"HUNG and was killed, in {', '.join(self.unfinished()) or 'no test that it named'}"
-        return "\n    ".join([f"{self.program}: {told} ({self.seconds} s)", *self.details()])
+        return f"{self.program}: {told} ({self.seconds} s)"
 
     def unfinished(self) -> list[str]:
         ended = {name for line in self.lines for name in ENDED.findall(line)}

@@ -19,6 +19,8 @@ class Suite:
     modules: tuple[str, ...] = ()
     # Of this machine, taken along where it has them.
     commands: tuple[str, ...] = ()
+    # Folders of the source tree that the programs look into, where they were built.
+    folders: tuple[str, ...] = ()
     # How long one program may take.
     seconds: int = 600
     # Whether each test is worth a line as it ends.
@@ -55,7 +57,7 @@ ALL = [
         + programs.PRINTERS,
         modules=("loop", "dummy", "veth", "tun", "tls", "vmxnet3"),
     ),
-    # What is left out takes files of the source tree, or has nothing to do with the kernel.
+    # What is left out has nothing to do with the kernel.
     Suite(
         "usmbd",
         builds=(BUILD_USMBD, "test -p house --tests --no-run"),
@@ -66,6 +68,7 @@ ALL = [
         ),
         modules=("loop", "btrfs"),
         commands=("smbclient", "mkfs.btrfs"),
+        folders=("smb-server/tests/captures",),
     ),
     Suite(
         "client",

@@ -30,7 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         served(
             "a locked range is locked again with a restarted server",
-            Serve::new(),
+            without_oplocks(),
             &[Need::Cifs],
             locked,
         ),
@@ -103,16 +103,21 @@ fn still(place: &Place) -> Outcome {
     same("content", fs::read_to_string(place.folder.join("other"))?, "content".into())
 }
 
+/// Without them the client tells the server of its locks.
+fn without_oplocks() -> Serve {
+    Serve::new().share_option("no-oplocks")
+}
+
 fn locked(place: &Place) -> Outcome {
     allow(place);
-    let successor = place.server().successor(&Serve::new())?;
-    let at = place.mount("hard,echo_interval=1")?;
+    let successor = place.server().successor(&without_oplocks())?;
+    let at = place.mount("hard,echo_interval=1,cache=none")?;
     let file = both(&at.join("file"))?;
     file.write_all_at(b"content", 0)?;
     file.try_lock().when("locking")?;
     place.server().replace(successor)?;
     file.write_all_at(b"changed", 0).when("writing")?;
     file.sync_all().when("syncing")?;
-    let other = both(&place.mount("")?.join("file"))?;
+    let other = both(&place.mount("cache=none")?.join("file"))?;
     ensure(other.try_lock().is_err(), || "another has the lock, too".into())
 }

@@ -158,7 +158,12 @@ fn write_at_once(place: &Place, at: &Path, one_file: bool) -> Outcome {
     Ok(())
 }
 
-const LINES: usize = 20;
+const LINES: usize = 6;
+
+fn append(path: &Path, line: &str) -> Outcome {
+    let mut file = OpenOptions::new().append(true).open(path).when("opening")?;
+    file.write_all(line.as_bytes()).when("appending")
+}
 
 fn appenders(place: &Place, at: &Path) -> Outcome {
     let other = place.mount_again()?;
@@ -168,15 +173,13 @@ fn appenders(place: &Place, at: &Path) -> Outcome {
             .map(|writer| {
                 let folder = if writer % 2 == 0 { at } else { &other };
                 scope.spawn(move || -> Outcome {
+                    let turn = both(&folder.join("turn"))?;
                     for line in 0..LINES {
-                        let mut file = OpenOptions::new()
-                            .append(true)
-                            .open(folder.join("log"))
-                            .when("opening")?;
-                        // Whose turn it is locks say: SMB has no append that two clients can do at once.
-                        file.lock().when("locking")?;
-                        writeln!(file, "writer {writer} line {line}").when("appending")?;
-                        file.unlock().when("unlocking")?;
+                        // SMB has no append that two clients can do at once, and where the file ends the
+                        // client asks when it is opened.
+                        turn.lock().when("locking")?;
+                        append(&folder.join("log"), &format!("writer {writer} line {line}\n"))?;
+                        turn.unlock().when("unlocking")?;
                     }
                     Ok(())
                 })
