@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             left_to_who_fails,
         ),
         trial("a folder is renamed although a client keeps a file in it open", renamed_above),
+        trial("an open that is gone with its connection is not had back", not_durable),
         support::on_each_backend(
             "a share without oplocks grants none",
             &[],
@@ -74,6 +75,20 @@ fn acknowledge(session: &mut Session, file: FileId, level: u8) -> Outcome {
 
 fn final_answer(session: &mut Session, id: u64) -> Result<Vec<u8>, Failed> {
     session.answer(id)?.ok_or_else(|| "closed instead of an answer".into())
+}
+
+/// MS-SMB2 3.3.5.9.7.
+fn not_durable(server: &Server) -> Outcome {
+    let (before, file) = holder(server, "file")?;
+    drop(before);
+    let mut session = Session::in_share(server.address)?;
+    let create = Create::open("file", access::ALL).oplock(BATCH).reconnecting(file);
+    let refused = session.open(create)?.err();
+    ensure(refused == Some(nt::OBJECT_NAME_NOT_FOUND), || format!("{refused:x?}"))?;
+    session
+        .open(Create::open("file", access::ALL))?
+        .map(drop)
+        .map_err(|it| format!("{it:x}").into())
 }
 
 fn none_granted(server: &Server) -> Outcome {

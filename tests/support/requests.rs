@@ -31,6 +31,7 @@ pub(crate) mod nt {
     pub(crate) const NO_SUCH_FILE: u32 = 0xc000_000f;
     pub(crate) const INVALID_DEVICE_REQUEST: u32 = 0xc000_0010;
     pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+    pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
     pub(crate) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
     pub(crate) const PIPE_DISCONNECTED: u32 = 0xc000_00b0;
     pub(crate) const PIPE_BROKEN: u32 = 0xc000_014b;
@@ -85,6 +86,7 @@ const CONTROL_OUTPUT: u32 = 16 * 1024;
 enum Context {
     MaximalAccess,
     AllocationSize(u64),
+    DurableReconnect(FileId),
 }
 
 /// A CREATE of what exists, which lets others do everything.
@@ -127,6 +129,11 @@ impl<'a> Create<'a> {
     /// With so much room reserved.
     pub(crate) fn allocating(self, size: u64) -> Self {
         Self { context: Some(Context::AllocationSize(size)), ..self }
+    }
+
+    /// As what was open before the connection ended.
+    pub(crate) fn reconnecting(self, file: FileId) -> Self {
+        Self { context: Some(Context::DurableReconnect(file)), ..self }
     }
 
     pub(crate) fn directory(self) -> Self {
@@ -188,6 +195,11 @@ impl Context {
             Self::AllocationSize(size) => {
                 let fixed = [0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 24, 0, 8, 0, 0, 0];
                 [&fixed, &b"AlSi\0\0\0\0"[..], &size.to_le_bytes()].concat()
+            }
+            // 2.2.13.2.4.
+            Self::DurableReconnect(file) => {
+                let fixed = [0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 24, 0, 16, 0, 0, 0];
+                [&fixed, &b"DHnC\0\0\0\0"[..], &file].concat()
             }
         }
     }

@@ -54,6 +54,11 @@ pub(super) async fn create(
             let access = granted(request.desired_access, share.maximal_access());
             quota::create(context, &request, share, access).await
         }
+        // MS-SMB2 3.3.5.9.7 and 3.3.5.9.12: no open has outlived its connection. A client that was told of a new one
+        // would take it for its old one, locks and all.
+        Target::Disk { .. } if contexts.iter().any(is_reconnect) => {
+            Err(NtStatus::OBJECT_NAME_NOT_FOUND)
+        }
         Target::Disk { share, identity, token } => {
             let (share, name) = snapshots::as_of(share, &contexts, name).await?;
             let file = Wanted::new(request, contexts, &name, &share)?;
@@ -64,6 +69,14 @@ pub(super) async fn create(
             }
         }
     }
+}
+
+fn is_reconnect(context: &CreateContext) -> bool {
+    matches!(
+        context,
+        CreateContext::DurableHandleReconnect { .. }
+            | CreateContext::DurableHandleReconnectV2 { .. }
+    )
 }
 
 /// Why there is no open.
