@@ -4,7 +4,9 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         trial("WRITEs that come in one piece are written in their order", together);
         trial("of a WRITE that breaks off there is no more than what came", broken_off);
         trial("half a WRITE keeps nobody else waiting", half);
+        trial("what is read while others write was there in the meantime", raced);
         trial(
             "clients that take nothing leave the pipes to nobody, and all are served",
             takes_nothing,
@@ -226,6 +229,70 @@ fn half(server: &Server) -> Outcome {
         ensure(on_disk == bytes, || "the file is not what was written".to_owned())?;
     }
     Ok(())
+}
+
+/// How long the file is that is written anew all the time, and by how much at once.
+const RACED: usize = 2 << 20;
+const PIECE: usize = 256 << 10;
+
+/// Each word of the file has the number of the turn in which it was written: one turn by a program beside the server,
+/// one by another client. What a READ brings is of turns that
+/// were not over when it was asked for, or the last that was, and that had begun when it came.
+fn raced(server: &Server) -> Outcome {
+    let path = server.folder().join("file");
+    fs::write(&path, vec![0; RACED])?;
+    let turns = Turns::default();
+    let mut writer = in_share(server)?;
+    let written = writer.opened(Create::open("file", access::READ_AND_WRITE))?;
+    let local = fs::OpenOptions::new().write(true).open(&path)?;
+    let mut reader = in_share(server)?;
+    let read = reader.opened(Create::open("file", access::READ))?;
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| -> Outcome {
+            for turn in 1.. {
+                if turns.is_over.load(Ordering::SeqCst) {
+                    break;
+                }
+                turns.begun.store(turn, Ordering::SeqCst);
+                let words = turn.to_le_bytes().repeat(PIECE / 8);
+                for offset in (0..RACED as u64).step_by(PIECE) {
+                    if turn % 2 == 0 {
+                        local.write_all_at(&words, offset)?;
+                    } else {
+                        expect(put(&mut writer, written, offset, &words)?, nt::SUCCESS, "WRITE")?;
+                    }
+                }
+                turns.done.store(turn, Ordering::SeqCst);
+            }
+            Ok(())
+        });
+        let reading = (0..300_u64).try_for_each(|round| {
+            let length = [1 << 20, 8192, 100_000][usize::try_from(round % 3)?];
+            let offset = round * 4096 % (RACED as u64 / 2);
+            let before = turns.done.load(Ordering::SeqCst);
+            let bytes = get(&mut reader, read, offset, length)?;
+            let after = turns.begun.load(Ordering::SeqCst);
+            let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            match words.into_iter().find(|turn| !(before..=after).contains(turn)) {
+                None => Ok(()),
+                Some(turn) => Err(format!("turn {turn} is not of {before} to {after}").into()),
+            }
+        });
+        turns.is_over.store(true, Ordering::SeqCst);
+        let written = writing.join().map_err(|_| Failed::from("the writer panicked"))?;
+        reading.and(written)
+    })?;
+    let routes = server.routes()?;
+    let spliced = |line: &&String| line.contains("route=spliced");
+    ensure(routes.iter().filter(spliced).count() == 2, || format!("not spliced: {routes:#?}"))
+}
+
+/// What the one who writes tells the one who reads.
+#[derive(Default)]
+struct Turns {
+    begun: AtomicU64,
+    done: AtomicU64,
+    is_over: AtomicBool,
 }
 
 fn takes_nothing(server: &Server) -> Outcome {
