@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::Target;
-use crate::servers::CONTENDERS;
+use measure::arguments::{number, seconds};
+use smb_common::client::{Protection, Target};
+use usmbd::wire::dialect::Dialect;
+
+use crate::contenders::CONTENDERS;
 use crate::workloads::{self, Scale};
 
 const USAGE: &str = "\
@@ -103,14 +106,20 @@ impl Options {
         if self.rounds == 0 {
             self.rounds = if self.scale == Scale::Quick { 1 } else { 5 };
         }
+        let protection = self.protection();
         if let Some(target) = &mut self.external {
-            target.signing = self.signing;
+            target.protection = protection;
         }
         let is_partial = !self.rows.is_empty() || !self.only.is_empty() || self.samba.is_none();
         if self.write_docs && (is_partial || self.scale == Scale::Quick) {
             return Err("--write-docs is for a full run, beside Samba".to_owned());
         }
         Ok(self)
+    }
+
+    /// Of every message.
+    pub(crate) const fn protection(&self) -> Protection {
+        if self.signing { Protection::Signed(None) } else { Protection::Plain }
     }
 
     /// The command line that measures the same again.
@@ -146,21 +155,9 @@ fn target(place: &str, account: &str) -> Result<Target, String> {
         share: share.to_owned(),
         user: user.to_owned(),
         password: password.to_owned(),
-        signing: false,
+        dialect: Dialect::SMB_3_1_1,
+        protection: Protection::Plain,
     })
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = number(text)?;
-    if (0.01..=1000.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err(format!("not {text} seconds"))
-    }
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a number that makes sense here"))
 }
 
 fn list() -> String {

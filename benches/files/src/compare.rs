@@ -1,15 +1,15 @@
 //! Medians, and ratios of samples that were taken in the same round.
 
+use measure::pairs;
 use measure::spread::Spread;
+use smb_common::servers::Contender;
 
 use crate::sample::Sample;
-use crate::servers::Contender;
 
 /// All samples that were taken of a workload with one server.
 pub(crate) struct Line {
     pub(crate) contender: Contender,
-    /// With the round of each.
-    pub(crate) samples: Vec<(usize, Sample)>,
+    pub(crate) samples: Vec<Sample>,
     /// For an operation.
     pub(crate) syscalls: Option<f64>,
     pub(crate) error: Option<String>,
@@ -29,27 +29,19 @@ impl Line {
     }
 
     pub(crate) fn spread(&self, of: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        Spread::of(self.samples.iter().map(|(_, sample)| of(sample)).collect())
+        Spread::of(self.samples.iter().map(of).collect())
     }
 
     /// How many times the rate of `other` this one has.
     pub(crate) fn rate_ratio(&self, other: &Self) -> Option<Spread> {
-        self.pairs(other, |ours, theirs| ours.rate() / theirs.rate())
+        pairs::ratio(&self.samples, &other.samples, |ours, theirs| ours.rate() / theirs.rate())
     }
 
     /// How many times the CPU time of this one `other` takes.
     pub(crate) fn cpu_ratio(&self, other: &Self) -> Option<Spread> {
-        self.pairs(other, |ours, theirs| theirs.cpu_micros() / ours.cpu_micros())
-    }
-
-    /// Over pairs of one round, both good, taken at the same distance of the cores.
-    fn pairs(&self, other: &Self, ratio: impl Fn(&Sample, &Sample) -> f64) -> Option<Spread> {
-        let ratios = self.samples.iter().filter_map(|(round, ours)| {
-            let (_, theirs) = other.samples.iter().find(|(other, _)| other == round)?;
-            let are_like = ours.distance.is_like(theirs.distance);
-            (ours.is_good() && theirs.is_good() && are_like).then(|| ratio(ours, theirs))
-        });
-        Spread::of(ratios.collect())
+        pairs::ratio(&self.samples, &other.samples, |ours, theirs| {
+            theirs.cpu_micros() / ours.cpu_micros()
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use crate::servers::ACCOUNT;
+use smb_common::servers::ACCOUNT;
+
 use crate::workloads::{BIG, BIG_COUNT, Names};
 
 /// What each of the many files holds.

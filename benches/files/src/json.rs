@@ -3,25 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::compare::{Line, RowResult};
+use crate::contenders::CONTENDERS;
 use crate::machine::Machine;
-use crate::servers::CONTENDERS;
 
 /// Everything, sample by sample.
 pub(crate) fn of(machine: &Machine, results: &[RowResult]) -> String {
     let servers = CONTENDERS.iter().map(|it| json!({"name": it.name, "settings": it.settings}));
-    let value = json!({
-        "date": machine.date,
-        "command": machine.command,
-        "kernel": machine.host.kernel,
-        "cpu": machine.host.cpu,
-        "cores": machine.host.cores,
+    let value = machine.run.json(json!({
         "file_system": machine.file_system,
-        "realtime": machine.realtime,
         "signing": machine.signing,
         "versions": machine.versions,
         "servers": servers.collect::<Vec<_>>(),
         "rows": results.iter().map(row).collect::<Vec<_>>(),
-    });
+    }));
     format!("{value:#}\n")
 }
 
@@ -35,9 +29,9 @@ fn row(result: &RowResult) -> Value {
 }
 
 fn line(line: &Line) -> Value {
-    let samples = line.samples.iter().map(|(round, sample)| {
+    let samples = line.samples.iter().map(|sample| {
         json!({
-            "round": round,
+            "round": sample.round,
             "rate": sample.rate(),
             "ops": sample.done.operations,
             "cpu_us_per_op": sample.cpu_micros(),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
+use smb_common::client::{Share, Target};
 
-use crate::client::{Share, Target};
 use crate::workloads::{Amount, Names, Workload};
 
 /// Nothing that is measured takes longer, but where a server does not answer any more.

@@ -3,21 +3,15 @@
 use std::fmt;
 use std::path::Path;
 
-use measure::host::{self, Host};
-use measure::phase::Distance;
+use measure::run::Run;
+use smb_common::servers::{Places, versions};
 
 use crate::cli::Options;
-use crate::servers::{CONTENDERS, LOAD_CORE, Places, SERVER_CORE, versions};
+use crate::contenders::CONTENDERS;
 
 /// For the top of every report.
 pub(crate) struct Machine {
-    /// The day of the run.
-    pub(crate) date: String,
-    /// How to do it again.
-    pub(crate) command: String,
-    pub(crate) host: Host,
-    pub(crate) distance: Distance,
-    pub(crate) realtime: bool,
+    pub(crate) run: Run,
     pub(crate) signing: bool,
     pub(crate) file_system: String,
     pub(crate) versions: Vec<String>,
@@ -25,11 +19,7 @@ pub(crate) struct Machine {
 
 pub(crate) fn describe(options: &Options, places: &Places) -> Machine {
     Machine {
-        date: host::today(),
-        command: options.command(),
-        host: Host::of_this(),
-        distance: Distance::probe([SERVER_CORE, LOAD_CORE]),
-        realtime: options.realtime,
+        run: Run::begin(options.command(), options.realtime),
         signing: options.signing,
         file_system: file_system(&places.share),
         versions: versions(places),
@@ -49,14 +39,10 @@ fn file_system(folder: &Path) -> String {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { date, command, host, distance, file_system, .. } = self;
-        let realtime = if self.realtime { ", realtime scheduling" } else { "" };
-        writeln!(
-            f,
-            "On {date}, on {host}, a cache line from core to core in {distance} at the start{realtime}, the files on \
-             {file_system}, by\n\n    {command}\n\n{}, as a release build and as Debian has it.\n",
-            self.versions.join(" and ")
-        )?;
+        let files = format!(", the files on {}", self.file_system);
+        let versions = self.versions.join(" and ");
+        writeln!(f, "{}", self.run.sentence(&files))?;
+        writeln!(f, "{versions}, as a release build and as Debian has it.\n")?;
         let signing = if self.signing { "every message signed" } else { "no message signed" };
         writeln!(f, "Dialect 3.1.1, NTLMv2, {signing}, nothing encrypted.\n")?;
         for contender in &CONTENDERS {

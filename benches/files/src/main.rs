@@ -1,13 +1,13 @@
 //! The benchmark of usmbd with many files, beside Samba: both are programs that are started, given the same folder, and
 //! asked the same by a client of our own.
 //!
-//! `client/` speaks SMB to any server, `workloads/` has what is asked, `load` asks it over many connections.
-//! `servers/` starts and weighs the servers. `sample` measures once, `rounds` in turn, `compare` pairs, `report` and
+//! The client and the servers are [`smb_common`]'s. `workloads/` has what is asked, `load` asks it over many connections,
+//! `contenders` is what is compared. `sample` measures once, `rounds` in turn, `compare` pairs, `report` and
 //! `json` write it down.
 
 mod cli;
-mod client;
 mod compare;
+mod contenders;
 mod folder;
 mod json;
 mod load;
@@ -15,7 +15,6 @@ mod machine;
 mod report;
 mod rounds;
 mod sample;
-mod servers;
 mod workloads;
 
 use std::process::ExitCode;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
+use measure::pairs::Paired;
 use measure::spread::Spread;
+use measure::text::{self, number, percent};
 
 use crate::compare::{Line, RowResult};
 use crate::machine::Machine;
@@ -70,7 +72,7 @@ fn table_line(result: &RowResult, line: &Line) -> String {
     let rate = line.spread(|sample| sample.rate());
     let ratios = [OURS, "usmbd-epoll"].map(|ours| {
         let ours = result.line(ours).filter(|ours| ours.contender.name != name);
-        of(ours.and_then(|ours| ours.rate_ratio(line)), &ratio_text)
+        of(ours.and_then(|ours| ours.rate_ratio(line)), &text::ratio)
     });
     let cells = [
         name.to_owned(),
@@ -85,22 +87,9 @@ fn table_line(result: &RowResult, line: &Line) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
-fn ratio_text(ratio: Spread) -> String {
-    let Spread { median, least, most, count } = ratio;
-    format!("{median:.2} ({least:.2} – {most:.2}, n={count})")
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
-}
-
-fn number(value: f64) -> String {
-    if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
-}
-
 /// Where the cores were, how many samples are left out, and whether the load was the limit.
 fn circumstances(result: &RowResult) -> String {
-    let samples = || result.lines.iter().flat_map(|line| &line.samples).map(|(_, sample)| sample);
+    let samples = || result.lines.iter().flat_map(|line| &line.samples);
     let Some(nanos) = Spread::of(samples().map(|sample| sample.distance.nanos()).collect()) else {
         return String::new();
     };

@@ -5,25 +5,26 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use measure::sys;
+use measure::pairs::Paired;
+use measure::text::replace;
+use measure::{calm, cores, sys};
 use ringway::{Builder, Runtime};
+use smb_common::client::Target;
+use smb_common::servers::{Kind, PASSWORD, Places, SHARE, Server, USER};
+use usmbd::wire::dialect::Dialect;
 
 use crate::cli::Options;
-use crate::client::Target;
 use crate::compare::{Line, RowResult};
+use crate::contenders::CONTENDERS;
 use crate::folder::{self, Folder};
 use crate::json;
 use crate::machine::{self, Machine};
 use crate::report;
 use crate::sample::{self, Count, Sample, Subject};
-use crate::servers::{CONTENDERS, Kind, LOAD_CORE, PASSWORD, Places, SHARE, Server, USER};
 use crate::workloads::{self, Names, Scale, Scenario};
 
 /// Where the results of a full run are kept.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../smb-server/docs/benches.md");
-
-/// How often a sample that is disturbed, or in which the cores' distance changed, is taken again.
-const RETRIES: usize = 2;
 
 /// A run with what it needs.
 struct Run<'a> {
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         sys::schedule_in_real_time()?;
     }
     let servers = start(options, &places)?;
-    sys::pin(LOAD_CORE);
+    sys::pin(cores::LOAD);
     println!("{machine}");
     let runtime = Builder::new().build()?;
     Run { options, runtime, folder, servers, samples: 0 }.all(&machine)
@@ -143,14 +144,15 @@ impl Run<'_> {
             return;
         }
         let name = self.servers[server].contender.name;
-        let retries = if self.options.scale == Scale::Quick { 0 } else { RETRIES };
+        let retries = if self.options.scale == Scale::Quick { 0 } else { calm::RETRIES };
         for retry in 0..=retries {
             match self.sample(scenario, shape, server, self.options.scale, Count::Nothing) {
-                Ok(samples) if samples.iter().all(Sample::is_good) || retry == retries => {
+                Ok(samples) if samples.iter().all(Paired::is_good) || retry == retries => {
                     for (row, sample) in rows.iter_mut().zip(samples) {
+                        let sample = Sample { round, ..sample };
                         let mark = if sample.is_good() { "" } else { "?" };
                         eprint!(" {name} {:.0}{mark}", sample.rate());
-                        row.lines[server].samples.push((round, sample));
+                        row.lines[server].samples.push(sample);
                     }
                     return;
                 }
@@ -197,7 +199,8 @@ impl Run<'_> {
             share: SHARE.to_owned(),
             user: USER.to_owned(),
             password: PASSWORD.to_owned(),
-            signing: self.options.signing,
+            dialect: Dialect::SMB_3_1_1,
+            protection: self.options.protection(),
         };
         let names = Names { work: format!("work {}", self.samples), sample: self.samples };
         let processes = || server.processes();
@@ -240,14 +243,4 @@ fn wanted(options: &Options) -> Vec<Scenario> {
 
 fn names(rows: &[RowResult]) -> String {
     rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join("; ")
-}
-
-/// Writes a file anew; whoever breaks this off finds the old one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(&new, text)?;
-    fs::rename(new, path)
 }

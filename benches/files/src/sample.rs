@@ -3,20 +3,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use measure::pairs::Paired;
 use measure::phase::Distance;
-use measure::sys;
+use measure::syscalls::Counters;
+use measure::{calm, cores, sys};
+use smb_common::client::Target;
+use smb_common::servers;
 
-use crate::client::Target;
 use crate::load::{Done, Load};
-use crate::servers::{self, LOAD_CORE, SERVER_CORE};
 use crate::workloads::{Names, Scale, Scenario, Workload};
-
-const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
-
-/// A sample is disturbed if other processes had more of the cores than this per second, and server and load waited for a
-/// core more than this. One alone says little: others may have used what was idle.
-const FOREIGN_MAX: f64 = 0.15;
-const DELAY_MAX: f64 = 0.05;
 
 /// Whether system calls are counted, which slows them; such a sample's times count for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +23,7 @@ pub(crate) enum Count {
 /// How a workload went.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
+    pub(crate) round: usize,
     pub(crate) done: Done,
     /// CPU time of the server, and of the load.
     pub(crate) server: Duration,
@@ -40,11 +36,21 @@ pub(crate) struct Sample {
     pub(crate) is_undisturbed: bool,
 }
 
-impl Sample {
-    pub(crate) const fn is_good(&self) -> bool {
+impl Paired for Sample {
+    fn round(&self) -> usize {
+        self.round
+    }
+
+    fn is_good(&self) -> bool {
         self.is_steady && self.is_undisturbed
     }
 
+    fn distance(&self) -> Option<Distance> {
+        Some(self.distance)
+    }
+}
+
+impl Sample {
     /// Operations per second.
     pub(crate) fn rate(&self) -> f64 {
         self.done.operations as f64 / self.done.time.as_secs_f64()
@@ -103,17 +109,18 @@ async fn measure(
     scale: Scale,
     count: Count,
 ) -> io::Result<Sample> {
-    let before = Distance::probe(CORES);
+    let before = Distance::probe(cores::ALL);
     let counters = match count {
-        Count::Syscalls => servers::syscall_counters(processes),
+        Count::Syscalls => Counters::start(processes).ok(),
         Count::Nothing => None,
     };
     let start = Usage::until_now(processes);
     let done = load.run(workload, subject.names, workload.amount(scale)).await?;
     let used = Usage::until_now(processes).since(&start);
     let syscalls = counters.map(|counters| counters.sum());
-    let after = Distance::probe(CORES);
+    let after = Distance::probe(cores::ALL);
     Ok(Sample {
+        round: 0,
         done,
         server: used.server,
         load: used.load,
@@ -123,8 +130,7 @@ async fn measure(
         // The kernel accounts for this in ticks, which says nothing about a short time.
         is_undisturbed: subject.realtime
             || scale == Scale::Quick
-            || used.foreign() <= FOREIGN_MAX
-            || used.waited() <= DELAY_MAX,
+            || calm::is_undisturbed(used.wall, used.foreign(), used.delay),
     })
 }
 
@@ -147,7 +153,7 @@ impl Usage {
             wall: Duration::ZERO,
             server: servers::cpu_time(processes),
             load: own,
-            busy: sys::busy_time(CORES),
+            busy: sys::busy_time(cores::ALL),
             delay: servers::run_delay(processes) + sys::run_delay(std::process::id()),
         }
     }
@@ -163,13 +169,8 @@ impl Usage {
         }
     }
 
-    /// How much of a core others had.
-    fn foreign(&self) -> f64 {
-        self.busy.saturating_sub(self.server + self.load).as_secs_f64() / self.wall.as_secs_f64()
-    }
-
-    /// How much of the time server and load waited for a core.
-    fn waited(&self) -> f64 {
-        self.delay.as_secs_f64() / self.wall.as_secs_f64()
+    /// How much of the cores others had.
+    fn foreign(&self) -> Duration {
+        self.busy.saturating_sub(self.server + self.load)
     }
 }

@@ -9,21 +9,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use measure::cores;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::rows;
 use crate::runtimes::{self, Contender};
 use crate::sys;
 
-/// The core of what is measured; the other has the load.
-pub(crate) const SERVER_CORE: usize = 0;
-
-/// The core of the load, and of the process that measures.
-pub(crate) const LOAD_CORE: usize = 1;
-
 /// The job's own side: `runtime-bench job RUNTIME JOB ARGUMENT…`.
 pub(crate) fn run(runtime: &str, job: &str, args: &[String]) -> ExitCode {
-    sys::pin(SERVER_CORE);
+    sys::pin(cores::SERVER);
     // A server would wait for connections for ever if the process that measures were killed.
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("may outlive the process that measures: {error}");

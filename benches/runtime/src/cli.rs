@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use measure::arguments::{number, seconds};
+
 use crate::rows::{self, Scale};
 
 const USAGE: &str = "\
@@ -54,9 +56,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value"));
             match arg.as_str() {
                 "--quick" => options.scale = Scale::Quick,
-                "--seconds" => {
-                    options.scale = Scale::Full(Duration::from_secs_f64(seconds(value()?)?))
-                }
+                "--seconds" => options.scale = Scale::Full(seconds(value()?)?),
                 "--rounds" => options.rounds = number(value()?)?,
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--realtime" => options.realtime = true,
@@ -92,19 +92,6 @@ impl Options {
         words.extend(self.rows.iter().map(|row| format!("'{row}'")));
         words.join(" ")
     }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = number(text)?;
-    if (0.01..=1000.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err(format!("not {text} seconds"))
-    }
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a number that makes sense here"))
 }
 
 fn list() -> String {

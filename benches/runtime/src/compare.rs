@@ -1,5 +1,6 @@
 //! Medians, and ratios of samples that were taken in the same round.
 
+use measure::pairs::{self, Paired};
 use measure::phase::Distance;
 use measure::spread::Spread;
 
@@ -10,6 +11,8 @@ use crate::runtimes::Kind;
 pub(crate) struct Taken {
     pub(crate) round: usize,
     pub(crate) sample: Sample,
+    /// Load and server are on two cores, so that their distance matters.
+    pub(crate) crosses_cores: bool,
     pub(crate) distance: Distance,
     /// The cores' distance was the same before and after.
     pub(crate) is_steady: bool,
@@ -17,9 +20,17 @@ pub(crate) struct Taken {
     pub(crate) is_undisturbed: bool,
 }
 
-impl Taken {
-    pub(crate) fn is_good(&self, crosses_cores: bool) -> bool {
-        self.is_undisturbed && (self.is_steady || !crosses_cores)
+impl Paired for Taken {
+    fn round(&self) -> usize {
+        self.round
+    }
+
+    fn is_good(&self) -> bool {
+        self.is_undisturbed && (self.is_steady || !self.crosses_cores)
+    }
+
+    fn distance(&self) -> Option<Distance> {
+        self.crosses_cores.then_some(self.distance)
     }
 }
 
@@ -48,19 +59,12 @@ pub(crate) struct RowResult {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) note: &'static str,
-    pub(crate) crosses_cores: bool,
     pub(crate) lines: Vec<Line>,
 }
 
 impl RowResult {
     pub(crate) fn new(row: &dyn Row, lines: Vec<Line>) -> Self {
-        Self {
-            name: row.name(),
-            unit: row.unit(),
-            note: row.note(),
-            crosses_cores: row.crosses_cores(),
-            lines,
-        }
+        Self { name: row.name(), unit: row.unit(), note: row.note(), lines }
     }
 
     /// Its name with its unit, and with one of its ways if that has a name.
@@ -104,25 +108,13 @@ impl RowResult {
         self.pairs(ours, theirs, |our, their| their.cpu_micros() / our.cpu_micros())
     }
 
-    /// Over pairs of one round, both good, taken at the same distance of the cores where that matters.
     fn pairs(
         &self,
         ours: &Line,
         theirs: &Line,
         ratio: impl Fn(&Sample, &Sample) -> f64,
     ) -> Option<Spread> {
-        let good = |taken: &&Taken| taken.is_good(self.crosses_cores);
-        let partner = |our: &Taken| {
-            let mut theirs = theirs.samples.iter().filter(good);
-            theirs.find(|their| {
-                let like = !self.crosses_cores || our.distance.is_like(their.distance);
-                their.round == our.round && like
-            })
-        };
-        let pairs = ours.samples.iter().filter(good).filter_map(|our| {
-            let their = partner(our)?;
-            Some(ratio(&our.sample, &their.sample))
-        });
-        Spread::of(pairs.collect())
+        let ratio = |our: &Taken, their: &Taken| ratio(&our.sample, &their.sample);
+        pairs::ratio(&ours.samples, &theirs.samples, ratio)
     }
 }

@@ -15,17 +15,11 @@ pub(crate) fn of(machine: &Machine, results: &[RowResult]) -> String {
         .collect();
     let versions: Vec<_> =
         machine.versions.iter().map(|(name, v)| json!({"name": name, "version": v})).collect();
-    let value = json!({
-        "date": machine.date,
-        "command": machine.command,
-        "kernel": machine.host.kernel,
-        "cpu": machine.host.cpu,
-        "cores": machine.host.cores,
-        "realtime": machine.realtime,
+    let value = machine.run.json(json!({
         "runtimes": settings,
         "packages": versions,
         "rows": results.iter().map(row_json).collect::<Vec<_>>(),
-    });
+    }));
     format!("{value:#}\n")
 }
 

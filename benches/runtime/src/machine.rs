@@ -2,22 +2,14 @@
 
 use std::fmt;
 
-use measure::host::{self, Host};
-use measure::phase::Distance;
+use measure::run::Run;
 
-use crate::child::{LOAD_CORE, SERVER_CORE};
 use crate::cli::Options;
 use crate::runtimes::CONTENDERS;
 
 /// For the top of every report.
 pub(crate) struct Machine {
-    /// The day of the run.
-    pub(crate) date: String,
-    /// How to do it again.
-    pub(crate) command: String,
-    pub(crate) host: Host,
-    pub(crate) distance: Distance,
-    pub(crate) realtime: bool,
+    pub(crate) run: Run,
     /// Name and settings of each runtime.
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Name and version of each package that matters.
@@ -25,18 +17,10 @@ pub(crate) struct Machine {
 }
 
 pub(crate) fn describe(options: &Options) -> Machine {
-    let distance = Distance::probe([SERVER_CORE, LOAD_CORE]);
+    let run = Run::begin(options.command(), options.realtime);
     let settings = CONTENDERS.iter().map(|contender| (contender.name, (contender.settings)()));
     let settings = settings.collect();
-    Machine {
-        date: host::today(),
-        command: options.command(),
-        host: Host::of_this(),
-        distance,
-        realtime: options.realtime,
-        settings,
-        versions: versions(),
-    }
+    Machine { run, settings, versions: versions() }
 }
 
 /// From the lock file that this program was built with.
@@ -55,13 +39,7 @@ fn versions() -> Vec<(String, String)> {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { date, command, host, distance, .. } = self;
-        let realtime = if self.realtime { ", realtime scheduling" } else { "" };
-        writeln!(
-            f,
-            "On {date}, on {host}, a cache line from core to core in {distance} at the start{realtime}, by\n\n    \
-             {command}\n"
-        )?;
+        writeln!(f, "{}", self.run.sentence(""))?;
         writeln!(
             f,
             "Everything was built in one build, with one profile: release, thin link-time optimization, \

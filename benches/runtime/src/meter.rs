@@ -1,14 +1,13 @@
 //! What a process uses while it is measured: CPU time, context switches, system calls.
 
-use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+use measure::syscalls::Counters;
 
 use crate::sys;
 
-/// Whether system calls are counted, which slows every one of them on the machine by some 50 to 100 ns;
-/// so it is done in samples of their own, whose times count for nothing.
+/// Whether system calls are counted, in samples of their own: see [`measure::syscalls`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Count {
     Nothing,
@@ -35,13 +34,13 @@ pub(crate) struct Meter {
     cpu: Duration,
     switches: u64,
     delay: Duration,
-    counters: Option<Vec<OwnedFd>>,
+    counters: Option<Counters>,
 }
 
 impl Meter {
     pub(crate) fn start(pid: u32, count: Count) -> io::Result<Self> {
         let counters = match count {
-            Count::Syscalls => syscall_counters(pid).ok(),
+            Count::Syscalls => Counters::start(&[pid]).ok(),
             Count::Nothing => None,
         };
         let (switches, delay) = (switches(pid), delay(pid));
@@ -51,7 +50,7 @@ impl Meter {
     pub(crate) fn stop(self) -> io::Result<Usage> {
         let wall = self.start.elapsed();
         let cpu = sys::cpu_time(self.pid)?.saturating_sub(self.cpu);
-        let syscalls = self.counters.map(|counters| counters.iter().map(read_counter).sum());
+        let syscalls = self.counters.map(|counters| counters.sum());
         let switches = switches(self.pid).saturating_sub(self.switches);
         let delay = delay(self.pid).saturating_sub(self.delay);
         Ok(Usage { wall, cpu, switches, delay, syscalls })
@@ -64,27 +63,4 @@ fn switches(pid: u32) -> u64 {
 
 fn delay(pid: u32) -> Duration {
     sys::run_delay(pid) + sys::run_delay(std::process::id())
-}
-
-/// Why system calls cannot be counted on this machine, if they cannot.
-pub(crate) fn cannot_count() -> Option<String> {
-    let error = syscall_counters(std::process::id()).err()?;
-    Some(format!(
-        "system calls are not counted: {error}; it takes root, and \
-         mount -t tracefs tracefs /sys/kernel/tracing"
-    ))
-}
-
-fn syscall_counters(pid: u32) -> io::Result<Vec<OwnedFd>> {
-    let id = fs::read_to_string("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id")?;
-    let id = id.trim().parse().map_err(io::Error::other)?;
-    sys::threads(pid).into_iter().map(|tid| sys::tracepoint_counter(id, tid)).collect()
-}
-
-fn read_counter(counter: &OwnedFd) -> u64 {
-    let mut bytes = [0; 8];
-    match rustix::io::read(counter, &mut bytes) {
-        Ok(8) => u64::from_ne_bytes(bytes),
-        _ => 0,
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use measure::spread::Spread;
+use measure::pairs::Paired;
+use measure::text::{self, number};
 
 use crate::compare::{Line, RowResult};
 use crate::machine::Machine;
@@ -73,16 +74,11 @@ fn table_line(result: &RowResult, line: &Line) -> String {
     let way = result.ways().first().copied().unwrap_or_default();
     let ratios = OURS.map(|ours| {
         let ours = result.line(ours, way).filter(|ours| ours.entry.label != *label);
-        ours.and_then(|ours| result.ratio(ours, line)).map_or_else(String::new, ratio_text)
+        ours.and_then(|ours| result.ratio(ours, line)).map_or_else(String::new, text::ratio)
     });
     let more = extras(line);
     let ratios = ratios.join(" | ");
     format!("| {label} | {median} | {range} | {cpu} | {calls} | {sleeps} | {more} | {ratios} |")
-}
-
-fn ratio_text(ratio: Spread) -> String {
-    let Spread { median, least, most, count } = ratio;
-    format!("{median:.2} ({least:.2} – {most:.2}, n={count})")
 }
 
 fn extras(line: &Line) -> String {
@@ -98,9 +94,7 @@ fn distances(result: &RowResult) -> String {
     let mut nanos: Vec<f64> =
         result.lines.iter().flat_map(|l| &l.samples).map(|t| t.distance.nanos()).collect();
     nanos.sort_by(f64::total_cmp);
-    let bad = |line: &Line| {
-        line.samples.iter().filter(|taken| !taken.is_good(result.crosses_cores)).count()
-    };
+    let bad = |line: &Line| line.samples.iter().filter(|taken| !taken.is_good()).count();
     let bad: usize = result.lines.iter().map(bad).sum();
     match (nanos.first(), nanos.last()) {
         (Some(least), Some(most)) => format!(
@@ -108,14 +102,6 @@ fn distances(result: &RowResult) -> String {
             nanos.len()
         ),
         _ => String::new(),
-    }
-}
-
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1000.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
     }
 }
 

@@ -6,31 +6,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use measure::pairs::Paired;
 use measure::phase::Distance;
+use measure::text::replace;
+use measure::{calm, cores, syscalls};
 
-use crate::child::{LOAD_CORE, SERVER_CORE};
 use crate::cli::Options;
 use crate::compare::{Line, RowResult, Taken};
 use crate::json;
 use crate::machine;
-use crate::meter::{self, Count};
+use crate::meter::Count;
 use crate::report;
 use crate::rows::{self, Entry, Row, Scale, files};
 use crate::sys;
 
 /// Where the results of a full run are kept.
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/docs/benches.md");
-
-const CORES: [usize; 2] = [SERVER_CORE, LOAD_CORE];
-
-/// A sample is disturbed if other processes had more of the cores than this per second, and what was
-/// measured waited for a core more than this. One alone says little: others may have used what was idle,
-/// and the threads of a pool wait for each other.
-const FOREIGN_MAX: f64 = 0.15;
-const DELAY_MAX: f64 = 0.05;
-
-/// How often a sample that is disturbed, or in which the cores' distance changed, is taken again.
-const RETRIES: usize = 2;
 
 /// Enough for the row with the most connections.
 const DESCRIPTORS: u64 = 65_536;
@@ -50,7 +41,7 @@ fn run_all(options: &Options) -> io::Result<()> {
     let machine = machine::describe(options);
     prepare(options)?;
     println!("{machine}");
-    if let Some(reason) = meter::cannot_count() {
+    if let Some(reason) = syscalls::cannot_count() {
         eprintln!("{reason}");
     }
     let wanted = |row: &dyn Row| {
@@ -75,13 +66,6 @@ fn run_all(options: &Options) -> io::Result<()> {
         replace(Path::new(DOCS), &report::document(&machine, &results))?;
     }
     Ok(())
-}
-
-/// Writes a file anew; whoever breaks this off finds the old one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, text)?;
-    fs::rename(new, path)
 }
 
 /// How far the run is. All lines of rows count alike.
@@ -112,7 +96,7 @@ fn prepare(options: &Options) -> io::Result<()> {
     }
     files::prepare()?;
     fs::create_dir_all(&options.out)?;
-    sys::pin(LOAD_CORE);
+    sys::pin(cores::LOAD);
     Ok(())
 }
 
@@ -141,11 +125,11 @@ fn measure_row(row: &dyn Row, options: &Options) -> RowResult {
 }
 
 fn take(row: &dyn Row, line: &mut Line, round: usize, options: &Options) {
-    let retries = if options.scale == Scale::Quick { 0 } else { RETRIES };
+    let retries = if options.scale == Scale::Quick { 0 } else { calm::RETRIES };
     for retry in 0..=retries {
         match sample(row, &line.entry, round, options) {
-            Ok(taken) if taken.is_good(row.crosses_cores()) || retry == retries => {
-                let mark = if taken.is_good(row.crosses_cores()) { "" } else { "?" };
+            Ok(taken) if taken.is_good() || retry == retries => {
+                let mark = if taken.is_good() { "" } else { "?" };
                 eprint!(" {} {:.1}{mark}", line.entry.label, taken.sample.value);
                 return line.samples.push(taken);
             }
@@ -159,24 +143,25 @@ fn take(row: &dyn Row, line: &mut Line, round: usize, options: &Options) {
 }
 
 fn sample(row: &dyn Row, entry: &Entry, round: usize, options: &Options) -> io::Result<Taken> {
-    let before = Distance::probe(CORES);
-    let (start, busy, own) = (Instant::now(), sys::busy_time(CORES), own_cpu());
+    let before = Distance::probe(cores::ALL);
+    let (start, busy, own) = (Instant::now(), sys::busy_time(cores::ALL), own_cpu());
     let sample = row.measure(entry, options.scale, Count::Nothing)?;
-    let (wall, busy) = (start.elapsed(), sys::busy_time(CORES).saturating_sub(busy));
-    let delay = sample.usage.delay.as_secs_f64() / sample.usage.wall.as_secs_f64();
+    let (wall, busy) = (start.elapsed(), sys::busy_time(cores::ALL).saturating_sub(busy));
+    // As much as there was in the time that was measured, which is not all of it.
+    let delay = wall.mul_f64(sample.usage.delay.as_secs_f64() / sample.usage.wall.as_secs_f64());
     let foreign = busy.saturating_sub(own_cpu().saturating_sub(own));
-    let after = Distance::probe(CORES);
+    let after = Distance::probe(cores::ALL);
     Ok(Taken {
         round,
         sample,
+        crosses_cores: row.crosses_cores(),
         distance: before.between(after),
         is_steady: before.is_like(after),
         // In real time nobody else can. And the kernel accounts for this in ticks, which says nothing
         // about a short time.
         is_undisturbed: options.realtime
             || options.scale == Scale::Quick
-            || foreign.as_secs_f64() <= wall.as_secs_f64() * FOREIGN_MAX
-            || delay <= DELAY_MAX,
+            || calm::is_undisturbed(wall, foreign, delay),
     })
 }
 

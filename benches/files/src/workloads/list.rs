@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
+use smb_common::client::Share;
 use usmbd::wire::access_mask::AccessMask;
 use usmbd::wire::create::{CreateDisposition, CreateOptions, CreateRequest, ShareAccess};
 use usmbd::wire::file_id::FileId;
@@ -15,7 +16,6 @@ use usmbd::wire::status::NtStatus;
 use usmbd::wire::utf16::Utf16;
 
 use super::{Amount, BIG, BIG_COUNT, Names, Scale, Scenario, Step, Workload, open};
-use crate::client::Share;
 
 /// What Windows and Linux ask for.
 const CLASS: FileInfoClass = FileInfoClass::ID_BOTH_DIRECTORY;

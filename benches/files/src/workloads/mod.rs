@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::client::Share;
+use smb_common::client::Share;
 
 pub(crate) use names::{BIG, BIG_COUNT, Names};
 

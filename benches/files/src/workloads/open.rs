@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use smb_common::client::Share;
 use usmbd::wire::access_mask::AccessMask;
 use usmbd::wire::create::{
     CreateDisposition, CreateOptions, CreateRequest, ImpersonationLevel, ShareAccess,
@@ -11,7 +12,6 @@ use usmbd::wire::status::NtStatus;
 use usmbd::wire::utf16::Utf16;
 
 use super::{Amount, BIG, BIG_COUNT, Names, Scale, Scenario, Step, Workload};
-use crate::client::Share;
 
 /// Of both kinds a step's file is that many from the one before, so that every file has its turn.
 const STRIDE: u64 = 7919;

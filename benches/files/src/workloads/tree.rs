@@ -2,6 +2,7 @@
 
 use std::io;
 
+use smb_common::client::{Share, Write};
 use usmbd::wire::access_mask::AccessMask;
 use usmbd::wire::close::{CloseFlags, CloseRequest};
 use usmbd::wire::create::{CreateDisposition, CreateOptions, CreateRequest};
@@ -13,7 +14,6 @@ use usmbd::wire::status::NtStatus;
 use usmbd::wire::write::{WriteRequest, WriteResponse};
 
 use super::{Amount, Names, Scale, Scenario, Step, Workload, open};
-use crate::client::{Share, Write};
 
 const FILES: u64 = 20_000;
 

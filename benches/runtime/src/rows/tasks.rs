@@ -10,9 +10,10 @@ use std::thread;
 use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
+use measure::cores;
 
 use super::{Counter, Entry, Job, Row, Sample, Scale, Unit, is_runtime, rate, work};
-use crate::child::{self, LOAD_CORE};
+use crate::child;
 use crate::meter::Count;
 use crate::runtimes::Runtime;
 use crate::sys;
@@ -95,7 +96,7 @@ pub(crate) fn wake_across_cores<R: Runtime>(runtime: R, count: usize) {
     let other = {
         let (there, back) = (there.clone(), back.clone());
         thread::spawn(move || {
-            sys::pin(LOAD_CORE);
+            sys::pin(cores::LOAD);
             runtime.block_on(play(there, back, count / 2));
         })
     };

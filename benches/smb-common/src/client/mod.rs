@@ -1,65 +1,91 @@
-//! A client that speaks SMB 3.1.1 to any server: as many requests in flight as there are credits, many sessions on one
-//! thread.
+//! A client that speaks SMB 2 and 3 to any server: as many requests in flight as there are credits.
 //!
-//! [`connection`] carries messages, [`logon`] makes a session of a connection, [`request`] is what can be asked; a
-//! [`Share`] is what workloads hold. It believes no answer that it has not checked.
+//! [`logon`] makes a session of a connection, [`session`] makes messages of requests and opens answers, [`request`] is what
+//! can be asked. Two things carry messages: a [`Share`], for many tasks on a runtime; and a [`Blocking`] connection, which
+//! can be taken apart.
 
+mod answer;
+mod blocking;
 mod connection;
 mod logon;
+mod peek;
 mod request;
+mod session;
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use usmbd::crypto::seal::Cipher;
+use usmbd::crypto::sign::SigningAlgorithm;
 use usmbd::wire::access_mask::AccessMask;
 use usmbd::wire::close::{CloseFlags, CloseRequest};
 use usmbd::wire::create::{
     CreateDisposition, CreateOptions, CreateRequest, CreateResponse, ImpersonationLevel,
     ShareAccess,
 };
+use usmbd::wire::dialect::Dialect;
 use usmbd::wire::file_id::FileId;
 use usmbd::wire::header::Command;
 use usmbd::wire::status::NtStatus;
 use usmbd::wire::utf16::Utf16;
 
-pub(crate) use connection::Answer;
+pub use answer::{Answer, is_interim};
+pub use blocking::Blocking;
 use connection::Connection;
-pub(crate) use request::{Request, Write};
+pub use request::{Request, Write, WriteHead};
+pub use session::{Agreed, Session};
 
-/// Where to log on, and as whom.
+/// Where to log on, as whom, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    pub(crate) share: String,
-    pub(crate) user: String,
-    pub(crate) password: String,
-    /// Every request and answer is signed; otherwise only where the protocol demands it.
-    pub(crate) signing: bool,
+pub struct Target {
+    /// The server.
+    pub address: SocketAddr,
+    /// The share's name.
+    pub share: String,
+    /// An account of the server's.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// The one dialect that is offered.
+    pub dialect: Dialect,
+    /// Of what is sent once there is a session.
+    pub protection: Protection,
+}
+
+/// What is done to messages, beyond what the protocol demands in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    Plain,
+    /// Every request and answer is signed, in this way, or in the server's favourite one.
+    Signed(Option<SigningAlgorithm>),
+    /// Every message is encrypted with this cipher.
+    Sealed(Cipher),
 }
 
 /// A connected share: a connection, a session and a tree of its own.
-pub(crate) struct Share {
+pub struct Share {
     connection: Rc<Connection>,
 }
 
 impl Share {
     /// # Errors
     /// Those of the socket, and what a server says that refuses.
-    pub(crate) async fn connect(target: &Target) -> io::Result<Self> {
+    pub async fn connect(target: &Target) -> io::Result<Self> {
         let connection = Connection::open(target.address).await?;
-        logon::log_on(&connection, target).await?;
+        logon::log_on(&*connection, target).await?;
         Ok(Self { connection })
     }
 
     /// Asks, and waits for the answer, whatever its status.
-    pub(crate) async fn call(&self, request: &dyn Request) -> io::Result<Answer> {
+    pub async fn call(&self, request: &dyn Request) -> io::Result<Answer> {
         let [answer] = self.connection.chain([request]).await?;
         Ok(answer)
     }
 
     /// Asks several things in one message, each about the file of the one before (MS-SMB2 3.2.4.1.4).
-    pub(crate) async fn chain<const N: usize>(
+    pub async fn chain<const N: usize>(
         &self,
         requests: [&dyn Request; N],
     ) -> io::Result<[Answer; N]> {
@@ -70,14 +96,14 @@ impl Share {
     ///
     /// # Errors
     /// Any other status than success.
-    pub(crate) async fn create(&self, request: &CreateRequest) -> io::Result<CreateResponse> {
+    pub async fn create(&self, request: &CreateRequest) -> io::Result<CreateResponse> {
         let answer = self.call(request).await?;
         answer.expect(NtStatus::SUCCESS)?;
         answer.body(CreateResponse::decode)
     }
 
     /// Makes a folder, or finds that it is there.
-    pub(crate) async fn make_folder(&self, name: &str) -> io::Result<()> {
+    pub async fn make_folder(&self, name: &str) -> io::Result<()> {
         let request = CreateRequest {
             impersonation_level: ImpersonationLevel::IMPERSONATION,
             desired_access: AccessMask::READ_ATTRIBUTES,
@@ -92,7 +118,7 @@ impl Share {
     }
 
     /// Gives a file back.
-    pub(crate) async fn close(&self, file_id: FileId) -> io::Result<()> {
+    pub async fn close(&self, file_id: FileId) -> io::Result<()> {
         let request = CloseRequest { flags: CloseFlags::empty(), file_id };
         self.call(&request).await?.expect(NtStatus::SUCCESS)
     }

@@ -3,16 +3,20 @@
 use usmbd::wire::close::CloseRequest;
 use usmbd::wire::codec::Writer;
 use usmbd::wire::create::CreateRequest;
-use usmbd::wire::header::Command;
+use usmbd::wire::echo::EchoRequest;
+use usmbd::wire::file_id::FileId;
+use usmbd::wire::header::{Command, Header};
 use usmbd::wire::negotiate::NegotiateRequest;
 use usmbd::wire::query_directory::QueryDirectoryRequest;
 use usmbd::wire::query_info::QueryInfoRequest;
+use usmbd::wire::read::ReadRequest;
 use usmbd::wire::session_setup::SessionSetupRequest;
 use usmbd::wire::tree_connect::TreeConnectRequest;
 use usmbd::wire::write::WriteRequest;
 
 /// A request's body.
-pub(crate) trait Request {
+pub trait Request {
+    /// Its number.
     fn command(&self) -> Command;
 
     /// Appends it behind its header.
@@ -49,6 +53,7 @@ request! {
     TreeConnectRequest => TREE_CONNECT,
     CreateRequest => CREATE,
     CloseRequest => CLOSE,
+    EchoRequest => ECHO,
 }
 
 impl Request for QueryDirectoryRequest {
@@ -80,9 +85,11 @@ impl Request for QueryInfoRequest {
 }
 
 /// A WRITE with what it writes.
-pub(crate) struct Write<'a> {
-    pub(crate) request: WriteRequest,
-    pub(crate) data: &'a [u8],
+pub struct Write<'a> {
+    /// What is said of it.
+    pub request: WriteRequest,
+    /// What is written.
+    pub data: &'a [u8],
 }
 
 impl Request for Write<'_> {
@@ -96,5 +103,70 @@ impl Request for Write<'_> {
 
     fn payload(&self) -> u32 {
         u32::try_from(self.data.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A WRITE whose payload is sent behind it, and is not part of the message that is made of this.
+pub struct WriteHead {
+    /// The file.
+    pub file_id: FileId,
+    /// Where in it.
+    pub offset: u64,
+    /// How much.
+    pub length: u32,
+}
+
+impl Request for WriteHead {
+    fn command(&self) -> Command {
+        Command::WRITE
+    }
+
+    /// MS-SMB2 2.2.21, with the payload right behind the fixed part.
+    fn encode(&self, w: &mut Writer<'_>) {
+        w.put_u16(49);
+        w.put_length_u16(Header::SIZE + WriteRequest::FIXED);
+        w.put_u32(self.length);
+        w.put_u64(self.offset);
+        self.file_id.encode(w);
+        // Neither channel, remaining bytes and channel information, nor flags.
+        w.put_zeros(16);
+    }
+
+    fn payload(&self) -> u32 {
+        self.length
+    }
+}
+
+impl Request for ReadRequest {
+    fn command(&self) -> Command {
+        Command::READ
+    }
+
+    fn encode(&self, w: &mut Writer<'_>) {
+        self.encode(w);
+    }
+
+    fn payload(&self) -> u32 {
+        self.length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_in_two_pieces_is_the_same_as_one_in_one() {
+        let data = [0x5a; 100];
+        let file_id = FileId { persistent: 1, volatile: 2 };
+        let request = WriteRequest { file_id, offset: 1 << 40, ..WriteRequest::default() };
+        let encoded = |request: &dyn Request| {
+            let mut out = vec![0; Header::SIZE];
+            request.encode(&mut Writer::at(&mut out, 0));
+            out
+        };
+        let mut pieces = encoded(&WriteHead { file_id, offset: 1 << 40, length: 100 });
+        pieces.extend_from_slice(&data);
+        assert_eq!(pieces, encoded(&Write { request, data: &data }));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use measure::sys;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process and all that it has started.
-pub(super) fn with_descendants(pid: u32) -> Vec<u32> {
+pub(crate) fn with_descendants(pid: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
@@ -36,40 +35,17 @@ fn parent_of(pid: u32) -> Option<u32> {
 }
 
 /// What they have used of CPU time, the kernel's threads that work for their rings included.
-pub(crate) fn cpu_time(processes: &[u32]) -> Duration {
+pub fn cpu_time(processes: &[u32]) -> Duration {
     processes.iter().filter_map(|&pid| sys::cpu_time(pid).ok()).sum()
 }
 
 /// How long their threads have been ready to run without running.
-pub(crate) fn run_delay(processes: &[u32]) -> Duration {
+pub fn run_delay(processes: &[u32]) -> Duration {
     processes.iter().map(|&pid| sys::run_delay(pid)).sum()
 }
 
-/// Running counters of system calls.
-pub(crate) struct Counters(Vec<OwnedFd>);
-
-/// Counts those of all threads that there are, and that they start; nothing where the kernel does not let us.
-pub(crate) fn syscall_counters(processes: &[u32]) -> Option<Counters> {
-    let id = fs::read_to_string("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id").ok()?;
-    let id = id.trim().parse().ok()?;
-    let threads = processes.iter().flat_map(|&pid| sys::threads(pid));
-    let counters = threads.map(|thread| sys::tracepoint_counter(id, thread).ok());
-    counters.collect::<Option<Vec<_>>>().map(Counters)
-}
-
-impl Counters {
-    pub(crate) fn sum(&self) -> u64 {
-        let read = |counter| {
-            let mut bytes = [0; 8];
-            matches!(rustix::io::read(counter, &mut bytes), Ok(8))
-                .then(|| u64::from_ne_bytes(bytes))
-        };
-        self.0.iter().filter_map(read).sum()
-    }
-}
-
 /// Asks a process to end, and insists if it does not.
-pub(super) fn end(process: &mut Child, patience: Duration) {
+pub(crate) fn end(process: &mut Child, patience: Duration) {
     let family = with_descendants(process.id());
     let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid.filter(|_| matches!(process.try_wait(), Ok(None))) {

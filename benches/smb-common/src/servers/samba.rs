@@ -5,20 +5,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{ACCOUNT, PASSWORD, PATIENCE, Places, SHARE, USER, first_line_of, pinned, processes};
-
-/// What is loaded into it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Modules {
-    None,
-    /// What an administrator of a share for Windows sets.
-    Windows,
-}
 
 /// What a program of the tree sees of this machine: all that it needs, and a folder for settings and the share each.
 /// Gone when it ends. $0 the tree, then settings, share, and the words to run.
@@ -38,16 +31,12 @@ const SETTINGS: &str = "/tmp/settings";
 /// Below the settings, for what it keeps.
 const FOLDERS: [&str; 7] = ["private", "lock", "state", "cache", "pid", "ncalrpc", "log"];
 
-pub(super) fn start(
-    modules: Modules,
-    name: &str,
-    places: &Places,
-) -> io::Result<(Child, SocketAddr)> {
+pub(crate) fn start(lines: &str, name: &str, places: &Places) -> io::Result<(Child, SocketAddr)> {
     let tree = places.samba.as_deref().ok_or_else(|| io::Error::other("there is no Samba"))?;
     // Nobody else gets it in the moment until it is taken again, most likely.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let settings = places.settings.join(name);
-    write_settings(&settings, modules, address.port())?;
+    write_settings(&settings, lines, address.port())?;
     let run = |words: &[&str]| {
         let mut command = pinned(Path::new("unshare"));
         command.args(["--mount", "sh", "-c", ENTER]).arg(tree).arg(&settings).arg(&places.share);
@@ -58,7 +47,9 @@ pub(super) fn start(
     add_user(&mut run(&["smbpasswd", "-c", &config, "-s", "-a", USER]))?;
     let log = fs::File::create(settings.join("stderr"))?;
     let mut command = run(&["smbd", "--foreground", "--no-process-group", "-s", &config]);
-    let mut process = command.stdin(Stdio::null()).stderr(log).spawn()?;
+    // Ending, it ends its whole process group, which is not to be ours.
+    command.process_group(0).stdin(Stdio::null()).stderr(log);
+    let mut process = command.spawn()?;
     if listens(&mut process, address) {
         return Ok((process, address));
     }
@@ -66,7 +57,7 @@ pub(super) fn start(
     Err(io::Error::other(format!("smbd does not start; see {}", settings.display())))
 }
 
-fn write_settings(settings: &Path, modules: Modules, port: u16) -> io::Result<()> {
+fn write_settings(settings: &Path, lines: &str, port: u16) -> io::Result<()> {
     let _ = fs::remove_dir_all(settings);
     for folder in FOLDERS {
         fs::create_dir_all(settings.join(folder))?;
@@ -78,17 +69,11 @@ fn write_settings(settings: &Path, modules: Modules, port: u16) -> io::Result<()
          {USER}:x:{ACCOUNT}:{ACCOUNT}::/:/bin/false\n"
     );
     fs::write(settings.join("passwd"), accounts)?;
-    fs::write(settings.join("smb.conf"), config(modules, port))
+    fs::write(settings.join("smb.conf"), config(lines, port))
 }
 
 /// Everything but `[bench]` is about where it runs, none about how fast.
-fn config(modules: Modules, port: u16) -> String {
-    let modules = match modules {
-        Modules::None => "",
-        Modules::Windows => {
-            "  vfs objects = acl_xattr streams_xattr io_uring\n  map acl inherit = yes\n"
-        }
-    };
+fn config(lines: &str, port: u16) -> String {
     format!(
         "[global]\n  \
            server role = standalone server\n  \
@@ -108,7 +93,7 @@ fn config(modules: Modules, port: u16) -> String {
            printing = bsd\n\
          [{SHARE}]\n  \
            path = /tmp/share\n  \
-           read only = no\n{modules}"
+           read only = no\n  {lines}\n"
     )
 }
 
@@ -136,7 +121,7 @@ fn listens(process: &mut Child, address: SocketAddr) -> bool {
     false
 }
 
-pub(super) fn version(tree: &Path) -> Option<String> {
+pub(crate) fn version(tree: &Path) -> Option<String> {
     let line = first_line_of(Command::new("chroot").arg(tree).args(["smbd", "--version"]))?;
     Some(line.replace("Version ", "Samba "))
 }

@@ -10,7 +10,7 @@ use ringway::Backend;
 
 use super::{PASSWORD, Places, SHARE, USER, first_line_of, pinned};
 
-pub(super) fn start(
+pub(crate) fn start(
     backend: Backend,
     name: &str,
     places: &Places,
@@ -41,6 +41,6 @@ fn listening(line: String) -> Option<SocketAddr> {
     address[..end].parse().ok()
 }
 
-pub(super) fn version(program: &Path) -> Option<String> {
+pub(crate) fn version(program: &Path) -> Option<String> {
     first_line_of(Command::new(program).arg("--version"))
 }
