@@ -1,8 +1,8 @@
 //! The machine and the programs that the numbers are of.
 
 use std::fmt;
-use std::path::Path;
 
+use measure::host;
 use measure::run::Run;
 use smb_common::servers::{Places, versions};
 
@@ -21,20 +21,9 @@ pub(crate) fn describe(options: &Options, places: &Places) -> Machine {
     Machine {
         run: Run::begin(options.command(), options.realtime),
         signing: options.signing,
-        file_system: file_system(&places.share),
+        file_system: host::file_system(&places.share),
         versions: versions(places),
     }
-}
-
-/// Of which kind it is.
-fn file_system(folder: &Path) -> String {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let kinds = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        let (place, kind) = (words.next()?, words.next()?);
-        folder.starts_with(place).then_some((place.len(), kind))
-    });
-    kinds.max_by_key(|(length, _)| *length).map_or("an unknown one", |(_, kind)| kind).to_owned()
 }
 
 impl fmt::Display for Machine {

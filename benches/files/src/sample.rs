@@ -1,14 +1,14 @@
 //! One measurement: a scenario carried out with one server, and what it took.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use measure::pairs::Paired;
 use measure::phase::Distance;
 use measure::syscalls::Counters;
-use measure::{calm, cores, sys};
+use measure::{calm, cores};
 use smb_common::client::Target;
-use smb_common::servers;
+use smb_common::servers::Usage;
 
 use crate::load::{Done, Load};
 use crate::workloads::{Names, Scale, Scenario, Workload};
@@ -130,47 +130,6 @@ async fn measure(
         // The kernel accounts for this in ticks, which says nothing about a short time.
         is_undisturbed: subject.realtime
             || scale == Scale::Quick
-            || calm::is_undisturbed(used.wall, used.foreign(), used.delay),
+            || calm::is_undisturbed(used.wall, used.foreign, used.delay),
     })
-}
-
-/// What has been used of the two cores.
-struct Usage {
-    at: Instant,
-    wall: Duration,
-    server: Duration,
-    load: Duration,
-    busy: Duration,
-    delay: Duration,
-}
-
-impl Usage {
-    fn until_now(processes: &[u32]) -> Self {
-        let own = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        let own = Duration::new(own.tv_sec.cast_unsigned(), own.tv_nsec as u32);
-        Self {
-            at: Instant::now(),
-            wall: Duration::ZERO,
-            server: servers::cpu_time(processes),
-            load: own,
-            busy: sys::busy_time(cores::ALL),
-            delay: servers::run_delay(processes) + sys::run_delay(std::process::id()),
-        }
-    }
-
-    fn since(&self, start: &Self) -> Self {
-        Self {
-            at: self.at,
-            wall: self.at.duration_since(start.at),
-            server: self.server.saturating_sub(start.server),
-            load: self.load.saturating_sub(start.load),
-            busy: self.busy.saturating_sub(start.busy),
-            delay: self.delay.saturating_sub(start.delay),
-        }
-    }
-
-    /// How much of the cores others had.
-    fn foreign(&self) -> Duration {
-        self.busy.saturating_sub(self.server + self.load)
-    }
 }

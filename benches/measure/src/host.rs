@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is to be told of a machine.
@@ -38,6 +39,17 @@ impl fmt::Display for Host {
         let machine = if *is_virtual { "a virtual machine" } else { "a machine" };
         write!(f, "{machine} with {cores} cores ({cpu}) and Linux {kernel}")
     }
+}
+
+/// Of which kind the file system is that a folder is on.
+pub fn file_system(folder: &Path) -> String {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let kinds = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (place, kind) = (words.next()?, words.next()?);
+        folder.starts_with(place).then_some((place.len(), kind))
+    });
+    kinds.max_by_key(|(length, _)| *length).map_or("an unknown one", |(_, kind)| kind).to_owned()
 }
 
 /// The day by universal time, as in 2026-01-31.

@@ -114,6 +114,19 @@ pub fn of_process(pid: u32, key: &str) -> u64 {
     status(&format!("/proc/{pid}/status"), key)
 }
 
+/// How often the threads of `pid` have given their core up, or lost it.
+pub fn switches(pid: u32) -> u64 {
+    ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"]
+        .into_iter()
+        .map(|key| sum_over_threads(pid, key))
+        .sum()
+}
+
+/// Memory of its own that `pid` has, in bytes: no file is behind it, and what it shares with others counts in part.
+pub fn own_memory(pid: u32) -> u64 {
+    status(&format!("/proc/{pid}/smaps_rollup"), "Pss_Anon") * 1024
+}
+
 /// What the kernel has allocated for itself in small objects that it cannot take back, in bytes.
 pub fn kernel_memory() -> u64 {
     status("/proc/meminfo", "SUnreclaim") * 1024

@@ -2,6 +2,7 @@
 
 mod processes;
 mod samba;
+mod usage;
 mod usmbd;
 
 use std::io;
@@ -11,8 +12,8 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use measure::cores;
-pub use processes::{cpu_time, run_delay};
 use ringway::Backend;
+pub use usage::{Usage, Used};
 
 /// The share that each has.
 pub const SHARE: &str = "bench";
@@ -38,7 +39,7 @@ pub enum Kind {
 }
 
 /// A server by its name in the tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contender {
     /// Its name.
     pub name: &'static str,

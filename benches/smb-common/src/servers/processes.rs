@@ -34,13 +34,8 @@ fn parent_of(pid: u32) -> Option<u32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What they have used of CPU time, the kernel's threads that work for their rings included.
-pub fn cpu_time(processes: &[u32]) -> Duration {
-    processes.iter().filter_map(|&pid| sys::cpu_time(pid).ok()).sum()
-}
-
 /// How long their threads have been ready to run without running.
-pub fn run_delay(processes: &[u32]) -> Duration {
+pub(super) fn run_delay(processes: &[u32]) -> Duration {
     processes.iter().map(|&pid| sys::run_delay(pid)).sum()
 }
 

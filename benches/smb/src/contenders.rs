@@ -1,0 +1,117 @@
+//! What is compared: servers, and the floors below them.
+
+use std::io;
+
+use ringway::Backend;
+use smb_common::client::Protection;
+use smb_common::servers::{self, Kind, Places, Server};
+use usmbd::crypto::seal::Cipher as Seal;
+use usmbd::crypto::sign::SigningAlgorithm;
+
+use crate::floors::{Cipher, Floor, Way};
+use crate::shape::{Shape, Workload};
+
+/// A line of the tables.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Contender {
+    Server(&'static servers::Contender),
+    /// One that somebody else has started.
+    Foreign,
+    Floor(Way),
+    Cipher(Cipher),
+}
+
+pub(crate) const SERVERS: [servers::Contender; 3] = [
+    servers::Contender {
+        name: "usmbd",
+        kind: Kind::Usmbd(Backend::Uring),
+        settings: "as it is, on io_uring, with one thread",
+    },
+    servers::Contender {
+        name: "usmbd-epoll",
+        kind: Kind::Usmbd(Backend::Epoll),
+        settings: "the same on epoll",
+    },
+    servers::Contender {
+        name: "samba",
+        kind: Kind::Samba("vfs objects = io_uring"),
+        settings: "a share with nothing set but its path, `read only = no` and `vfs objects = io_uring`",
+    },
+];
+
+impl Contender {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Server(server) => server.name,
+            Self::Foreign => "server",
+            Self::Floor(way) => way.name(),
+            Self::Cipher(cipher) => cipher.name(),
+        }
+    }
+
+    pub(crate) fn all() -> Vec<Self> {
+        let servers = SERVERS.iter().map(Self::Server);
+        let floors = Way::ALL.map(Self::Floor).into_iter();
+        servers.chain(floors).chain(crate::floors::CIPHERS.map(Self::Cipher)).collect()
+    }
+
+    /// Whether it belongs into a row: every server does, and the floor of what is done there.
+    pub(crate) fn is_for(self, shape: &Shape) -> bool {
+        match self {
+            Self::Server(_) | Self::Foreign => true,
+            Self::Floor(way) => {
+                let workload = if way.writes() { Workload::Write } else { Workload::Read };
+                shape.workload == workload && shape.protection == Protection::Plain
+            }
+            Self::Cipher(cipher) => {
+                matches!(shape.workload, Workload::Read | Workload::Write)
+                    && shape.protection
+                        == match cipher {
+                            Cipher::Gmac => Protection::Signed(Some(SigningAlgorithm::AesGmac)),
+                            Cipher::Gcm128 => Protection::Sealed(Seal::Aes128Gcm),
+                            Cipher::Gcm256 => Protection::Sealed(Seal::Aes256Gcm),
+                        }
+            }
+        }
+    }
+}
+
+/// A contender that can be put under load.
+pub(crate) enum Running {
+    Server(Server),
+    Foreign,
+    Floor(Way, Floor),
+    Cipher(Cipher),
+}
+
+impl Running {
+    pub(crate) fn start(contender: Contender, places: &Places) -> io::Result<Self> {
+        Ok(match contender {
+            Contender::Server(server) => Self::Server(Server::start(*server, places)?),
+            Contender::Foreign => Self::Foreign,
+            Contender::Floor(way) => Self::Floor(way, Floor::start(way, &places.share)?),
+            Contender::Cipher(cipher) => Self::Cipher(cipher),
+        })
+    }
+
+    pub(crate) fn contender(&self) -> Contender {
+        match self {
+            Self::Server(server) => {
+                let known = SERVERS.iter().find(|it| it.name == server.contender.name);
+                known.map_or(Contender::Foreign, Contender::Server)
+            }
+            Self::Foreign => Contender::Foreign,
+            Self::Floor(way, _) => Contender::Floor(*way),
+            Self::Cipher(cipher) => Contender::Cipher(*cipher),
+        }
+    }
+
+    /// Its processes; none of one that is not ours.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        match self {
+            Self::Server(server) => server.processes(),
+            Self::Floor(_, floor) => vec![floor.process()],
+            Self::Foreign | Self::Cipher(_) => Vec::new(),
+        }
+    }
+}
