@@ -61,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) threads: usize,
     pub(crate) realtime: bool,
     pub(crate) folder: PathBuf,
+    /// The build folder, for settings and logs of servers.
+    pub(crate) out: PathBuf,
     pub(crate) json: Option<PathBuf>,
     pub(crate) write_docs: bool,
     pub(crate) smbtorture: bool,
@@ -123,7 +125,8 @@ impl Options {
             threads: 1,
             realtime: false,
             usmbd: built.join("usmbd"),
-            folder: built,
+            folder: built.clone(),
+            out: built,
             json: None,
             write_docs: false,
             smbtorture: false,

@@ -13,24 +13,22 @@ use crate::contenders::SERVERS;
 /// For the top of every report.
 pub(crate) struct Machine {
     run: Run,
-    file_system: String,
-    versions: Vec<String>,
+    /// The file system, and the versions of the servers, if they are ours.
+    ours: Option<(String, Vec<String>)>,
 }
 
-pub(crate) fn describe(options: &Options, places: &Places) -> Machine {
-    Machine {
-        run: Run::begin(options.command(), options.realtime),
-        file_system: host::file_system(&places.share),
-        versions: versions(places),
-    }
+pub(crate) fn describe(options: &Options, places: Option<&Places>) -> Machine {
+    let ours = places.map(|places| (host::file_system(&places.share), versions(places)));
+    Machine { run: Run::begin(options.command(), options.realtime), ours }
 }
 
 impl Machine {
     pub(crate) fn json(&self) -> Value {
+        let Some((file_system, versions)) = &self.ours else { return self.run.json(json!({})) };
         let servers = SERVERS.iter().map(|it| json!({"name": it.name, "settings": it.settings}));
         self.run.json(json!({
-            "file_system": self.file_system,
-            "versions": self.versions,
+            "file_system": file_system,
+            "versions": versions,
             "servers": servers.collect::<Vec<_>>(),
         }))
     }
@@ -38,8 +36,11 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files = format!(", the files on {} and in the page cache", self.file_system);
-        let versions = self.versions.join(" and ");
+        let Some((file_system, versions)) = &self.ours else {
+            return writeln!(f, "{}", self.run.sentence(""));
+        };
+        let files = format!(", the files on {file_system} and in the page cache");
+        let versions = versions.join(" and ");
         writeln!(f, "{}", self.run.sentence(&files))?;
         writeln!(f, "{versions}, as a release build and as Debian has it. NTLMv2.\n")?;
         for server in &SERVERS {

@@ -8,7 +8,7 @@ use measure::text::{self, number, percent};
 
 use crate::chart::{self, Group};
 use crate::compare::{Line, RowResult};
-use crate::contenders::SERVERS;
+use crate::contenders::{Contender, SERVERS};
 use crate::machine::Machine;
 use crate::sample::Sample;
 use crate::shape::Workload;
@@ -192,6 +192,8 @@ pub(crate) struct Picture {
     pub(crate) svg: String,
 }
 
+const RATE: &str = "GB/s, more is better";
+
 /// What a bar is as long as, and its unit.
 type Measured = (fn(&Sample) -> f64, &'static str);
 
@@ -199,7 +201,7 @@ type Measured = (fn(&Sample) -> f64, &'static str);
 pub(crate) fn pictures(results: &[RowResult]) -> Vec<Picture> {
     use Workload::{Read, Write};
     let (rate, cpu): (Measured, Measured) =
-        ((Sample::rate, "GB/s, more is better"), (Sample::cpu, "s/GB, less is better"));
+        ((Sample::rate, RATE), (Sample::cpu, "s/GB, less is better"));
     let kinds = [
         ("bytes-read.svg", "Reading", Read, rate),
         ("bytes-read-cpu.svg", "Reading, CPU time of the server", Read, cpu),
@@ -212,16 +214,19 @@ pub(crate) fn pictures(results: &[RowResult]) -> Vec<Picture> {
             shape.workload == workload && shape.connections == 4 && !shape.random
         };
         let groups: Vec<_> =
-            results.iter().filter(is_shown).map(|result| group(result, of)).collect();
+            results.iter().filter(is_shown).map(|result| group(result, (of, unit))).collect();
         Picture { file, title, svg: chart::bars(title, unit, &groups) }
     };
     kinds.map(picture).into()
 }
 
 /// The servers of a row, and its floor.
-fn group(result: &RowResult, of: fn(&Sample) -> f64) -> Group {
+fn group(result: &RowResult, (of, unit): Measured) -> Group {
     let servers = SERVERS.iter().filter_map(|server| result.line(server.name));
-    let lines = servers.chain(result.floor());
+    // A cipher alone, which moves no byte, has a price to compare with, but is too fast for one scale.
+    let is_in_scale =
+        |line: &&Line| unit != RATE || !matches!(line.contender, Contender::Cipher(_));
+    let lines = servers.chain(result.floor().filter(is_in_scale));
     let bar = |line: &Line| (line.contender.name().to_owned(), line.median(of).unwrap_or(f64::NAN));
     Group { name: result.shape.to_string(), bars: lines.map(bar).collect() }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     eprintln!("making the files");
     let files = options.rows.iter().map(Shape::files).max().unwrap_or(1);
     let folder = Folder::make(&options.folder, files, pattern)?;
-    let settings = std::env::temp_dir().join(format!("smb-bench-{}", std::process::id()));
+    let settings = fs::canonicalize(&options.out)?.join("servers");
     fs::create_dir_all(&settings)?;
     let places = Places {
         usmbd: options.usmbd.clone(),
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         share: folder.path.clone(),
         settings,
     };
-    let machine = machine::describe(options, &places);
+    let machine = machine::describe(options, Some(&places));
     println!("{machine}");
     if options.realtime {
         measure::sys::schedule_in_real_time()?;
@@ -72,7 +72,6 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     }
     let run = Run { options, running, _folder: Some(folder), lines, samples: 0, pattern };
     let results = run.all()?;
-    fs::remove_dir_all(&places.settings)?;
     if options.write_docs { write_docs(&machine, &results) } else { Ok(()) }
 }
 
@@ -92,13 +91,8 @@ fn run_foreign(foreign: &Foreign, options: &Options, pattern: &'static Pattern) 
             }
         }
     }
-    let places = Places {
-        usmbd: options.usmbd.clone(),
-        samba: None,
-        share: options.folder.clone(),
-        settings: std::env::temp_dir(),
-    };
-    let machine = machine::describe(options, &places);
+    let machine = machine::describe(options, None);
+    println!("{machine}");
     let lines = Lines::begin(options.json.as_deref(), &machine)?;
     let running = vec![Running::Foreign];
     Run { options, running, _folder: None, lines, samples: 0, pattern }.all().map(|_| ())
@@ -137,7 +131,9 @@ impl Run<'_> {
             let left = elapsed / (index + 1) as f64 * (rows.len() - index - 1) as f64;
             eprintln!("after {elapsed:.1} minutes; about {left:.0} to go");
         }
-        println!("{}", report::summary(&results));
+        if self.options.foreign.is_none() {
+            println!("{}", report::summary(&results));
+        }
         Ok(results)
     }
 

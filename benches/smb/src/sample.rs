@@ -196,7 +196,9 @@ fn under_load(
         switches: is_ours.then_some(used.switches),
         memory: is_ours.then_some(end.2),
         syscalls: end.1.zip(begin.1).map(|(end, begin)| end.saturating_sub(begin)),
-        is_undisturbed: subject.realtime
+        // What uses the cores may be the server, where it is not ours.
+        is_undisturbed: !is_ours
+            || subject.realtime
             || time < ACCOUNTED
             || calm::is_undisturbed(used.wall, used.foreign, used.delay),
         ..alone(done.tally.operations, done.tally.bytes, done.time, distance)

@@ -169,4 +169,33 @@ mod tests {
         pieces.extend_from_slice(&data);
         assert_eq!(pieces, encoded(&Write { request, data: &data }));
     }
+
+    /// What Samba's client has sent, out of a recorded session.
+    #[test]
+    fn a_write_is_what_another_client_sends() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../smb-server/tests/captures/dialect-SMB3_11.txt"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let messages = text.lines().filter_map(|line| line.strip_prefix("C ")).map(bytes);
+        let mut writes = 0;
+        for message in messages.filter(|message| message[12..14] == Command::WRITE.0.to_le_bytes())
+        {
+            let request = WriteRequest::decode(&message).unwrap();
+            let length = u32::try_from(request.data.len()).unwrap();
+            let head = WriteHead { file_id: request.file_id, offset: request.offset, length };
+            let mut ours = message[..Header::SIZE].to_vec();
+            head.encode(&mut Writer::at(&mut ours, 0));
+            ours.extend_from_slice(&message[request.data]);
+            assert_eq!(ours, message);
+            writes += 1;
+        }
+        assert!(writes > 0);
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
 }

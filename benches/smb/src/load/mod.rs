@@ -121,8 +121,9 @@ impl Load {
         Ok(Self { lanes, depth: shape.depth, pattern })
     }
 
-    /// Runs on this many threads: for `warm_up`, then for `time`, at whose begin and end the marks are called. What was
-    /// asked is answered before it ends.
+    /// Runs on this many threads: for `warm_up`, then for `time`, at whose begin and end the mark is made. It takes its
+    /// own time at both, so what is between two marks is as long as what the threads count. What was asked is answered
+    /// before it ends.
     pub(crate) fn run<M>(
         self,
         threads: usize,
@@ -144,17 +145,18 @@ impl Load {
                 workers.iter().any(ScopedJoinHandle::is_finished)
             };
             wait(warm_up, || is_over(&workers));
-            let (begin, start) = (mark(), Instant::now());
+            let begin = mark();
             phase.set(Phase::MEASURE);
             wait(time, || is_over(&workers));
+            // Before the threads know, as a server may have a process for each connection, which ends with it.
+            let end = mark();
             phase.set(Phase::END);
-            let (time, end) = (start.elapsed(), mark());
-            let mut tally = Tally::default();
+            let mut done = Done::default();
             for worker in workers {
                 let result = worker.join().map_err(|_| io::Error::other("a thread panicked"))?;
-                tally.merge(&result?);
+                done.merge(&result?);
             }
-            Ok((Done { tally, time }, begin, end))
+            Ok((done, begin, end))
         })
     }
 }
@@ -268,7 +270,10 @@ impl Lane {
             match &mut self.speech {
                 Speech::Smb(smb) => {
                     if !smb.ask(&mut self.out)? {
-                        break;
+                        return match self.in_flight() {
+                            0 => Err(io::Error::other("the server grants no credits any more")),
+                            _ => self.out.send(&self.socket, pattern),
+                        };
                     }
                 }
                 Speech::Floor(floor) => floor.ask(&mut self.out),
@@ -326,13 +331,15 @@ impl Thread {
         Ok(Self { lanes, blocked, poll, depth, sink: vec![0; LENGTH_MAX], pattern })
     }
 
-    fn run(mut self, phase: &Phase) -> io::Result<Tally> {
+    fn run(mut self, phase: &Phase) -> io::Result<Done> {
         for index in 0..self.lanes.len() {
             self.fill(index)?;
         }
         self.turn_while(|_| phase.get() == Phase::WARM_UP, self.depth)?;
         self.lanes.iter_mut().for_each(|lane| *lane.tally() = Tally::default());
+        let start = Instant::now();
         self.turn_while(|_| phase.get() == Phase::MEASURE, self.depth)?;
+        let time = start.elapsed();
         let measured: Vec<_> = self.lanes.iter_mut().map(|lane| lane.tally().clone()).collect();
         self.turn_while(|lanes| lanes.iter().any(|lane| lane.in_flight() > 0), 0)?;
         let mut sum = Tally::default();
@@ -340,7 +347,7 @@ impl Thread {
             *lane.tally() = measured;
             sum.merge(&lane.end()?);
         }
-        Ok(sum)
+        Ok(Done { tally: sum, time })
     }
 
     /// Deals with what happens for as long as the condition holds, keeping that much in flight.

@@ -321,3 +321,99 @@ fn opened(open: Option<Open>) -> io::Result<Open> {
 fn wrong(what: &str, offset: u64) -> io::Error {
     io::Error::other(format!("{what}, at {offset}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Role;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::LazyLock;
+    use usmbd::wire::codec::Writer;
+    use usmbd::wire::frame::Frame;
+    use usmbd::wire::header::HeaderFlags;
+
+    static PATTERN: LazyLock<Pattern> = LazyLock::new(Pattern::new);
+
+    const SIZE: u32 = 32 << 10;
+
+    /// The answer to a READ that a server should give; each of the tests spoils another thing.
+    struct Reply {
+        header: Header,
+        length: u32,
+        data: Vec<u8>,
+    }
+
+    /// Asks for one READ, and takes what `spoil` has made of the answer to it.
+    fn read(verify: Verify, spoil: impl Fn(&mut Reply)) -> io::Result<Tally> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let socket = TcpStream::connect(listener.local_addr()?)?;
+        let (mut server, _) = listener.accept()?;
+        let shape = Shape { size: SIZE, depth: 1, ..Shape::default() };
+        let name = Name { role: Role::Source, number: 5 };
+        let open = Open { file_id: FileId { persistent: 1, volatile: 2 }, seed: name.seed() };
+        let subject = Subject { source: Some(open), target: None, name, number: 5 };
+        let mut smb = Smb::new(Session::default(), shape, subject, verify, &PATTERN);
+        let mut out = Outbox::default();
+        assert!(smb.ask(&mut out)?);
+        assert!(!smb.ask(&mut out)?, "there is one credit");
+        out.send(&socket, &PATTERN)?;
+        let mut message = vec![0; 4 + Header::SIZE + 49];
+        server.read_exact(&mut message)?;
+        let header = Header::decode(&message[4..]).map_err(io::Error::other)?;
+        let request = ReadRequest::decode(&message[4..]).map_err(io::Error::other)?;
+        assert_eq!((request.length, request.file_id), (SIZE, open.file_id));
+        let mut reply = Reply {
+            header: Header { flags: HeaderFlags::SERVER_TO_REDIR, credits: 1, ..header },
+            length: SIZE,
+            data: PATTERN.of(name.seed(), request.offset, SIZE as usize).to_vec(),
+        };
+        spoil(&mut reply);
+        server.write_all(&framed(&reply))?;
+        let mut sink = vec![0; 1 << 20];
+        while smb.in_flight() > 0 {
+            smb.receive(&socket, &mut sink)?;
+        }
+        Ok(smb.tally().clone())
+    }
+
+    fn framed(reply: &Reply) -> Vec<u8> {
+        let mut message = Vec::new();
+        let mut w = Writer::at(&mut message, 0);
+        reply.header.encode(&mut w);
+        ReadResponse::encode_head(reply.length, &mut w);
+        w.put_bytes(&reply.data);
+        let mut framed = Frame::message_prefix(message.len()).unwrap().to_vec();
+        framed.append(&mut message);
+        framed
+    }
+
+    #[test]
+    fn a_right_answer_counts_and_is_compared_if_it_is_to_be() {
+        let tally = read(Verify::All, |_| ()).unwrap();
+        assert_eq!((tally.operations, tally.bytes, tally.verified), (1, SIZE.into(), 1));
+    }
+
+    #[test]
+    fn a_page_of_another_place_is_noticed() {
+        let wrong = |reply: &mut Reply| {
+            let (page, rest) = reply.data.split_at_mut(4096);
+            page.copy_from_slice(&rest[..4096]);
+        };
+        assert!(read(Verify::All, wrong).is_err());
+    }
+
+    #[test]
+    fn a_head_that_says_something_else_is_noticed_without_the_payload() {
+        let spoils: [fn(&mut Reply); 5] = [
+            |reply| reply.header.status = NtStatus::ACCESS_DENIED,
+            |reply| reply.header.message_id += 1,
+            |reply| reply.length -= 1,
+            |reply| reply.length += 1,
+            |reply| reply.data.truncate(100),
+        ];
+        for (index, spoil) in spoils.into_iter().enumerate() {
+            assert!(read(Verify::Some, spoil).is_err(), "{index}");
+        }
+    }
+}

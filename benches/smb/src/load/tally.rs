@@ -31,7 +31,16 @@ impl Tally {
 }
 
 /// All that a load has done while it was measured.
+#[derive(Default)]
 pub(crate) struct Done {
     pub(crate) tally: Tally,
+    /// Of the thread that was at it longest.
     pub(crate) time: Duration,
+}
+
+impl Done {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.time = self.time.max(other.time);
+    }
 }
