@@ -82,9 +82,10 @@ impl Floor {
             };
             let Some(received) = received else { return Ok(()) };
             asked.received += received;
-            if received == left
-                && let Some(done) = self.in_flight.pop_front()
-            {
+            if received < left {
+                return Ok(());
+            }
+            if let Some(done) = self.in_flight.pop_front() {
                 self.finish(&done)?;
             }
         }

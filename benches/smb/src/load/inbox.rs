@@ -78,12 +78,12 @@ impl Inbox {
         sink: &mut [u8],
         judge: &mut impl Judge,
     ) -> io::Result<()> {
-        loop {
+        let mut may_be_more = true;
+        while may_be_more {
+            may_be_more = self.receive(socket, sink)?;
             while self.advance(judge)? {}
-            if !self.receive(socket, sink)? {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// One step with what is in the buffer; whether there may be another.
@@ -129,30 +129,32 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Receives once, to where it belongs; whether there was anything.
+    /// Receives once, to where it belongs; whether there may be more, as there was as much as was wanted.
     fn receive(&mut self, socket: &TcpStream, sink: &mut [u8]) -> io::Result<bool> {
-        let received = match &mut self.state {
+        let (received, wanted) = match &mut self.state {
             State::Head => {
                 self.buffer.copy_within(self.begin..self.end, 0);
                 (self.begin, self.end) = (0, self.end - self.begin);
                 let limit = if self.is_sparing { PREFIX + self.head } else { BUFFER };
+                let wanted = limit - self.end;
                 let received = once(socket, &mut self.buffer[self.end..limit], false)?;
                 self.end += received.unwrap_or(0);
-                received
+                (received, wanted)
             }
             State::Dropping(left) => {
                 let length = (*left).min(sink.len());
                 let received = once(socket, &mut sink[..length], true)?;
                 *left -= received.unwrap_or(0);
-                received
+                (received, length)
             }
             State::Keeping(message, filled) => {
+                let wanted = message.len() - *filled;
                 let received = once(socket, &mut message[*filled..], false)?;
                 *filled += received.unwrap_or(0);
-                received
+                (received, wanted)
             }
         };
-        Ok(received.is_some())
+        Ok(received == Some(wanted))
     }
 }
 
