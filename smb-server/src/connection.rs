@@ -17,6 +17,7 @@ use futures_util::future::{Either, select};
 use ringway::net::TcpStream;
 use ringway::time::{sleep_until, timeout};
 
+use crate::buffers;
 use crate::command::{self, Ongoing};
 use crate::datapath::plan::APART_MIN;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
@@ -33,7 +34,7 @@ const HELD_MAX: usize = 64 * 1024 * 1024;
 const HELD_BEFORE_LOGON_MAX: usize = 256 * 1024;
 
 /// How long several answers are together that are sent as one.
-const GATHERED_MAX: usize = 16 * 1024;
+const GATHERED_MAX: usize = 64 * 1024;
 
 /// Further ahead than anything waits.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -317,14 +318,21 @@ impl Connection {
     /// takes to copy them.
     fn next_transmit(&self) -> Option<Transmit> {
         let mut machine = self.machine.borrow_mut();
-        let mut gathered = machine.poll_transmit()?;
+        let first = machine.poll_transmit()?;
         let fits = |gathered: &Transmit, next: &Transmit| {
             gathered.tail.is_empty()
-                && gathered.buffer.len().saturating_add(next.bytes().len()) <= GATHERED_MAX
+                && gathered.bytes().len().saturating_add(next.bytes().len()) <= GATHERED_MAX
         };
+        let Some(second) = machine.poll_transmit_if(|next| fits(&first, next)) else {
+            return Some(first);
+        };
+        let mut gathered =
+            Transmit { buffer: buffers::take(GATHERED_MAX), start: 0, tail: Vec::new() };
+        for next in [first, second] {
+            gathered.append(next);
+        }
         while let Some(next) = machine.poll_transmit_if(|next| fits(&gathered, next)) {
-            gathered.buffer.extend_from_slice(next.bytes());
-            gathered.tail = next.tail;
+            gathered.append(next);
         }
         Some(gathered)
     }

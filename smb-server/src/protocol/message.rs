@@ -287,6 +287,13 @@ impl Transmit {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
+    /// Adds another to one that has no tail.
+    pub fn append(&mut self, next: Self) {
+        debug_assert!(self.tail.is_empty(), "what follows would come before the tail");
+        self.buffer.extend_from_slice(next.bytes());
+        self.tail = next.tail;
+    }
+
     /// How much it is, for limits: memory that is taken until it is sent.
     #[must_use]
     pub fn size(&self) -> usize {
