@@ -325,6 +325,9 @@ fn same_name(a: &str, b: &str) -> bool {
 pub struct Limits {
     /// TCP connections of the whole server.
     pub connections_max: usize,
+    /// The memory that requests and answers of all connections may hold, in bytes. What is known of clients, sessions
+    /// and open files comes on top.
+    pub memory_max: usize,
     /// TCP connections from one address.
     pub connections_per_address_max: usize,
     /// How long a connection may live without a session that has logged on.
@@ -349,7 +352,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             // One descriptor each: a small part of the hard limit that systemd sets (524,288), the rest is for files.
-            connections_max: 1024,
+            connections_max: 4096,
+            // Sixteen clients that take their answers as slowly as they may; others have a megabyte or two in flight.
+            memory_max: 1 << 30,
             // A client uses up to 32 channels; several clients behind one NAT still fit, one machine cannot take all.
             connections_per_address_max: 256,
             // A person does not type a password inside the protocol: a log-on takes a few round trips.

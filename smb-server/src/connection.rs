@@ -15,15 +15,16 @@ use futures_channel::mpsc::{self, UnboundedReceiver};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use ringway::net::TcpStream;
-use ringway::time::{sleep_until, timeout};
+use ringway::time::{sleep, sleep_until, timeout};
 
 use crate::buffers;
 use crate::command::{self, Ongoing};
 use crate::datapath::plan::APART_MIN;
+use crate::memory::Memory;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
 use crate::state::{Notice, Notices, Server};
-use crate::transport::{self, Message, MessageReader, ReadError, Rest};
+use crate::transport::{self, Intake, Message, MessageReader, ReadError, Rest};
 use crate::wire::filetime::FileTime;
 
 /// How many bytes of requests being carried out and responses waiting to be sent one connection may
@@ -35,6 +36,9 @@ const HELD_BEFORE_LOGON_MAX: usize = 256 * 1024;
 
 /// How long several answers are together that are sent as one.
 const GATHERED_MAX: usize = 64 * 1024;
+
+/// How soon who waits for memory looks again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Further ahead than anything waits.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,6 +54,10 @@ pub(crate) struct Connection {
     running: RefCell<HashMap<ChainId, Rc<Ongoing>>>,
     /// Bytes that requests and responses hold, see [`HELD_MAX`].
     held: Cell<usize>,
+    /// Bytes of a message that is being received.
+    receiving: Cell<usize>,
+    /// Of all connections, and what of it is counted for this one.
+    memory: (Arc<Memory>, Cell<usize>),
     /// What the timer waits for now.
     armed: Cell<Option<Instant>>,
     /// The server stops: what is in flight is finished, nothing new is begun.
@@ -113,6 +121,7 @@ impl Connection {
         peer: SocketAddr,
         server: Arc<Server>,
         config: Arc<protocol::Config>,
+        memory: Arc<Memory>,
         timeouts: Timeouts,
     ) -> Self {
         let (notices, taken) = mpsc::unbounded();
@@ -125,6 +134,8 @@ impl Connection {
             sessions: RefCell::default(),
             running: RefCell::default(),
             held: Cell::new(0),
+            receiving: Cell::new(0),
+            memory: (memory, Cell::new(0)),
             armed: Cell::new(None),
             stopping: Cell::new(false),
             closing: Cell::new(false),
@@ -158,11 +169,7 @@ impl Connection {
             while self.is_full() && !self.closing.get() {
                 self.progress.wait().await;
             }
-            let limit = || self.machine.borrow().message_size_max();
-            let apart = |head: &[u8], length: usize| {
-                length >= APART_MIN && self.machine.borrow().takes_apart(head, length)
-            };
-            let message = match reader.next(limit, apart).await {
+            let message = match reader.next(&**self).await {
                 _ if self.closing.get() => return,
                 Ok(Some(message)) => message,
                 Ok(None) => return,
@@ -180,6 +187,7 @@ impl Connection {
                     }
                 }
             };
+            self.receiving.set(0);
             self.pump(rest).await;
             if let Err(reason) = result {
                 return self.report_disconnect(&reason);
@@ -207,15 +215,26 @@ impl Connection {
                 Some(Event::Cancel(chain)) => self.cancel(chain),
             }
         }
+        self.count_memory();
         self.outgoing.notify();
         self.rearm_if_earlier();
+    }
+
+    /// Keeps what is counted for this connection up to date.
+    fn count_memory(&self) {
+        let queued = self.machine.borrow().queued_bytes();
+        let now = self.held.get().saturating_add(queued).saturating_add(self.receiving.get());
+        let (memory, counted) = &self.memory;
+        memory.change(counted.replace(now), now);
     }
 
     /// Whether the client has to wait before it may ask for more.
     fn is_full(&self) -> bool {
         let machine = self.machine.borrow();
         let max = if machine.moves_files() { HELD_MAX } else { HELD_BEFORE_LOGON_MAX };
-        self.held.get().saturating_add(machine.queued_bytes()) >= max
+        let held = self.held.get().saturating_add(machine.queued_bytes());
+        // Who holds nothing may go on: what is held by others is theirs to give back.
+        held >= max || (held > 0 && self.memory.0.is_short())
     }
 
     fn rearm_if_earlier(&self) {
@@ -339,10 +358,12 @@ impl Connection {
 
     fn hold(&self, bytes: usize) {
         self.held.set(self.held.get().saturating_add(bytes));
+        self.count_memory();
     }
 
     fn release(&self, bytes: usize) {
         self.held.set(self.held.get().saturating_sub(bytes));
+        self.count_memory();
         self.progress.notify();
     }
 
@@ -354,6 +375,33 @@ impl Connection {
             }
             command::end_session(&self.server, session_id).await;
         }
+    }
+}
+
+impl Intake for Connection {
+    fn message_size_max(&self) -> usize {
+        self.machine.borrow().message_size_max()
+    }
+
+    fn takes_apart(&self, head: &[u8], length: usize) -> bool {
+        length >= APART_MIN && self.machine.borrow().takes_apart(head, length)
+    }
+
+    /// That is a matter of all connections, whose messages end in bounded time; where it takes longer than a message
+    /// may, this one is closed.
+    async fn room_for(&self, length: usize) {
+        while self.memory.0.is_short() {
+            sleep(MEMORY_PAUSE).await;
+        }
+        self.receiving.set(length);
+        self.count_memory();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let (memory, counted) = &self.memory;
+        memory.change(counted.get(), 0);
     }
 }
 

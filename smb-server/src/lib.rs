@@ -28,6 +28,7 @@ pub mod crypto;
 pub mod datapath;
 #[doc(hidden)]
 pub mod fuzzing;
+mod memory;
 pub mod monitor;
 pub mod protocol;
 pub mod rpc;

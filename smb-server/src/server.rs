@@ -21,6 +21,7 @@ use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
 use crate::datapath::Count;
+use crate::memory::Memory;
 use crate::monitor::{self, Monitor};
 use crate::protocol;
 use crate::rpc;
@@ -107,6 +108,7 @@ struct Shared {
     server: Arc<state::Server>,
     protocol: Arc<protocol::Config>,
     limits: Limits,
+    memory: Arc<Memory>,
     gate: Mutex<Gate>,
     /// Connections on each core.
     load: Vec<AtomicUsize>,
@@ -287,7 +289,9 @@ impl Shared {
         let server = Arc::new(state::Server::new(shares, accounts, Arc::new(rpc), session_limits));
         let protocol = Arc::new(protocol_config(config, &name)?);
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
-        Ok(Self { server, protocol, limits: config.limits.clone(), gate: Mutex::default(), load })
+        let limits = config.limits.clone();
+        let memory = Arc::new(Memory::new(limits.memory_max));
+        Ok(Self { server, protocol, limits, memory, gate: Mutex::default(), load })
     }
 
     /// Counts a connection in, or says why not.
@@ -488,14 +492,15 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     tracing::debug!(%peer, core = ticket.core, "connected");
-    let Shared { server, protocol, limits, .. } = &*ticket.shared;
+    let Shared { server, protocol, limits, memory, .. } = &*ticket.shared;
     // What a client that has vanished does not acknowledge holds the memory that it was sent from.
     if let Err(error) = stream.set_user_timeout(limits.send_timeout) {
         return tracing::warn!(%peer, %error, "connection lost");
     }
     let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
-    let connection =
-        Connection::new(stream, peer, Arc::clone(server), Arc::clone(protocol), timeouts);
+    let (server, protocol) = (Arc::clone(server), Arc::clone(protocol));
+    let memory = Arc::clone(memory);
+    let connection = Connection::new(stream, peer, server, protocol, memory, timeouts);
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
     connection::serve(Rc::clone(&connection)).await;

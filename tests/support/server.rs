@@ -177,9 +177,18 @@ impl Server {
 
     /// The most memory that the server has had in use so far, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64, Failed> {
+        self.memory_status("VmHWM:")
+    }
+
+    /// The memory that it has in use, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64, Failed> {
+        self.memory_status("VmRSS:")
+    }
+
+    fn memory_status(&self, what: &str) -> Result<u64, Failed> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no such line")?;
         Ok(kib.parse::<u64>()? * 1024)
     }
 

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
+use socket2::{Domain, Socket, Type};
 use usmbd::auth::client::Client;
 
 use super::capture;
@@ -45,7 +46,18 @@ pub(crate) struct Wire(TcpStream);
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Result<Self, Failed> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// From another of this host's addresses.
+    pub(crate) fn connect_from(from: SocketAddr, address: SocketAddr) -> Result<Self, Failed> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&from.into())?;
+        socket.connect(&address.into())?;
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Result<Self, Failed> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -111,7 +123,10 @@ pub(crate) struct Session {
 impl Session {
     /// Connects and sends the NEGOTIATE of the recorded session `name`.
     pub(crate) fn negotiate(address: SocketAddr, name: &str) -> Result<Self, Failed> {
-        let mut wire = Wire::connect(address)?;
+        Self::negotiate_over(Wire::connect(address)?, name)
+    }
+
+    fn negotiate_over(mut wire: Wire, name: &str) -> Result<Self, Failed> {
         let messages = capture::client_messages(name)?;
         wire.send(messages.first().ok_or("an empty capture")?)?;
         let answer = wire.receive()?.ok_or("closed instead of a NEGOTIATE response")?;
@@ -126,7 +141,11 @@ impl Session {
 
     /// The same for another user, who has the same password.
     fn log_on_as(user: &str, address: SocketAddr, name: &str) -> Result<Self, Failed> {
-        let mut session = Self::negotiate(address, name)?;
+        Self::log_on_over(Wire::connect(address)?, user, name)
+    }
+
+    fn log_on_over(wire: Wire, user: &str, name: &str) -> Result<Self, Failed> {
+        let mut session = Self::negotiate_over(wire, name)?;
         let mut client = Client::new(user, "", PASSWORD);
         let answer = session.call(command::SESSION_SETUP, &session_setup(&client.negotiate()))?;
         expect(status(&answer), STATUS_MORE_PROCESSING, "the first SESSION_SETUP")?;
@@ -142,6 +161,13 @@ impl Session {
     /// On SMB 2.1, with the tests' share connected.
     pub(crate) fn in_share(address: SocketAddr) -> Result<Self, Failed> {
         Self::of_user(USER, address, SHARE)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn in_share_over(wire: Wire) -> Result<Self, Failed> {
+        let mut session = Self::log_on_over(wire, USER, "dialect-SMB2_10")?;
+        session.connect(SHARE)?;
+        Ok(session)
     }
 
     /// The same for another user, who has the same password, or another share.

@@ -102,6 +102,12 @@ pub(crate) struct ServeArgs {
     /// shares use them, and get at files only in shares that have the option "guest"
     #[arg(long)]
     no_anonymous: bool,
+    /// How many connections there may be; 256 of them from one address
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections_max)]
+    max_connections: usize,
+    /// How many MiB the requests and answers of all connections may hold; who would need more waits
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_max >> 20)]
+    max_memory: usize,
     /// What to log to stderr: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: LevelFilter,
@@ -199,7 +205,11 @@ impl ServeArgs {
             require_encryption: self.require_encryption,
             guest: self.guest,
             anonymous: !self.no_anonymous,
-            limits: Limits::default(),
+            limits: Limits {
+                connections_max: self.max_connections,
+                memory_max: self.max_memory.saturating_mul(1 << 20),
+                ..Limits::default()
+            },
         };
         Ok((config, made_up))
     }

@@ -6,4 +6,4 @@ mod tcp;
 
 pub use piped::Piped;
 pub use rest::Rest;
-pub use tcp::{Message, MessageReader, ReadError, send};
+pub use tcp::{Intake, Message, MessageReader, ReadError, send};

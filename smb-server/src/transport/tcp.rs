@@ -80,6 +80,18 @@ pub struct Message {
     pub rest: Option<Rest>,
 }
 
+/// Who reads messages, and how much of them.
+pub trait Intake {
+    /// How long a message may be, in bytes. Asked when its length is known, and before memory is taken for it.
+    fn message_size_max(&self) -> usize;
+
+    /// Whether of a message with this beginning and length only the beginning is wanted.
+    fn takes_apart(&self, head: &[u8], length: usize) -> bool;
+
+    /// Waits until there is memory for a long message. The time that a message may take is counted on.
+    fn room_for(&self, length: usize) -> impl Future<Output = ()>;
+}
+
 /// How much of a message is looked at to tell whether it can be taken apart: the headers of a WRITE.
 const HEAD: usize = Header::SIZE + WriteRequest::FIXED;
 
@@ -108,19 +120,13 @@ impl MessageReader {
         Self { stream, buffer, start: 0, given: None, expects_head: false }
     }
 
-    /// Waits for the next message and gives it without its prefix; `None` when the client has
-    /// closed. `limit` tells how long the message may be, asked when its length is known and before
-    /// memory is taken for it. `apart` tells of one with this beginning and length whether only the beginning is
-    /// wanted; the rest of it can then be taken until the next call, which waits for whoever does.
+    /// Waits for the next message and gives it without its prefix; `None` when the client has closed. Where only its
+    /// beginning is wanted, the rest of it can be taken until the next call, which waits for whoever does.
     /// Not cancel safe: a dropped call may have taken bytes off the stream.
     ///
     /// # Errors
     /// [`ReadError`]; the stream is of no use after it.
-    pub async fn next(
-        &mut self,
-        limit: impl Fn() -> usize,
-        apart: impl Fn(&[u8], usize) -> bool,
-    ) -> Result<Option<Message>, ReadError> {
+    pub async fn next(&mut self, intake: &impl Intake) -> Result<Option<Message>, ReadError> {
         if let Some(given) = self.given.take() {
             timeout(REST_TIMEOUT, self.pass_over(given))
                 .await
@@ -131,7 +137,7 @@ impl MessageReader {
             if self.pending() == 0 && self.receive().await? == 0 {
                 return Ok(None);
             }
-            let message = timeout(REST_TIMEOUT, self.frame(&limit, &apart))
+            let message = timeout(REST_TIMEOUT, self.frame(intake))
                 .await
                 .map_err(|_| ReadError::TimedOut)??;
             if message.is_some() {
@@ -141,11 +147,7 @@ impl MessageReader {
     }
 
     /// One frame; `None` for a keep-alive.
-    async fn frame(
-        &mut self,
-        limit: impl Fn() -> usize,
-        apart: impl Fn(&[u8], usize) -> bool,
-    ) -> Result<Option<Message>, ReadError> {
+    async fn frame(&mut self, intake: &impl Intake) -> Result<Option<Message>, ReadError> {
         while self.pending() < PREFIX {
             if self.receive().await? == 0 {
                 return Err(ReadError::Truncated);
@@ -153,19 +155,15 @@ impl MessageReader {
         }
         let prefix = self.buffer[self.start..].first_chunk().copied().unwrap_or_default();
         self.start += PREFIX;
-        match Frame::decode(prefix, limit())? {
-            Frame::Message { length } => self.message(length, apart).await.map(Some),
+        match Frame::decode(prefix, intake.message_size_max())? {
+            Frame::Message { length } => self.message(length, intake).await.map(Some),
             Frame::KeepAlive => Ok(None),
             // A NetBIOS name service is not offered, so nobody has a reason to call us by a name.
             Frame::SessionRequest { .. } => Err(Malformed::new("NetBIOS session request").into()),
         }
     }
 
-    async fn message(
-        &mut self,
-        length: usize,
-        apart: impl Fn(&[u8], usize) -> bool,
-    ) -> Result<Message, ReadError> {
+    async fn message(&mut self, length: usize, intake: &impl Intake) -> Result<Message, ReadError> {
         if length > READ_AHEAD {
             while self.pending() < HEAD {
                 if self.receive().await? == 0 {
@@ -173,9 +171,10 @@ impl MessageReader {
                 }
             }
             let head = self.buffer.get(self.start..self.start + HEAD).unwrap_or_default();
-            if apart(head, length) {
+            if intake.takes_apart(head, length) {
                 return Ok(self.taken_apart(length));
             }
+            intake.room_for(length).await;
         }
         self.expects_head = false;
         Ok(Message { bytes: self.whole(length).await?, rest: None })

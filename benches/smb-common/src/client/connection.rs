@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use ringway::net::TcpStream;
-use usmbd::transport::MessageReader;
+use usmbd::transport::{Intake, MessageReader};
 use usmbd::wire::frame::LENGTH_MAX;
 
 use super::answer::Answer;
@@ -126,7 +126,7 @@ impl Connection {
     async fn read(self: Rc<Self>) {
         let mut reader = MessageReader::new(Rc::clone(&self.stream));
         let why = loop {
-            match reader.next(|| LENGTH_MAX, |_, _| false).await {
+            match reader.next(&Whole).await {
                 Ok(Some(message)) => {
                     if let Err(error) = self.state.borrow_mut().take(message.bytes) {
                         break error.to_string();
@@ -138,6 +138,21 @@ impl Connection {
         };
         self.state.borrow_mut().fail(&why);
     }
+}
+
+/// Every message is received, as long as it is.
+struct Whole;
+
+impl Intake for Whole {
+    fn message_size_max(&self) -> usize {
+        LENGTH_MAX
+    }
+
+    fn takes_apart(&self, _: &[u8], _: usize) -> bool {
+        false
+    }
+
+    async fn room_for(&self, _: usize) {}
 }
 
 impl State {
