@@ -106,13 +106,14 @@ fn open_during_delete(server: &Server) -> Outcome {
             file
         };
         let closing = framed(&a.request(command::CLOSE, &close(file)));
-        let opening = framed(&b.request(command::CREATE, &wanted.body()?));
+        let create = b.request(command::CREATE, &wanted.body()?);
+        let (opening, id) = (framed(&create), u64_at(&create, 24)?);
         // A little later each time, to come in at every stage.
         a.wire.raw(&closing)?;
         let sent = Instant::now();
         while sent.elapsed() < Duration::from_micros(u64::from(round % 100) * 10) {}
         b.wire.raw(&opening)?;
-        let answer = b.wire.receive()?.ok_or("closed instead of a CREATE response")?;
+        let answer = b.answer(id)?.ok_or("closed instead of a CREATE response")?;
         let closed = a.wire.receive()?.ok_or("closed instead of a CLOSE response")?;
         expect(status(&closed), nt::SUCCESS, "CLOSE")?;
         if status(&answer) == nt::SUCCESS {
