@@ -444,14 +444,16 @@ fn only_what_is_cached_goes_into_a_pipe_without_waiting(rt: Runtime) {
         let file = file_of(&dir, &bytes).await;
         let (reader, writer) = pipe_with_size(4 * PAGE).unwrap();
         let whole = bytes.len();
-        assert_eq!(file.splice_cached_to(PAGE as u64, &writer, whole).await.unwrap(), 4 * PAGE);
+        assert_eq!(file.splice_cached_to(PAGE as u64, &writer, 5 * PAGE).await.unwrap(), 4 * PAGE);
         let full = file.splice_cached_to(0, &writer, PAGE).await.unwrap_err();
         assert_eq!(full.kind(), ErrorKind::WouldBlock);
         drop(writer);
         assert!(read_to_end(&reader).await == bytes[PAGE..5 * PAGE]);
 
         let (_reader, writer) = pipe().unwrap();
-        assert_eq!(file.splice_cached_to(whole as u64, &writer, PAGE).await.unwrap(), 0);
+        // Linux 5.10 cannot tell the end of a file from what is not there.
+        let at_the_end = file.splice_cached_to(whole as u64, &writer, PAGE).await;
+        assert!(at_the_end.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |n| n == 0));
         file.sync_all().await.unwrap();
         // Others, such as who keeps the pages busy, may keep them where they are.
         for _ in 0..200 {

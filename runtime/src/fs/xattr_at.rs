@@ -15,8 +15,7 @@ use rustix::path::Arg;
 const SYS_LISTXATTRAT: libc::c_long = 465;
 
 /// Reads the names of the extended attributes of what is called `name` in `directory` into `buf`, each with a NUL
-/// behind it, and gives their length in bytes. A symbolic link is not followed; nothing is opened. With an empty
-/// buffer, only tells how long they are.
+/// behind it, and gives their length in bytes. A symbolic link is not followed; nothing is opened.
 ///
 /// Blocks, as the process: it is for closures on the pool that look at many entries in one trip, see
 /// [`spawn_blocking`](crate::spawn_blocking). Where the kernel has no `listxattrat` (before Linux 6.13), the entry is
@@ -118,7 +117,5 @@ mod tests {
         }
         assert!(found(directory.as_fd(), c"file", 3).iter().all(|it| *it == Err(Errno::RANGE)));
         assert!(found(directory.as_fd(), c"none", 1024).iter().all(|it| *it == Err(Errno::NOENT)));
-        let measured = list_xattr_at(&directory, "file", &mut []).unwrap();
-        assert!(measured >= b"user.one\0".len());
     }
 }
