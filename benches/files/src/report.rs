@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use measure::pairs::Paired;
+use measure::pairs;
 use measure::spread::Spread;
-use measure::text::{self, number, percent};
+use measure::text::{self, limit_of_load, number, percent};
 
 use crate::compare::{Line, RowResult};
 use crate::machine::Machine;
@@ -89,24 +89,13 @@ fn table_line(result: &RowResult, line: &Line) -> String {
 
 /// Where the cores were, how many samples are left out, and whether the load was the limit.
 fn circumstances(result: &RowResult) -> String {
-    let samples = || result.lines.iter().flat_map(|line| &line.samples);
-    let Some(nanos) = Spread::of(samples().map(|sample| sample.distance.nanos()).collect()) else {
-        return String::new();
-    };
-    let bad = samples().filter(|sample| !sample.is_good()).count();
+    let samples = result.lines.iter().flat_map(|line| &line.samples);
+    let Some(circumstances) = pairs::circumstances(samples) else { return String::new() };
     let limited = result.lines.iter().filter(|line| {
         line.spread(|sample| sample.load_share()).is_some_and(|share| share.median > LOAD_MAX)
     });
     let limited: Vec<_> = limited.map(|line| line.contender.name).collect();
-    let load = if limited.is_empty() {
-        "The load was not the limit.".to_owned()
-    } else {
-        format!("The load may have been the limit of {}.", limited.join(", "))
-    };
-    format!(
-        "\nDistance of the cores: {:.0} to {:.0} ns. Samples left out of the ratios: {bad} of {}. {load}",
-        nanos.least, nanos.most, nanos.count
-    )
+    format!("\n{circumstances} {}", limit_of_load(&limited))
 }
 
 /// All rows in one table.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use measure::pairs::Paired;
+use measure::syscalls::Count;
 use measure::text::replace;
 use measure::{calm, cores, sys};
 use ringway::{Builder, Runtime};
@@ -20,7 +21,7 @@ use crate::folder::{self, Folder};
 use crate::json;
 use crate::machine::{self, Machine};
 use crate::report;
-use crate::sample::{self, Count, Sample, Subject};
+use crate::sample::{self, Sample, Subject};
 use crate::workloads::{self, Names, Scale, Scenario};
 
 /// Where the results of a full run are kept.

@@ -5,20 +5,13 @@ use std::time::Duration;
 
 use measure::pairs::Paired;
 use measure::phase::Distance;
-use measure::syscalls::Counters;
+use measure::syscalls::{Count, Counters};
 use measure::{calm, cores};
 use smb_common::client::Target;
 use smb_common::servers::Usage;
 
 use crate::load::{Done, Load};
 use crate::workloads::{Names, Scale, Scenario, Workload};
-
-/// Whether system calls are counted, which slows them; such a sample's times count for nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Count {
-    Nothing,
-    Syscalls,
-}
 
 /// How a workload went.
 #[derive(Clone, Debug)]

@@ -25,6 +25,19 @@ pub fn ratio<S: Paired>(ours: &[S], theirs: &[S], ratio: impl Fn(&S, &S) -> f64)
     Spread::of(ratios.collect())
 }
 
+/// In which circumstances samples were taken, in a sentence or two: where the cores were, and how many samples count for
+/// nothing. `None` if the distance of none is known.
+pub fn circumstances<'a, S: Paired + 'a>(
+    samples: impl Iterator<Item = &'a S> + Clone,
+) -> Option<String> {
+    let nanos = samples.clone().filter_map(|it| it.distance()).map(|it| it.nanos()).collect();
+    let Spread { least, most, count, .. } = Spread::of(nanos)?;
+    let bad = samples.filter(|sample| !sample.is_good()).count();
+    Some(format!(
+        "Distance of the cores: {least:.0} to {most:.0} ns. Samples left out of the ratios: {bad} of {count}."
+    ))
+}
+
 fn are_near(our: &impl Paired, their: &impl Paired) -> bool {
     let distances = our.distance().zip(their.distance());
     distances.is_none_or(|(our, their)| our.is_like(their))

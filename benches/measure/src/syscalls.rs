@@ -7,6 +7,15 @@ use std::os::fd::OwnedFd;
 
 use crate::sys;
 
+/// Whether system calls are counted, which slows them; such a sample's times count for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// They are not.
+    Nothing,
+    /// They are.
+    Syscalls,
+}
+
 /// Running counters, of all threads that some processes have and start from now on.
 pub struct Counters(Vec<OwnedFd>);
 

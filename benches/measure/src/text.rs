@@ -26,6 +26,14 @@ pub fn ratio(ratio: Spread) -> String {
     format!("{median:.2} ({least:.2} – {most:.2}, n={count})")
 }
 
+/// Whom the load may have held up, if anybody.
+pub fn limit_of_load(limited: &[&str]) -> String {
+    if limited.is_empty() {
+        return "The load was not the limit.".to_owned();
+    }
+    format!("The load may have been the limit of {}.", limited.join(", "))
+}
+
 /// Writes a file anew, with its folder if need be; whoever breaks this off finds the old one.
 ///
 /// # Errors

@@ -3,16 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+pub(crate) use measure::syscalls::Count;
 use measure::syscalls::Counters;
 
 use crate::sys;
-
-/// Whether system calls are counted, in samples of their own: see [`measure::syscalls`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Count {
-    Nothing,
-    Syscalls,
-}
 
 /// What a process used.
 #[derive(Clone, Copy, Default, Debug)]

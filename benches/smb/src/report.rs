@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use measure::pairs::Paired;
-use measure::spread::Spread;
-use measure::text::{self, number, percent};
+use measure::pairs;
+use measure::text::{self, limit_of_load, number, percent};
 
 use crate::chart::{self, Group};
 use crate::compare::{Line, RowResult};
@@ -118,23 +117,13 @@ fn latencies(line: &Line) -> String {
 
 /// Where the cores were, how many samples are left out, and whether the load was the limit.
 fn circumstances(result: &RowResult) -> String {
-    let samples = || result.lines.iter().flat_map(|line| &line.samples);
-    let nanos = samples().map(|sample| sample.distance.nanos()).collect();
-    let Some(nanos) = Spread::of(nanos) else { return String::new() };
-    let bad = samples().filter(|sample| !sample.is_good()).count();
+    let samples = result.lines.iter().flat_map(|line| &line.samples);
+    let Some(circumstances) = pairs::circumstances(samples) else { return String::new() };
     let is_limited =
         |line: &&Line| line.median(Sample::load_share).is_some_and(|share| share > LOAD_MAX);
     let limited: Vec<_> =
         result.lines.iter().filter(is_limited).map(|line| line.contender.name()).collect();
-    let load = if limited.is_empty() {
-        "The load was not the limit.".to_owned()
-    } else {
-        format!("The load may have been the limit of {}.", limited.join(", "))
-    };
-    format!(
-        "\nDistance of the cores: {:.0} to {:.0} ns. Samples left out of the ratios: {bad} of {}. {load}",
-        nanos.least, nanos.most, nanos.count
-    )
+    format!("\n{circumstances} {}", limit_of_load(&limited))
 }
 
 /// All rows in one table.

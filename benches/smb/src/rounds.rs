@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use measure::pairs::Paired;
+use measure::syscalls::{self, Count};
 use measure::text::{number, replace};
-use measure::{calm, cores, syscalls};
+use measure::{calm, cores};
 use smb_common::client::{Blocking, Target};
 use smb_common::servers::{Kind, PASSWORD, Places, SHARE, USER};
 
@@ -20,7 +21,7 @@ use crate::json::Lines;
 use crate::machine::{self, Machine};
 use crate::pattern::Pattern;
 use crate::report;
-use crate::sample::{self, Count, Sample, Subject};
+use crate::sample::{self, Sample, Subject};
 use crate::shape::Shape;
 use crate::torture;
 

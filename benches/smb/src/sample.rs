@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use measure::pairs::Paired;
 use measure::phase::Distance;
-use measure::syscalls::Counters;
+use measure::syscalls::{Count, Counters};
 use measure::{calm, cores, sys};
 use smb_common::client::Target;
 use smb_common::servers::Usage;
@@ -28,13 +28,6 @@ const COUNTING: Duration = Duration::from_millis(300);
 
 /// In a shorter time than this, the kernel's accounts of what others used say nothing.
 const ACCOUNTED: Duration = Duration::from_millis(200);
-
-/// Whether system calls are counted, which slows them; such a sample's times count for nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Count {
-    Nothing,
-    Syscalls,
-}
 
 /// How it went.
 #[derive(Clone, Debug)]
