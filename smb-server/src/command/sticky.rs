@@ -139,16 +139,8 @@ mod tests {
     fn with_file(test: impl AsyncFnOnce(&Path, &Handle, &Arc<Times>)) {
         let folder = tempfile::tempdir().unwrap();
         let volume = Volume::open_root(folder.path(), Mapping::default()).unwrap();
-        let how = Open {
-            read: true,
-            write: true,
-            kind: Kind::File,
-            disposition: Disposition::OpenIf,
-            open_link: false,
-            attributes: Default::default(),
-            allocation_size: 0,
-            uncompressed: false,
-        };
+        let disposition = Disposition::OpenIf;
+        let how = Open { write: true, kind: Kind::File, disposition, ..Open::TO_READ };
         let name = SharePath::parse("file", Mapping::default()).unwrap();
         ringway::Builder::new().build().unwrap().block_on(async {
             let handle = volume.open(None, &name, &how, &()).await.unwrap().handle;

@@ -445,19 +445,10 @@ fn is_nothing_to_see(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::config::ShareOptions;
-    use crate::vfs::{Disposition, Kind, Open, SharePath};
+    use crate::vfs::{Kind, Open, SharePath};
 
     async fn opened(share: &Share, name: &str) -> Arc<Handle> {
-        let how = Open {
-            read: true,
-            write: false,
-            kind: Kind::Directory,
-            disposition: Disposition::Open,
-            open_link: false,
-            attributes: Default::default(),
-            allocation_size: 0,
-            uncompressed: false,
-        };
+        let how = Open { kind: Kind::Directory, ..Open::TO_READ };
         let path = SharePath::parse(name, Mapping::default()).unwrap();
         share.volume.open(None, &path, &how, &()).await.unwrap().handle
     }

@@ -392,16 +392,8 @@ mod tests {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let volume = Volume::open_root(folder.path(), Mapping::default()).unwrap();
-        let how = Open {
-            read: true,
-            write: true,
-            kind: Kind::File,
-            disposition: Disposition::OpenIf,
-            open_link: false,
-            attributes: Default::default(),
-            allocation_size: 0,
-            uncompressed: false,
-        };
+        let disposition = Disposition::OpenIf;
+        let how = Open { write: true, kind: Kind::File, disposition, ..Open::TO_READ };
         let runtime = ringway::Builder::new().build().unwrap();
         let open = |name| {
             let path = SharePath::parse(name, Mapping::default()).unwrap();

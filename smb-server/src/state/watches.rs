@@ -450,16 +450,8 @@ mod tests {
     fn directory() -> (tempfile::TempDir, Arc<Handle>) {
         let folder = tempfile::tempdir().unwrap();
         let volume = Volume::open_root(folder.path(), Mapping::default()).unwrap();
-        let how = Open {
-            read: true,
-            write: false,
-            kind: Kind::Directory,
-            disposition: Disposition::OpenIf,
-            open_link: false,
-            attributes: Default::default(),
-            allocation_size: 0,
-            uncompressed: false,
-        };
+        let disposition = Disposition::OpenIf;
+        let how = Open { kind: Kind::Directory, disposition, ..Open::TO_READ };
         let runtime = ringway::Builder::new().build().unwrap();
         let path = SharePath::parse("dir", Mapping::default()).unwrap();
         let handle = runtime.block_on(volume.open(None, &path, &how, &())).unwrap().handle;

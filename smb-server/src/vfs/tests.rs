@@ -78,16 +78,7 @@ impl Bench {
 }
 
 /// Opens what exists, for what is told of it.
-const ATTRIBUTES: Open = Open {
-    read: false,
-    write: false,
-    kind: Kind::Any,
-    disposition: Disposition::Open,
-    open_link: false,
-    attributes: Attributes::empty(),
-    allocation_size: 0,
-    uncompressed: false,
-};
+const ATTRIBUTES: Open = Open { read: false, ..Open::TO_READ };
 
 fn path(name: &str) -> SharePath {
     SharePath::parse(name, Mapping::default()).unwrap()
