@@ -20,7 +20,7 @@ use ringway::time::{sleep, sleep_until, timeout};
 use crate::buffers;
 use crate::command::{self, Ongoing};
 use crate::datapath::plan::APART_MIN;
-use crate::memory::Memory;
+use crate::memory::Part;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
 use crate::signal::Signal;
 use crate::state::{Notice, Notices, Server};
@@ -56,8 +56,8 @@ pub(crate) struct Connection {
     held: Cell<usize>,
     /// Bytes of a message that is being received.
     receiving: Cell<usize>,
-    /// Of all connections, and what of it is counted for this one.
-    memory: (Arc<Memory>, Cell<usize>),
+    /// What of all connections' memory is counted for this one.
+    memory: Part,
     /// What the timer waits for now.
     armed: Cell<Option<Instant>>,
     /// The server stops: what is in flight is finished, nothing new is begun.
@@ -121,7 +121,7 @@ impl Connection {
         peer: SocketAddr,
         server: Arc<Server>,
         config: Arc<protocol::Config>,
-        memory: Arc<Memory>,
+        memory: Part,
         timeouts: Timeouts,
     ) -> Self {
         let (notices, taken) = mpsc::unbounded();
@@ -135,7 +135,7 @@ impl Connection {
             running: RefCell::default(),
             held: Cell::new(0),
             receiving: Cell::new(0),
-            memory: (memory, Cell::new(0)),
+            memory,
             armed: Cell::new(None),
             stopping: Cell::new(false),
             closing: Cell::new(false),
@@ -223,9 +223,8 @@ impl Connection {
     /// Keeps what is counted for this connection up to date.
     fn count_memory(&self) {
         let queued = self.machine.borrow().queued_bytes();
-        let now = self.held.get().saturating_add(queued).saturating_add(self.receiving.get());
-        let (memory, counted) = &self.memory;
-        memory.change(counted.replace(now), now);
+        let held = self.held.get().saturating_add(queued);
+        self.memory.set(held.saturating_add(self.receiving.get()));
     }
 
     /// Whether the client has to wait before it may ask for more.
@@ -234,7 +233,7 @@ impl Connection {
         let max = if machine.moves_files() { HELD_MAX } else { HELD_BEFORE_LOGON_MAX };
         let held = self.held.get().saturating_add(machine.queued_bytes());
         // Who holds nothing may go on: what is held by others is theirs to give back.
-        held >= max || (held > 0 && self.memory.0.is_short())
+        held >= max || (held > 0 && self.memory.is_short())
     }
 
     fn rearm_if_earlier(&self) {
@@ -390,18 +389,11 @@ impl Intake for Connection {
     /// That is a matter of all connections, whose messages end in bounded time; where it takes longer than a message
     /// may, this one is closed.
     async fn room_for(&self, length: usize) {
-        while self.memory.0.is_short() {
+        while self.memory.is_short() {
             sleep(MEMORY_PAUSE).await;
         }
         self.receiving.set(length);
         self.count_memory();
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let (memory, counted) = &self.memory;
-        memory.change(counted.get(), 0);
     }
 }
 

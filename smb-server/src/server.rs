@@ -499,8 +499,7 @@ async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     }
     let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
     let (server, protocol) = (Arc::clone(server), Arc::clone(protocol));
-    let memory = Arc::clone(memory);
-    let connection = Connection::new(stream, peer, server, protocol, memory, timeouts);
+    let connection = Connection::new(stream, peer, server, protocol, memory.part(), timeouts);
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
     connection::serve(Rc::clone(&connection)).await;
