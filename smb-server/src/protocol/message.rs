@@ -217,8 +217,7 @@ impl Payload {
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
-        let tail: usize = self.tail.iter().map(Piped::len).sum();
-        self.buffer.len().saturating_sub(Self::START).saturating_add(tail)
+        self.buffer.len().saturating_sub(Self::START).saturating_add(Piped::total(&self.tail))
     }
 
     /// Whether there is nothing to send.
@@ -297,7 +296,6 @@ impl Transmit {
     /// How much it is, for limits: memory that is taken until it is sent.
     #[must_use]
     pub fn size(&self) -> usize {
-        let tail: usize = self.tail.iter().map(Piped::len).sum();
-        self.buffer.len().saturating_add(tail)
+        self.buffer.len().saturating_add(Piped::total(&self.tail))
     }
 }

@@ -208,8 +208,7 @@ impl Encoded {
                 0
             }
         };
-        let tail: usize = self.tail.iter().map(Piped::len).sum();
-        let length = self.buffer.len() - start - PREFIX + tail;
+        let length = self.buffer.len() - start - PREFIX + Piped::total(&self.tail);
         // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
         let prefix = Frame::message_prefix(length).unwrap_or_default();
         if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {

@@ -25,6 +25,12 @@ impl Piped {
         self.len
     }
 
+    /// How many there are in all of several.
+    #[must_use]
+    pub fn total(pieces: &[Self]) -> usize {
+        pieces.iter().map(Self::len).sum()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

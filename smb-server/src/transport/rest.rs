@@ -68,13 +68,10 @@ impl Rest {
     /// The socket's; `UnexpectedEof` if the stream ends before.
     pub async fn receive(mut self) -> io::Result<Vec<u8>> {
         let front = self.take_front();
-        let (here, left) = (front.len(), self.left.get());
-        let mut bytes = buffers::take(here.saturating_add(left));
-        bytes.extend_from_slice(&front);
-        let (result, slice) = self.stream.recv_exact(bytes.slice(here..here + left)).await;
+        let received = receive_behind(&self.stream, &front, self.left.get()).await;
         // After an error nobody knows where in the stream we are, and it is of no use.
         self.left.set(0);
-        result.map(|()| slice.into_inner())
+        received
     }
 
     /// Moves some bytes of those that are left in the stream into a pipe, as soon as there are any, and tells how
@@ -91,6 +88,19 @@ impl Rest {
         self.left.set(left.saturating_sub(moved));
         Ok(moved)
     }
+}
+
+/// What has been received already, and the `left` bytes that follow it.
+pub(super) async fn receive_behind(
+    stream: &TcpStream,
+    front: &[u8],
+    left: usize,
+) -> io::Result<Vec<u8>> {
+    let length = front.len().saturating_add(left);
+    let mut bytes = buffers::take(length);
+    bytes.extend_from_slice(front);
+    let (result, slice) = stream.recv_exact(bytes.slice(front.len()..length)).await;
+    result.map(|()| slice.into_inner())
 }
 
 impl Given {

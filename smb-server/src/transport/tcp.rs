@@ -8,7 +8,7 @@ use ringway::buf::{IoBuf, IoBufExt, Slice};
 use ringway::net::TcpStream;
 use ringway::time::timeout;
 
-use super::rest::Given;
+use super::rest::{Given, receive_behind};
 use super::{Piped, Rest};
 use crate::buffers;
 use crate::wire::codec::Malformed;
@@ -206,16 +206,11 @@ impl MessageReader {
     }
 
     async fn whole(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
-        let mut message = buffers::take(length);
         let here = self.pending().min(length);
-        message.extend_from_slice(&self.buffer[self.start..self.start + here]);
+        let front = &self.buffer[self.start..self.start + here];
         self.start += here;
-        if here == length {
-            return Ok(message);
-        }
-        let (result, slice) = self.stream.recv_exact(message.slice(here..length)).await;
-        match result {
-            Ok(()) => Ok(slice.into_inner()),
+        match receive_behind(&self.stream, front, length - here).await {
+            Ok(message) => Ok(message),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Truncated),
             Err(error) => Err(error.into()),
         }
