@@ -3,11 +3,11 @@
 //! A command describes a transfer by a [`Source`] or a [`Sink`]; here it is carried out, by the [`Route`] that
 //! the table in [`plan`] has for it, and counted.
 
-mod copy;
 mod counters;
 pub mod plan;
 mod server_copy;
 mod spliced;
+mod transfer;
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::protocol::Protection;
 use crate::state::Open;
 use crate::transport::Rest;
 
-pub use copy::{read, write};
 pub use counters::{Count, Counters};
 pub use plan::Route;
 pub use server_copy::copy_range;
+pub use transfer::{read, write};
 
 /// The bytes that a READ wants.
 #[derive(Debug)]

@@ -3,12 +3,11 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use ringway::buf::IoBufExt;
 use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
-use crate::vfs::{self, Handle, StreamContents, write_contents};
+use crate::vfs::{self, Handle, StreamContents, read_contents, write_contents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
@@ -59,43 +58,28 @@ async fn by(
 ) -> Result<Result<Payload, NotSpliced>, NtStatus> {
     let (offset, length) = (source.offset, source.length as usize);
     let Some(on_disk) = file.handle.file() else {
-        return Ok(Ok(Payload::new(read_stream(&file.handle, offset, length).await?)));
+        return read_stream(&file.handle, offset, length).await.map(Ok);
     };
     match route {
         Route::Spliced => Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)),
-        _ => {
-            let buffer = read_file(on_disk, offset, length).await.map_err(failed)?;
-            Ok(Ok(Payload::new(buffer)))
-        }
+        _ => read_file(on_disk, offset, length).await.map(Ok),
     }
 }
 
 /// As many bytes as there are, with room in front.
-async fn read_file(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = Payload::buffer_for(length);
-    let mut count = 0;
-    while count < length {
-        let at = Payload::START + count;
-        let slice = buffer.slice(at..Payload::START + length);
-        let (result, slice) = file.read_at(slice, offset + count as u64).await;
-        buffer = slice.into_inner();
-        match result? {
-            0 => break,
-            n => count += n,
-        }
-    }
-    buffer.truncate(Payload::START + count);
-    Ok(buffer)
+async fn read_file(file: &File, offset: u64, length: usize) -> Result<Payload, NtStatus> {
+    let buffer = Payload::buffer_for(length);
+    Ok(Payload::new(read_contents(file, offset, length, buffer).await?))
 }
 
 /// The same of a named stream.
-async fn read_stream(handle: &Handle, offset: u64, length: usize) -> Result<Vec<u8>, NtStatus> {
+async fn read_stream(handle: &Handle, offset: u64, length: usize) -> Result<Payload, NtStatus> {
     match handle.stream_contents(offset, length).await? {
-        StreamContents::File(on_disk) => read_file(&on_disk, offset, length).await.map_err(failed),
+        StreamContents::File(on_disk) => read_file(&on_disk, offset, length).await,
         StreamContents::Bytes(bytes) => {
             let mut buffer = Payload::buffer_for(bytes.len());
             buffer.extend_from_slice(&bytes);
-            Ok(buffer)
+            Ok(Payload::new(buffer))
         }
     }
 }
@@ -129,7 +113,11 @@ async fn place(
     bytes: Incoming,
     message: Message,
 ) -> Result<Route, NtStatus> {
-    let mut transfer = Transfer {
+    let pipe = match &bytes {
+        Incoming::Here(_) => None,
+        Incoming::Rest(_) => spliced::pipe().ok(),
+    };
+    let route = plan(&Transfer {
         direction: Direction::Write,
         protection: message.protection,
         alone: message.alone,
@@ -138,13 +126,10 @@ async fn place(
         is_placed: offset.is_some(),
         is_here: matches!(bytes, Incoming::Here(_)),
         cached: true,
-        has_pipes: true,
-    };
-    let pipe = if transfer.is_here { Err(NotSpliced::NoPipe) } else { spliced::pipe() };
-    transfer.has_pipes = transfer.is_here || pipe.is_ok();
-    let route = plan(&transfer);
+        has_pipes: pipe.is_some(),
+    });
     match (route, file.handle.file(), offset, bytes, pipe) {
-        (Route::Spliced, Some(on_disk), Some(offset), Incoming::Rest(rest), Ok(pipe)) => {
+        (Route::Spliced, Some(on_disk), Some(offset), Incoming::Rest(rest), Some(pipe)) => {
             spliced::write(on_disk, offset, rest, &pipe).await.map_err(failed)?;
         }
         (_, on_disk, offset, bytes, _) => {

@@ -24,7 +24,7 @@ use super::streams::{self, Alone, Contents, Size, Stored, StreamKey};
 use super::volume::{Security, SpaceInfo};
 use super::{Attributes, Error, Mapping, PosixAcl, SharePath, nt_acl, posix_acl};
 
-pub use beside::{StreamContents, write_contents};
+pub use beside::{StreamContents, read_contents, write_contents};
 pub(super) use names::{check_replaceable, entry_key, replaced};
 use names::{home, key};
 

@@ -42,7 +42,9 @@ pub use abilities::Abilities;
 pub use attributes::Attributes;
 pub use ea::Ea;
 pub use error::Error;
-pub use handle::{Change, DirectorySecurity, Handle, StreamContents, write_contents};
+pub use handle::{
+    Change, DirectorySecurity, Handle, StreamContents, read_contents, write_contents,
+};
 pub use listing::{DirEntry, DirStream};
 pub use mapping::Mapping;
 pub use metadata::{FileKey, Metadata, Time};

@@ -143,16 +143,7 @@ impl Handle {
             StreamContents::Bytes(bytes) => return Ok(bytes),
             StreamContents::File(file) => file,
         };
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let at = bytes.len();
-            let (result, slice) = file.read_at(bytes.slice(at..length), offset + at as u64).await;
-            bytes = slice.into_inner();
-            if result? == 0 {
-                break;
-            }
-        }
-        Ok(bytes)
+        read_contents(&file, offset, length, Vec::with_capacity(length)).await
     }
 
     /// What this stream holds, or where that is.
@@ -330,6 +321,30 @@ impl Handle {
         };
         Ok((handle, created))
     }
+}
+
+/// Reads as many of `length` bytes as there are to the end of a buffer.
+///
+/// # Errors
+/// Those of `pread`.
+pub async fn read_contents(
+    file: &File,
+    offset: u64,
+    length: usize,
+    mut buffer: Vec<u8>,
+) -> Result<Vec<u8>, Error> {
+    let (start, end) = (buffer.len(), buffer.len().saturating_add(length));
+    buffer.reserve(length);
+    while buffer.len() < end {
+        let at = buffer.len();
+        let from = offset.saturating_add((at - start) as u64);
+        let (result, slice) = file.read_at(buffer.slice(at..end), from).await;
+        buffer = slice.into_inner();
+        if result? == 0 {
+            break;
+        }
+    }
+    Ok(buffer)
 }
 
 /// Writes to a file; without an offset, at its end. Where that is, the kernel says: whoever else appends, nobody's
