@@ -21,11 +21,19 @@ pub(crate) enum Contender {
     Cipher(Cipher),
 }
 
-pub(crate) const SERVERS: [servers::Contender; 3] = [
+/// What usmbd is compared with.
+pub(crate) const PEER: &str = "samba";
+
+pub(crate) const SERVERS: [servers::Contender; 4] = [
     servers::Contender {
         name: "usmbd",
         kind: Kind::Usmbd(Backend::Uring),
         settings: "as it is, on io_uring, with one thread",
+    },
+    servers::Contender {
+        name: "usmbd-hybrid",
+        kind: Kind::Usmbd(Backend::Hybrid),
+        settings: "the same on a ring that is waited for in epoll",
     },
     servers::Contender {
         name: "usmbd-epoll",
@@ -33,7 +41,7 @@ pub(crate) const SERVERS: [servers::Contender; 3] = [
         settings: "the same on epoll",
     },
     servers::Contender {
-        name: "samba",
+        name: PEER,
         kind: Kind::Samba("vfs objects = io_uring"),
         settings: "a share with nothing set but its path, `read only = no` and `vfs objects = io_uring`",
     },
@@ -60,8 +68,7 @@ impl Contender {
         match self {
             Self::Server(_) | Self::Foreign => true,
             Self::Floor(way) => {
-                let workload = if way.writes() { Workload::Write } else { Workload::Read };
-                shape.workload == workload && shape.protection == Protection::Plain
+                shape.workload == way.workload() && shape.protection == Protection::Plain
             }
             Self::Cipher(cipher) => {
                 matches!(shape.workload, Workload::Read | Workload::Write)

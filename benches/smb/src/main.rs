@@ -2,9 +2,10 @@
 //! beside the server. It starts usmbd and Samba itself, and the floors below both, or goes to a server that there is.
 //!
 //! `shape` is what may be asked, `load/` asks it, `pattern` and `files` are what is read and written. `contenders` and
-//! `floors/` are what is compared. `sample` measures once, `rounds` in turn, `compare` pairs, `report`, `chart` and `json`
-//! write it down. `torture` has smbtorture do the same, as a second client.
+//! `floors/` are what is compared. `sample` measures once, `rounds` in turn, `compare` pairs, `report`, `aims`, `chart` and
+//! `json` write it down. `torture` has smbtorture do the same, as a second client.
 
+mod aims;
 mod chart;
 mod cli;
 mod compare;

@@ -5,17 +5,19 @@ use std::fmt::Write;
 use measure::pairs;
 use measure::text::{self, limit_of_load, number, percent};
 
+use crate::aims;
 use crate::chart::{self, Group};
 use crate::compare::{Line, RowResult};
-use crate::contenders::{Contender, SERVERS};
+use crate::contenders::{Contender, PEER, SERVERS};
 use crate::machine::Machine;
 use crate::sample::Sample;
 use crate::shape::Workload;
 
 /// What the peers are compared with.
-const OURS: [&str; 2] = ["usmbd", "usmbd-epoll"];
+const OURS: [&str; 3] = ["usmbd", "usmbd-hybrid", "usmbd-epoll"];
 
-const PEER: &str = "samba";
+/// Those of a row's table, behind the name.
+const COLUMNS: usize = 15 + OURS.len();
 
 /// A load that had more than this of its core may have been what was measured.
 const LOAD_MAX: f64 = 0.9;
@@ -57,8 +59,9 @@ pub(crate) fn row(result: &RowResult) -> String {
     let _ = writeln!(
         out,
         "| | median | least – most | op/s | CPU {cpu} | server | load | p50 µs | p90 | p99 | p99.9 | max | \
-         syscalls/op | switches/op | memory MiB | verified | usmbd ÷ | usmbd-epoll ÷ |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+         syscalls/op | switches/op | memory MiB | verified | {} ÷ |\n|---|{}",
+        OURS.join(" ÷ | "),
+        "--:|".repeat(COLUMNS)
     );
     for line in &result.lines {
         let _ = writeln!(out, "{}", table_line(result, line));
@@ -70,7 +73,7 @@ pub(crate) fn row(result: &RowResult) -> String {
 fn table_line(result: &RowResult, line: &Line) -> String {
     let name = line.contender.name();
     if let Some(error) = &line.error {
-        return format!("| {name} | failed: {error} |{}", " |".repeat(16));
+        return format!("| {name} | failed: {error} |{}", " |".repeat(COLUMNS - 1));
     }
     let median = |of: &dyn Fn(&Sample) -> f64, text: &dyn Fn(f64) -> String| {
         line.median(of).map_or_else(String::new, text)
@@ -128,11 +131,13 @@ fn circumstances(result: &RowResult) -> String {
 
 /// All rows in one table.
 pub(crate) fn summary(results: &[RowResult]) -> String {
-    let mut out = String::from(
+    let servers = SERVERS.map(|server| server.name).join(" | ");
+    let beside = OURS.map(|ours| format!("{ours} ÷ {PEER}")).join(" | ");
+    let columns = "--:|".repeat(SERVERS.len() + OURS.len() + 2);
+    let mut out = format!(
         "Medians, with CPU time in s/GB or µs/op in brackets; ratios above 1: usmbd is better; in brackets the same for \
          CPU time. The floor is the one with the least CPU time.\n\n\
-         | row | usmbd | usmbd-epoll | samba | floor | usmbd ÷ samba | usmbd-epoll ÷ samba | usmbd ÷ floor |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|\n",
+         | row | {servers} | floor | {beside} | usmbd ÷ floor |\n|---|{columns}\n"
     );
     for result in results {
         let (unit, _) = units(result.shape.workload);
@@ -141,18 +146,14 @@ pub(crate) fn summary(results: &[RowResult]) -> String {
         let named = floor.map_or_else(String::new, |floor| {
             format!("{} {}", floor.contender.name(), both(Some(floor)))
         });
-        let [ours, epoll] = OURS.map(|name| result.line(name));
-        let ratios = [
-            both_ratios(ours, result.line(PEER)),
-            both_ratios(epoll, result.line(PEER)),
-            both_ratios(ours, floor),
-        ];
+        let beside = OURS.map(|name| both_ratios(result.line(name), result.line(PEER)));
+        let over_floor = both_ratios(result.line("usmbd"), floor);
         let _ = writeln!(
             out,
-            "| {} ({unit}) | {} | {named} | {} |",
+            "| {} ({unit}) | {} | {named} | {} | {over_floor} |",
             result.shape,
             medians.join(" | "),
-            ratios.join(" | ")
+            beside.join(" | ")
         );
     }
     out
@@ -224,12 +225,13 @@ fn group(result: &RowResult, (of, unit): Measured) -> Group {
 pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
     let rows: Vec<_> = results.iter().map(row).collect();
     let (summary, rows) = (summary(results), rows.join("\n"));
+    let aims = aims::table(results);
     let mut shown = String::new();
     for picture in pictures(results) {
         let _ = writeln!(shown, "![{}]({})\n", picture.title, picture.file);
     }
     format!(
-        "{GUIDE}\n## In pictures\n\n{shown}## Summary\n\n{summary}\n\
+        "{GUIDE}\n## Aims\n\n{aims}\n## In pictures\n\n{shown}## Summary\n\n{summary}\n\
          ## What it was measured on, and how to do it again\n\n{machine}\n## Rows\n\n{rows}"
     )
 }

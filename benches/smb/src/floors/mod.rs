@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use measure::cores;
 
+use crate::shape::Workload;
+
 pub(crate) use cipher::{CIPHERS, Cipher};
 use mapping::Mapping;
 
@@ -28,11 +30,13 @@ pub(crate) enum Way {
     Copy,
     /// `recv` and `pwrite`.
     Receive,
+    /// `recv` and `send` of what has come, however many orders that are.
+    Echo,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Sendfile, Self::Splice, Self::Mapped, Self::Copy, Self::Receive];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Sendfile, Self::Splice, Self::Mapped, Self::Copy, Self::Receive, Self::Echo];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -41,6 +45,16 @@ impl Way {
             Self::Mapped => "mapped send",
             Self::Copy => "pread+send loop",
             Self::Receive => "recv+pwrite loop",
+            Self::Echo => "recv+send loop",
+        }
+    }
+
+    /// What it is a floor of.
+    pub(crate) const fn workload(self) -> Workload {
+        match self {
+            Self::Sendfile | Self::Splice | Self::Mapped | Self::Copy => Workload::Read,
+            Self::Receive => Workload::Write,
+            Self::Echo => Workload::Echo,
         }
     }
 

@@ -62,6 +62,9 @@ impl Connection {
     }
 
     fn serve(&mut self) -> io::Result<()> {
+        if self.way == Way::Echo {
+            return self.echo();
+        }
         loop {
             let mut bytes = [0; Order::SIZE];
             match (&self.socket).read_exact(&mut bytes) {
@@ -81,6 +84,16 @@ impl Connection {
             }
             self.open(order.file)?;
             self.carry_out(order, bytes)?;
+        }
+    }
+
+    fn echo(&mut self) -> io::Result<()> {
+        loop {
+            match (&self.socket).read(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
+                received => (&self.socket).write_all(&self.buffer[..received?])?,
+            }
         }
     }
 
@@ -112,6 +125,7 @@ impl Connection {
                 receive(socket, file, offset, length, &mut self.buffer)?;
                 (&self.socket).write_all(&bytes)
             }
+            Way::Echo => Ok(()),
         }
     }
 }
