@@ -66,7 +66,8 @@ pub(crate) enum Ended {
     Forget(Waker),
     /// Its future is gone: the parts and the result are to be dropped.
     Abandon(Box<dyn Held>, i32),
-    /// It was refused; it is to be submitted again, for the rung after the one it was on.
+    /// It was refused, and is to be submitted again, for the rung after the one it was on; or it was interrupted,
+    /// and is to be for the same.
     Again(Token, Op),
 }
 
@@ -183,9 +184,9 @@ impl Table {
         if matches!(entry.state, Lifecycle::Completed) {
             return Ended::Nothing;
         }
-        if entry.is_refused(completion) {
+        if entry.is_refused(completion) || entry.is_interrupted(completion) {
             if !entry.cancelled {
-                // SAFETY: the operation was refused, so neither kernel nor pool has the parts.
+                // SAFETY: the operation has done nothing, and neither kernel nor pool has the parts.
                 let op = unsafe { entry.held.as_mut() }.describe();
                 return Ended::Again(completion.token, op);
             }
@@ -345,6 +346,15 @@ impl Entry {
         };
         let wanted = !matches!(self.state, Lifecycle::Orphaned);
         first && wanted && self.about.may_climb && ladder::is_refusal(completion.result)
+    }
+
+    /// Whether it is to be made again: a signal came, and nothing has been done.
+    fn is_interrupted(&self, completion: Completion) -> bool {
+        // A close has happened, and a connect goes on, whatever they say.
+        let repeatable = !matches!(self.about.kind, OpKind::Close | OpKind::Connect);
+        let wanted = !matches!(self.state, Lifecycle::Orphaned);
+        let first = matches!(self.answers, Answers::One(None));
+        first && wanted && repeatable && completion.result == -libc::EINTR
     }
 
     /// Puts a completion where it belongs; tells whether the operation is to end early.
@@ -595,5 +605,19 @@ mod tests {
         let refusal = Completion::last(token, -libc::EINVAL);
         assert!(matches!(fixture.complete(refusal), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
+    }
+
+    #[test]
+    fn an_interrupted_operation_is_made_again_unless_it_has_happened_or_was_cancelled() {
+        let mut fixture = Fixture::default();
+        let token = fixture.insert_with(Op::Nop, false);
+        let interrupted = Completion::last(token, -libc::EINTR);
+        assert!(matches!(fixture.complete(interrupted), Ended::Again(..)));
+        assert_eq!(fixture.table.cancel(token), Some(Rung::Ring));
+        assert!(matches!(fixture.complete(interrupted), Ended::Wake(_)));
+        assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
+
+        let token = fixture.insert_with(Op::Close { fd: -1 }, false);
+        assert!(matches!(fixture.complete(Completion::last(token, -libc::EINTR)), Ended::Wake(_)));
     }
 }

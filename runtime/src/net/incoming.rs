@@ -84,6 +84,8 @@ impl<'a> Incoming<'a> {
     fn arrived(&mut self, completion: Completion) -> ControlFlow<Item> {
         match won(completion) {
             Ok(fd) => ControlFlow::Break(Ok(TcpStream::from_socket(Socket::new(fd)))),
+            // Nobody is lost: it is begun again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => ControlFlow::Continue(()),
             // No way to accept here, or no socket that listens: an accept for one will tell.
             Err(error) if is_refusal(&error) => {
                 self.one_by_one = true;

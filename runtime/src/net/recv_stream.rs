@@ -129,7 +129,7 @@ impl RecvStream {
             Some(0) => self.end(None),
             Some(result) => match -result {
                 libc::ENOBUFS if self.inbox.pool().freed() == self.freed => self.wait_in_line(cx),
-                libc::ENOBUFS => ControlFlow::Continue(()),
+                libc::ENOBUFS | libc::EINTR => ControlFlow::Continue(()),
                 libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS | libc::EAGAIN => {
                     self.one_by_one = true;
                     ControlFlow::Continue(())

@@ -13,7 +13,7 @@
 //!    the parts, and if it is a success that won a descriptor, closes that.
 //!
 //! Where a rung refuses an operation, the next one gets it, parts and all, before the future hears of
-//! it. An operation with several completions ([`Multi`]) hands each of them out, and its parts after the
+//! it; one that was interrupted goes to the same again. An operation with several completions ([`Multi`]) hands each of them out, and its parts after the
 //! last.
 //!
 //! [`Ops`] is where drivers and table meet, and the only place that submits.
@@ -206,6 +206,15 @@ impl Ops {
         token
     }
 
+    /// Gives an operation that was interrupted to the same driver again.
+    fn repeat(&self, token: Token, op: Op) {
+        let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
+        let credentials = table.credentials(token);
+        let Some(rung) = table.about(token).map(|about| about.rung) else { return };
+        // SAFETY: as in `submit`: the entry is the same, and the driver is done with it.
+        unsafe { drivers.submit(token, op, credentials, rung) };
+    }
+
     /// Gives an operation that was refused with `result` to the next driver in line.
     fn submit_again(&self, token: Token, op: Op, result: i32) {
         let mut state = self.state.borrow_mut();
@@ -377,6 +386,9 @@ impl Ops {
         while let Some(&completion) = delivery.completions.get(delivery.next) {
             delivery.next += 1;
             match self.complete(completion) {
+                Ended::Again(token, op) if completion.result == -libc::EINTR => {
+                    self.repeat(token, op);
+                }
                 Ended::Again(token, op) => self.submit_again(token, op, completion.result),
                 ended => ended.run(),
             }

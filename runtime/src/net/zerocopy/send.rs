@@ -133,13 +133,7 @@ impl<'a> Sending<'a> {
             if cancel::is_cancelled() {
                 return Err(io::Error::from_raw_os_error(libc::ECANCELED));
             }
-            let result = match way {
-                Way::Fixed(place) => self.on_ring(&part, Some(place), ring_flags).await,
-                Way::Ring => self.on_ring(&part, None, ring_flags).await,
-                Way::ErrorQueue => self.by_error_queue(&part).await,
-                Way::Plain => self.plainly(&part).await,
-            };
-            match result {
+            match self.by(way, &part, ring_flags).await {
                 Err(error) if way != Way::Plain && is_refusal(&error) => {
                     self.refused(way, &part, &error);
                 }
@@ -147,6 +141,22 @@ impl<'a> Sending<'a> {
             }
         }
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// By one way, again if that was interrupted.
+    async fn by(&mut self, way: Way, part: &Part, ring_flags: i32) -> io::Result<usize> {
+        loop {
+            let result = match way {
+                Way::Fixed(place) => self.on_ring(part, Some(place), ring_flags).await,
+                Way::Ring => self.on_ring(part, None, ring_flags).await,
+                Way::ErrorQueue => self.by_error_queue(part).await,
+                Way::Plain => self.plainly(part).await,
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// The ways in the order of trying. The last is always [`Way::Plain`].
