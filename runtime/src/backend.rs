@@ -8,6 +8,7 @@ use std::str::FromStr;
 use ringway_epoll::{EpollDriver, Options};
 
 use crate::drivers::{Drivers, Parking};
+use crate::faults::Faults;
 use crate::features::{Feature, Features, Mask};
 use crate::ladder::Ladder;
 use crate::policy::Policy;
@@ -134,10 +135,29 @@ fn as_guest(wanted: Backend) -> io::Result<(Backend, &'static str)> {
 const MASK_VARIABLE: &str = "RINGWAY_MASK";
 
 fn masked_by_environment() -> io::Result<Mask> {
-    match env::var(MASK_VARIABLE) {
-        Err(env::VarError::NotPresent) => Ok(Mask::none()),
-        Ok(names) => names.parse().map_err(|error| invalid(MASK_VARIABLE, error)),
-        Err(error) => Err(invalid(MASK_VARIABLE, error)),
+    by_environment(MASK_VARIABLE)
+}
+
+/// The environment variable that makes operations fail.
+const FAULTS_VARIABLE: &str = "RINGWAY_FAULTS";
+
+/// What the environment has go wrong.
+///
+/// # Errors
+/// `InvalidInput` for text that is not understood.
+pub(crate) fn faults_by_environment() -> io::Result<Faults> {
+    by_environment(FAULTS_VARIABLE)
+}
+
+/// What a variable says; without it, nothing.
+fn by_environment<T>(variable: &str) -> io::Result<T>
+where
+    T: Default + FromStr<Err: fmt::Display>,
+{
+    match env::var(variable) {
+        Err(env::VarError::NotPresent) => Ok(T::default()),
+        Ok(text) => text.parse().map_err(|error| invalid(variable, error)),
+        Err(error) => Err(invalid(variable, error)),
     }
 }
 

@@ -291,7 +291,7 @@ impl FromStr for Mask {
         for name in s.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let is = |debug: String| debug.eq_ignore_ascii_case(&name.replace('_', ""));
             let feature = Feature::ALL.into_iter().find(|feature| is(format!("{feature:?}")));
-            let kind = OpKind::ALL.into_iter().find(|kind| is(format!("{kind:?}")));
+            let kind = op_named(name);
             mask = match (feature, kind) {
                 (Some(feature), _) => mask.without(feature),
                 (None, Some(kind)) => mask.without_on_ring(kind),
@@ -300,6 +300,12 @@ impl FromStr for Mask {
         }
         Ok(mask)
     }
+}
+
+/// The kind of operation that `Debug` prints as `name`, in any case.
+pub(crate) fn op_named(name: &str) -> Option<OpKind> {
+    let name = name.replace('_', "");
+    OpKind::ALL.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(&name))
 }
 
 /// A name in a [`Mask`] that is neither a feature's nor an operation's.

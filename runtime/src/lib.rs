@@ -42,6 +42,7 @@
 //! | `compat` | the I/O traits of other ecosystems |
 //! | [`Features`], [`Feature`], [`Backend`] | what was found and chosen, and why |
 //! | [`Mask`], [`Policy`], [`ZeroCopyPolicy`] | what is to be absent, tried first, or bounded |
+//! | [`Faults`], [`Fault`] | what is to go wrong, in tests |
 //! | [`metrics()`], [`Metrics`] | what was done, and by which way |
 //!
 //! # Cargo features
@@ -57,7 +58,8 @@
 //! # From outside
 //!
 //! `RINGWAY_BACKEND` names a [`Backend`] for programs that ask for none. `RINGWAY_MASK` makes features
-//! and operations of the ring absent ([`Mask`]).
+//! and operations of the ring absent ([`Mask`]). `RINGWAY_FAULTS` lets operations fall short, be interrupted or
+//! fail by chance ([`Faults`]): how does a program fare when the kernel is unkind?
 //!
 //! # Events
 //!
@@ -73,6 +75,8 @@
 //! | warn | all threads of the blocking pool are at work and more work waits; once | |
 //! | warn | the blocking pool's queue is full; once | |
 //! | warn | the system gives the pool no thread; once for each reason | `errno` |
+//! | warn | a runtime was made in which operations fail on purpose ([`Faults`]) | `faults` |
+//! | info | such a runtime has ended | `faults`: how often |
 //! | info | a runtime was made without the ring that it could have used | `backend`, `chosen_by`, `reasons` |
 //! | debug | a runtime was made | `backend`, `chosen_by` |
 //! | debug | a feature is missing, as [`Features`] has it; for each | `backend`, `feature`, `reason` |
@@ -122,6 +126,7 @@ pub mod compat;
 pub mod cores;
 mod descriptor;
 mod drivers;
+mod faults;
 mod features;
 pub mod fs;
 mod guest;
@@ -138,6 +143,7 @@ mod permits;
 pub mod pipe;
 mod policy;
 pub mod process;
+mod random;
 mod runtime;
 pub mod signal;
 mod sockets;
@@ -152,10 +158,11 @@ pub use async_fd::AsyncFd;
 pub use backend::{Backend, UnknownBackend};
 pub use blocking::spawn_blocking;
 pub use cores::Cores;
+pub use faults::{Chance, Fault, Faults, UnknownFault};
 pub use features::{Feature, Features, Mask, Support, UnknownFeature};
 pub use guest::Guest;
 pub use ladder::Rung;
-pub use metrics::{Metrics, OpMetrics, ZeroCopyMetrics};
+pub use metrics::{FaultMetrics, Metrics, OpMetrics, ZeroCopyMetrics};
 pub use policy::{Policy, ZeroCopyPolicy};
 pub use ringway_driver::{Identity, OpKind};
 pub use runtime::{Builder, Runtime, ShutdownReport, metrics};

@@ -29,6 +29,41 @@ pub struct Metrics {
     pub zero_copy_bytes: usize,
     /// What became of zero-copy sends.
     pub zero_copy: ZeroCopyMetrics,
+    /// What was made to go wrong.
+    pub faults: FaultMetrics,
+}
+
+/// How often each [`Fault`](crate::Fault) was made to happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct FaultMetrics {
+    /// Operations that were cut short.
+    pub short: u64,
+    /// Those that were interrupted.
+    pub interrupted: u64,
+    /// Those that were said to lack memory.
+    pub no_memory: u64,
+    /// Those that were cancelled.
+    pub cancelled: u64,
+}
+
+impl FaultMetrics {
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { short, interrupted, no_memory, cancelled } = self;
+        short + interrupted + no_memory + cancelled
+    }
+}
+
+impl fmt::Display for FaultMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { short, interrupted, no_memory, cancelled } = self;
+        write!(
+            f,
+            "short {short}, interrupted {interrupted}, no memory {no_memory}, cancelled {cancelled}"
+        )
+    }
 }
 
 /// What became of zero-copy sends: which way each went, and what the kernel said in the end.
@@ -122,7 +157,11 @@ impl fmt::Display for Metrics {
             zero_copy.uncopied,
             zero_copy.copied,
             zero_copy.switched_off
-        )
+        )?;
+        match self.faults.total() {
+            0 => Ok(()),
+            _ => writeln!(f, "faults on purpose: {}", self.faults),
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! What a program may decide about how its operations run, where the defaults are not its best.
 
-use std::cell::Cell;
-
 use ringway_driver::OpKind;
 
 use crate::ladder::{Rung, Rungs};
+use crate::random::Random;
 
 /// Overrides of the ladder, and bounds on zero-copy sends. The defaults come from measurements.
 #[derive(Clone, Debug, Default)]
@@ -89,8 +88,7 @@ impl Policy {
 
     pub(crate) fn refusals(&self) -> Refusals {
         let (percent, seed) = self.refusals.unwrap_or_default();
-        // A state of zero would stay there.
-        Refusals { percent, state: Cell::new(seed | 1 << 63) }
+        Refusals { percent, random: Random::new(seed) }
     }
 }
 
@@ -98,24 +96,14 @@ impl Policy {
 #[derive(Debug)]
 pub(crate) struct Refusals {
     percent: u8,
-    state: Cell<u64>,
+    random: Random,
 }
 
 impl Refusals {
     /// Whether the next operation is to be refused.
     #[inline]
     pub(crate) fn next(&self) -> bool {
-        self.percent != 0 && self.draw()
-    }
-
-    fn draw(&self) -> bool {
-        // xorshift64: enough to scatter, and the same every time.
-        let mut state = self.state.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.state.set(state);
-        (state >> 32) % 100 < u64::from(self.percent)
+        self.percent != 0 && self.random.below(100) < u32::from(self.percent)
     }
 }
 

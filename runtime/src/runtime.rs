@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
+use crate::faults::Faults;
 use crate::features::{Features, Mask};
 use crate::guest::Guest;
 use crate::metrics::Metrics;
@@ -46,6 +47,7 @@ pub struct Builder {
     options: Options,
     mask: Mask,
     policy: Policy,
+    faults: Faults,
 }
 
 impl Builder {
@@ -85,11 +87,19 @@ impl Builder {
         self
     }
 
+    /// What is to go wrong, together with what the variable `RINGWAY_FAULTS` says, which comes above. For
+    /// tests.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
     /// Makes a runtime, which belongs to the calling thread.
     ///
     /// # Errors
     /// When a backend that was asked for by name cannot run, with the reason; when
-    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` nothing known; when a limit is zero; when the
+    /// `RINGWAY_BACKEND` names none, or `RINGWAY_MASK` or `RINGWAY_FAULTS` nothing known; when a limit is zero; when the
     /// process is out of descriptors.
     pub fn build(&self) -> io::Result<Runtime> {
         self.build_as(false)
@@ -108,10 +118,15 @@ impl Builder {
         let (drivers, features) =
             backend::open(self.backend, guest, &self.options, self.mask, &self.policy)?;
         tell(&features);
+        let faults = self.faults.clone().and(backend::faults_by_environment()?);
+        let injector = faults.injector();
+        if injector.is_some() {
+            warn!(%faults, "operations will fail on purpose, as a test that was asked for");
+        }
         let core = Core {
             tasks: Tasks::new(Remote::new(drivers.waker())),
             timers: Timers::new(),
-            ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals()),
+            ops: Ops::new(drivers, features.ladder.clone(), self.policy.refusals(), injector),
             udp: Offload::new(&features),
             zero_copy: Rc::new(Book::new(&self.policy, &features)),
             pool_queue: Arc::default(),
@@ -210,6 +225,9 @@ impl Runtime {
         // Whoever listens finds the runtime around this one, if there is one.
         drop(entered);
         report.tell();
+        if let Some(faults) = self.core.ops.faults() {
+            info!(%faults, "operations have failed on purpose");
+        }
         report
     }
 }

@@ -38,9 +38,10 @@ use tracing::{debug, warn};
 
 use crate::cancel;
 use crate::drivers::{Drivers, Strains};
+use crate::faults::{Fate, Injector};
 use crate::features::OpSet;
 use crate::ladder::{self, Ladder, Rung};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{FaultMetrics, Metrics, Tally};
 use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
@@ -85,6 +86,7 @@ impl Drop for InFlight {
 pub(crate) struct Ops {
     ladder: Ladder,
     refusals: Refusals,
+    faults: Option<Injector>,
     /// Operations with several completions that the kernel does not take after all.
     refused: Cell<OpSet>,
     /// Operations whose first refusal has been told.
@@ -111,12 +113,18 @@ pub(crate) enum Begun {
 }
 
 impl Ops {
-    pub(crate) fn new(drivers: Drivers, ladder: Ladder, refusals: Refusals) -> Self {
+    pub(crate) fn new(
+        drivers: Drivers,
+        ladder: Ladder,
+        refusals: Refusals,
+        faults: Option<Injector>,
+    ) -> Self {
         let state = OpsState { drivers, table: Table::default(), completions: Vec::new() };
         let (now, tally) = (Cell::new(Instant::now()), Tally::default());
         Self {
             ladder,
             refusals,
+            faults,
             refused: Cell::default(),
             told_refused: Cell::default(),
             told_strains: Cell::default(),
@@ -142,15 +150,24 @@ impl Ops {
             self.tally.count_refusal(op.kind(), rung);
             rung = next;
         }
+        if !matches!(rung, Rung::Ready | Rung::Inline) {
+            return Begun::GoTo(rung);
+        }
+        let disturbed;
+        let op = match self.disturbed(op, rung) {
+            None => op,
+            Some(Ok(op)) => {
+                disturbed = op;
+                &disturbed
+            }
+            Some(Err(result)) => return Begun::Done(result),
+        };
         if rung == Rung::Ready {
-            // SAFETY: the caller's promise, unchanged.
+            // SAFETY: the caller's promise; a part of what `op` names is valid, too.
             let done = unsafe { self.state.borrow_mut().drivers.try_ready(op, credentials) };
             let Some(result) = done else { return Begun::GoTo(rung) };
             self.tally.count(op.kind(), rung, result, Duration::ZERO);
             return Begun::Done(result);
-        }
-        if rung != Rung::Inline {
-            return Begun::GoTo(rung);
         }
         // SAFETY: the caller's promise, unchanged.
         if let Some(result) = unsafe { ladder::run_inline(op, credentials) } {
@@ -167,6 +184,15 @@ impl Ops {
     /// What `op` names is valid and unaliased during the call.
     pub(crate) unsafe fn try_now(&self, op: &Op) -> Option<i32> {
         let ready = self.ladder.first(op, false) == Some(Rung::Ready);
+        let disturbed;
+        let op = match self.disturbed(op, if ready { Rung::Ready } else { Rung::Inline }) {
+            None => op,
+            Some(Ok(op)) => {
+                disturbed = op;
+                &disturbed
+            }
+            Some(Err(result)) => return Some(result),
+        };
         let (rung, result) = match ready {
             // SAFETY: the caller's promise, unchanged.
             true => (Rung::Ready, unsafe { self.state.borrow_mut().drivers.try_ready(op, None) }),
@@ -176,6 +202,27 @@ impl Ops {
         let result = result.filter(|&result| result != -libc::EAGAIN)?;
         self.tally.count(op.kind(), rung, result, Duration::ZERO);
         Some(result)
+    }
+
+    /// What becomes of an operation that is about to be done at once on `rung`, or its answer; `None` where nothing
+    /// is to go wrong.
+    fn disturbed(&self, op: &Op, rung: Rung) -> Option<Result<Op, i32>> {
+        let injector = self.faults.as_ref()?;
+        let disturbed = injector.at_once(op);
+        if let Err(result) = disturbed {
+            self.tally.count(op.kind(), rung, result, Duration::ZERO);
+        }
+        Some(disturbed)
+    }
+
+    /// How many of `len` bytes an operation of `kind` is to try to move.
+    pub(crate) fn cut(&self, kind: OpKind, len: usize) -> usize {
+        self.faults.as_ref().map_or(len, |faults| faults.cut(kind, len))
+    }
+
+    /// How often something was made to go wrong; `None` where nothing is to.
+    pub(crate) fn faults(&self) -> Option<FaultMetrics> {
+        self.faults.as_ref().map(Injector::measure)
     }
 
     /// Whether sockets are received from when epoll says so.
@@ -192,9 +239,8 @@ impl Ops {
         rung: Rung,
     ) -> Token {
         let mut state = self.state.borrow_mut();
-        let OpsState { drivers, table, .. } = &mut *state;
         let (for_somebody, started) = (credentials.is_some(), self.now.get());
-        let (token, op) = table.insert(held, waker.cloned(), |op| {
+        let (token, op) = state.table.insert(held, waker.cloned(), |op| {
             let may_climb = self.driver_after(rung, op, for_somebody).is_some();
             About { kind: op.kind(), rung, for_somebody, started, may_climb }
         });
@@ -202,23 +248,52 @@ impl Ops {
         // entry stays at its address, untouched, until `turn` has seen the completion with
         // `more == false` (`Table::complete`); if that never comes it is leaked. Tokens differ while
         // their entries live.
-        unsafe { drivers.submit(token, op, credentials, rung) };
+        unsafe { self.pass_on(&mut state, token, op, credentials, rung, false) };
         token
+    }
+
+    /// Gives an operation to its driver, unless something is to go wrong.
+    ///
+    /// # Safety
+    /// As for [`Drivers::submit`].
+    unsafe fn pass_on(
+        &self,
+        state: &mut OpsState,
+        token: Token,
+        op: Op,
+        credentials: Option<Identity>,
+        rung: Rung,
+        interrupted: bool,
+    ) {
+        let fate = self.faults.as_ref().map(|faults| faults.submitted(op, interrupted));
+        let (op, cancelled) = match fate {
+            None => (op, false),
+            Some(Fate::Runs(op)) => (op, false),
+            Some(Fate::IsCancelled(op)) => (op, true),
+            Some(Fate::Fails(result)) => {
+                return state.completions.push(Completion::last(token, result));
+            }
+        };
+        // SAFETY: the caller's promise; a part of what `op` names is valid, too.
+        unsafe { state.drivers.submit(token, op, credentials, rung) };
+        if cancelled && let Some(rung) = state.table.cancel(token) {
+            state.drivers.cancel(token, rung);
+        }
     }
 
     /// Gives an operation that was interrupted to the same driver again.
     fn repeat(&self, token: Token, op: Op) {
-        let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
-        let credentials = table.credentials(token);
-        let Some(rung) = table.about(token).map(|about| about.rung) else { return };
+        let mut state = self.state.borrow_mut();
+        let credentials = state.table.credentials(token);
+        let Some(rung) = state.table.about(token).map(|about| about.rung) else { return };
         // SAFETY: as in `submit`: the entry is the same, and the driver is done with it.
-        unsafe { drivers.submit(token, op, credentials, rung) };
+        unsafe { self.pass_on(&mut state, token, op, credentials, rung, true) };
     }
 
     /// Gives an operation that was refused with `result` to the next driver in line.
     fn submit_again(&self, token: Token, op: Op, result: i32) {
         let mut state = self.state.borrow_mut();
-        let OpsState { drivers, table, .. } = &mut *state;
+        let table = &mut state.table;
         let credentials = table.credentials(token);
         let Some(about) = table.about(token) else { return };
         let (kind, refused_by) = (about.kind, about.rung);
@@ -227,8 +302,9 @@ impl Ops {
         // There is one, or the operation would not have been refused; the pool takes everything.
         about.rung = next.unwrap_or(Rung::Pool);
         about.may_climb = self.driver_after(about.rung, &op, about.for_somebody).is_some();
+        let rung = about.rung;
         // SAFETY: as in `submit`: the entry is the same, and the driver that refused is done with it.
-        unsafe { drivers.submit(token, op, credentials, about.rung) };
+        unsafe { self.pass_on(&mut state, token, op, credentials, rung, false) };
         drop(state);
         self.tell_refusal(kind, refused_by, Some(-result));
     }
@@ -488,6 +564,7 @@ impl Ops {
         let mut metrics = self.tally.snapshot();
         metrics.in_flight = state.table.in_flight();
         state.drivers.measure(&mut metrics);
+        metrics.faults = self.faults().unwrap_or_default();
         metrics
     }
 

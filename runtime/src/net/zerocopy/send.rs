@@ -128,7 +128,11 @@ impl<'a> Sending<'a> {
         if room.is_none() {
             self.tell_why_not(left);
         }
-        let part = self.payload.part(skip, room.unwrap_or(left));
+        let mut part = self.payload.part(skip, room.unwrap_or(left));
+        let cut = self.core.ops.cut(part.kind(), part.len());
+        if cut < part.len() && !self.whole {
+            part = self.payload.part(skip, cut);
+        }
         for way in self.ways(&part, room.is_some()) {
             if cancel::is_cancelled() {
                 return Err(io::Error::from_raw_os_error(libc::ECANCELED));
