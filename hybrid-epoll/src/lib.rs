@@ -69,13 +69,16 @@ pub struct Options {
     /// The most jobs that wait for a thread; at least 1. Operations beyond it wait in the driver,
     /// closures come back to their owner.
     pub pool_queue_max: usize,
+    /// The processors that its threads may run on, by number; if there are none, those of the thread that starts
+    /// them.
+    pub pool_cpus: Vec<usize>,
 }
 
 impl Default for Options {
     /// 16 threads: each driver has a pool, there is a driver per core, and a disk's queue is full with
     /// fewer. 1024 jobs: more than a burst of one core's connections, less than 100 KiB.
     fn default() -> Self {
-        Self { pool_threads_max: 16, pool_queue_max: 1024 }
+        Self { pool_threads_max: 16, pool_queue_max: 1024, pool_cpus: Vec::new() }
     }
 }
 

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringway_driver::{Completion, Token};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::notifier::Notifier;
 use crate::request::Request;
@@ -319,7 +320,23 @@ impl Shared {
     fn start_thread(self: &Arc<Self>) -> io::Result<()> {
         let shared = Arc::clone(self);
         let builder = thread::Builder::new().name("ringway-pool".into());
-        builder.spawn(move || shared.serve()).map(drop)
+        let body = move || {
+            shared.leave_starters_cpu();
+            shared.serve();
+        };
+        builder.spawn(body).map(drop)
+    }
+
+    /// A thread begins where the one may run that has started it: on one processor, if that is a core's. Work that
+    /// goes to the pool to be out of its way would run in turns with it there.
+    fn leave_starters_cpu(&self) {
+        let mut cpus = CpuSet::new();
+        let numbers = self.limits.pool_cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU);
+        numbers.for_each(|cpu| cpus.set(*cpu));
+        if cpus.count() > 0 {
+            // It runs no worse than before if that fails.
+            let _ = sched_setaffinity(None, &cpus);
+        }
     }
 
     /// A thread's life.

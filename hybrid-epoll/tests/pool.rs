@@ -18,7 +18,7 @@ use ringway_driver::{Driver, Op};
 use ringway_epoll::{EpollDriver, Options, Pool, Stats};
 
 fn small() -> Bench {
-    Bench::with(&Options { pool_threads_max: 1, pool_queue_max: 1 })
+    Bench::with(&Options { pool_threads_max: 1, pool_queue_max: 1, ..Options::default() })
 }
 
 /// Keeps the one thread busy until the sender is dropped.
@@ -150,7 +150,8 @@ fn a_closure_that_finds_the_queue_full_comes_back() {
 
 #[test]
 fn threads_are_as_many_as_the_work_needs_and_the_limit_allows() {
-    let bench = Bench::with(&Options { pool_threads_max: 3, pool_queue_max: 100 });
+    let bench =
+        Bench::with(&Options { pool_threads_max: 3, pool_queue_max: 100, ..Options::default() });
     // The first three jobs end together, which takes three threads; there is no fourth.
     let (met, together) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(3)));
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -209,7 +210,8 @@ fn dropping_the_driver_forgets_operations_that_no_thread_has_begun() {
 #[test]
 fn a_pool_without_threads_or_queue_is_refused() {
     for (pool_threads_max, pool_queue_max) in [(0, 1), (1, 0)] {
-        let refused = EpollDriver::new(&Options { pool_threads_max, pool_queue_max });
+        let refused =
+            EpollDriver::new(&Options { pool_threads_max, pool_queue_max, ..Options::default() });
         assert_eq!(refused.err().unwrap().kind(), std::io::ErrorKind::InvalidInput);
     }
 }

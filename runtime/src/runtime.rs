@@ -69,7 +69,14 @@ impl Builder {
     /// for one. Neither may be zero.
     #[must_use]
     pub fn blocking_pool(mut self, threads_max: usize, queue_max: usize) -> Self {
-        self.options = Options { pool_threads_max: threads_max, pool_queue_max: queue_max };
+        self.options.pool_threads_max = threads_max;
+        self.options.pool_queue_max = queue_max;
+        self
+    }
+
+    /// The processors that threads of the pool may run on, where the runtime's own thread is bound to one.
+    pub(crate) fn pool_cpus(mut self, cpus: Vec<usize>) -> Self {
+        self.options.pool_cpus = cpus;
         self
     }
 

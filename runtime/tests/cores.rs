@@ -42,6 +42,54 @@ fn work_runs_on_the_core_that_was_named() {
 }
 
 #[test]
+fn what_blocks_runs_where_the_process_may_and_not_only_where_its_core_does() {
+    let allowed = cpus_of_this_thread();
+    if allowed < 2 {
+        return eprintln!("SKIPPED: one processor");
+    }
+    with_cores(1, |cores| {
+        let (tell, told) = mpsc::channel();
+        let ask = move || async move {
+            let blocking = ringway::spawn_blocking(cpus_of_this_thread).await;
+            tell.send((cpus_of_this_thread(), blocking.unwrap())).unwrap();
+        };
+        cores.spawn_on(0, ask).unwrap();
+        assert_eq!(told.recv_timeout(GRACE).unwrap(), (1, allowed));
+    });
+}
+
+/// How many processors the calling thread may run on.
+fn cpus_of_this_thread() -> u32 {
+    rustix::thread::sched_getaffinity(None).unwrap().count()
+}
+
+#[test]
+fn a_core_that_has_nothing_to_do_is_not_at_work() {
+    with_cores(2, |cores| {
+        let load = cores.load();
+        let is_reached = |awake| {
+            let start = Instant::now();
+            while load.awake() != awake {
+                assert!(start.elapsed() < GRACE, "{load:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        is_reached(0);
+        let (go_on, wait) = mpsc::channel::<()>();
+        cores
+            .spawn_on(1, move || async move {
+                {
+                    let _ = wait.recv();
+                }
+            })
+            .unwrap();
+        is_reached(1);
+        drop(go_on);
+        is_reached(0);
+    });
+}
+
+#[test]
 fn cores_are_shared_and_work_is_sent_from_many_threads() {
     with_cores(2, |cores| {
         let cores = Arc::new(cores);

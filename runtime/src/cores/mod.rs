@@ -4,6 +4,7 @@
 //! closure carries along must be `Send`, the task it makes need not be.
 
 mod handle;
+mod load;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -18,11 +19,12 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::features::Features;
 use crate::mailbox::Mailbox;
 use crate::runtime::{Builder, Runtime, ShutdownReport};
-use crate::task;
+use crate::task::{self, Remote};
 use crate::time::FAR;
 
 pub use crate::mailbox::Closed;
 pub use handle::RemoteHandle;
+pub use load::Load;
 
 /// How much longer than its grace a core may take before it is given up: a task that never yields
 /// cannot be dropped.
@@ -56,6 +58,7 @@ pub fn current() -> Option<CoreId> {
 #[derive(Debug)]
 pub struct Cores {
     cores: Vec<Core>,
+    load: Load,
     features: Features,
 }
 
@@ -71,22 +74,27 @@ struct Core {
 
 impl Cores {
     /// Starts `count` threads, at least one, each with a runtime of `builder`'s making. Each is bound
-    /// to a CPU of its own if there are enough.
+    /// to a CPU of its own if there are enough; their pools' threads run on any.
     ///
     /// # Errors
     /// Those of [`Builder::build`], and of starting threads.
     pub fn start(count: usize, builder: &Builder) -> io::Result<Self> {
         let count = count.max(1);
-        let cpus = cpus_for(count);
+        let allowed = allowed_cpus();
+        // None for anybody if there are not enough.
+        let cpus = if allowed.len() < count { &[] } else { &*allowed };
+        let builder = builder.clone().pool_cpus(allowed.clone());
         let mut cores = Vec::with_capacity(count);
-        let mut features = None;
+        let (mut features, mut remotes) = (None, Vec::with_capacity(count));
         for index in 0..count {
-            let (core, found) = Core::start(index, cpus.get(index).copied(), builder.clone())?;
+            let (core, found, remote) =
+                Core::start(index, cpus.get(index).copied(), builder.clone())?;
             cores.push(core);
+            remotes.push(remote);
             features.get_or_insert(found);
         }
         let features = features.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { cores, features })
+        Ok(Self { cores, load: Load::new(remotes), features })
     }
 
     /// How many cores there are; never zero.
@@ -113,6 +121,12 @@ impl Cores {
         // `f` itself runs in the task too, so that its panic is the task's.
         let start = move || drop(task::spawn(outcome.of(async move { f().await })));
         core.mailbox.send(Box::new(start)).map(|()| handle)
+    }
+
+    /// Which of the cores are at work, for whoever asks while they are.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.load.clone()
     }
 
     /// How the cores run; the same for each.
@@ -149,7 +163,11 @@ impl Drop for Core {
 }
 
 impl Core {
-    fn start(index: usize, cpu: Option<usize>, builder: Builder) -> io::Result<(Self, Features)> {
+    fn start(
+        index: usize,
+        cpu: Option<usize>,
+        builder: Builder,
+    ) -> io::Result<(Self, Features, Arc<Remote>)> {
         let mailbox = Arc::new(Mailbox::default());
         let (grace, grace_given) = mpsc::sync_channel(1);
         let (report_to, report) = mpsc::sync_channel(1);
@@ -162,7 +180,8 @@ impl Core {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started_to.send(Err(error))),
             };
-            let _ = started_to.send(Ok(runtime.features().clone()));
+            let remote = Arc::clone(runtime.core().tasks.remote());
+            let _ = started_to.send(Ok((runtime.features().clone(), remote)));
             serve(&runtime, &jobs);
             let report = match grace_given.try_recv() {
                 Ok(grace) => runtime.shutdown(grace),
@@ -172,9 +191,9 @@ impl Core {
         };
         let thread = thread::Builder::new().name(format!("ringway-{index}")).spawn(body)?;
         let died = |_| Err(io::Error::other("a core died while it started"));
-        let features = started.recv().unwrap_or_else(died)?;
+        let (features, remote) = started.recv().unwrap_or_else(died)?;
         let report = std::sync::Mutex::new(report);
-        Ok((Self { mailbox, report, grace, thread: Some(thread) }, features))
+        Ok((Self { mailbox, report, grace, thread: Some(thread) }, features, remote))
     }
 
     fn join(&mut self, deadline: Instant) -> ShutdownReport {
@@ -199,11 +218,10 @@ fn serve(runtime: &Runtime, jobs: &Mailbox) {
     });
 }
 
-/// A CPU for each of `count` threads; none if there are not enough, or nobody can say.
-fn cpus_for(count: usize) -> Vec<usize> {
+/// The CPUs that this thread may run on; none if nobody can say.
+fn allowed_cpus() -> Vec<usize> {
     let allowed = sched_getaffinity(None).unwrap_or_default();
-    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
-    if cpus.len() < count { Vec::new() } else { cpus }
+    (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect()
 }
 
 /// Binds this thread to `cpu`. It runs no worse than before if that fails.

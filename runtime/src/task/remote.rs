@@ -83,6 +83,11 @@ impl Remote {
         self.state.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether it sleeps, or is about to.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == ASLEEP
+    }
+
     pub(crate) fn wake_up(&self) {
         self.state.fetch_and(!ASLEEP, Ordering::AcqRel);
     }
