@@ -17,8 +17,8 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
 use crate::metrics::Metrics;
-use crate::uring::UringDriver;
 use crate::uring::provided::{Group, Registration};
+use crate::uring::{By, UringDriver};
 
 /// While operations wait for the pool, which is full or has got no threads from the system, the epoll
 /// driver gets a turn this often even if its descriptor does not ask for one.
@@ -80,10 +80,16 @@ impl Drivers {
         match (rung, &mut self.parking) {
             (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
                 // SAFETY: the caller's promise, unchanged.
-                unsafe { ring.submit(token, op, credentials) }
+                unsafe { ring.submit(token, op, credentials, By::Ring) }
+            }
+            (Rung::Worker, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
+                // SAFETY: the caller's promise, unchanged.
+                unsafe { ring.submit(token, op, credentials, By::Worker) }
             }
             // SAFETY: the caller's promise, unchanged.
-            (Rung::Pool, _) => unsafe { self.epoll.submit_blocking(token, op, credentials) },
+            (Rung::Pool | Rung::Worker, _) => unsafe {
+                self.epoll.submit_blocking(token, op, credentials)
+            },
             // SAFETY: the caller's promise, unchanged.
             (Rung::Ring | Rung::Ready | Rung::Inline, _) => unsafe {
                 self.epoll.submit(token, op, credentials)
@@ -94,7 +100,9 @@ impl Drivers {
     /// [`Driver::cancel`] of the driver that has the operation.
     pub(crate) fn cancel(&mut self, token: Token, rung: Rung) {
         match (rung, &mut self.parking) {
-            (Rung::Ring, Parking::Uring(ring) | Parking::Hybrid(ring)) => ring.cancel(token),
+            (Rung::Ring | Rung::Worker, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
+                ring.cancel(token);
+            }
             _ => self.epoll.cancel(token),
         }
     }

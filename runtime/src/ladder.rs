@@ -23,6 +23,9 @@ pub enum Rung {
     Ready,
     /// A thread that may block.
     Pool,
+    /// An entry on the ring that one of the ring's threads carries out, and nobody tries before: what is asked for by
+    /// [`File::apart`](crate::fs::File::apart). No operation has it in its order by itself.
+    Worker,
 }
 
 impl fmt::Display for Rung {
@@ -32,6 +35,7 @@ impl fmt::Display for Rung {
             Self::Ring => "ring",
             Self::Ready => "ready",
             Self::Pool => "pool",
+            Self::Worker => "worker",
         })
     }
 }
@@ -51,6 +55,7 @@ impl Rungs {
 
     /// What to try after `rung`.
     fn after(self, rung: Rung) -> Option<Rung> {
+        let rung = if rung == Rung::Worker { Rung::Ring } else { rung };
         self.iter().skip_while(|&other| other != rung).nth(1)
     }
 }
@@ -90,7 +95,7 @@ impl Ladder {
             let here = |rung: Rung| match rung {
                 Rung::Ring => personalities && ring.contains(kind),
                 Rung::Inline => switches_here,
-                Rung::Ready | Rung::Pool => true,
+                Rung::Ready | Rung::Pool | Rung::Worker => true,
             };
             ordered(kind, policy, order_for_somebody(kind).filter(|&rung| here(rung)))
         });
@@ -113,11 +118,18 @@ impl Ladder {
         self.adapted(first, op, for_somebody)
     }
 
+    /// The rung on which `op`, which is about a file, does not take this thread's time.
+    pub(crate) fn apart(&self, op: &Op, for_somebody: bool) -> Rung {
+        let on_ring = self.rungs_of(op, for_somebody).iter().any(|rung| rung == Rung::Ring);
+        if on_ring { Rung::Worker } else { Rung::Pool }
+    }
+
     /// The rung to go to when `rung` cannot.
     pub(crate) fn after(&self, rung: Rung, op: &Op, for_somebody: bool) -> Option<Rung> {
         let rungs = self.rungs_of(op, for_somebody);
         // A stream's last rung is called the pool in the table.
-        let rung = if rungs.iter().any(|other| other == rung) { rung } else { Rung::Pool };
+        let in_table = rung == Rung::Worker || rungs.iter().any(|other| other == rung);
+        let rung = if in_table { rung } else { Rung::Pool };
         self.adapted(rungs.after(rung), op, for_somebody)
     }
 
@@ -303,6 +315,19 @@ mod tests {
         assert_eq!(climb(&ladder, &READ, false), [Rung::Inline, Rung::Pool]);
         assert_eq!(climb(&ladder, &RECV, false), [Rung::Ready]);
         assert_eq!(climb(&ladder, &STREAM, false), [Rung::Inline, Rung::Ready]);
+    }
+
+    #[test]
+    fn what_is_left_to_others_goes_to_the_rings_threads_or_else_to_the_pool() {
+        let with = Ladder::new(all(), true, true, &Policy::new());
+        let without = Ladder::new(OpSet::default(), false, true, &Policy::new());
+        let pool_only = Policy::new().prefer(OpKind::Read, &[Rung::Pool]);
+        let preferred = Ladder::new(all(), true, true, &pool_only);
+        assert_eq!(with.apart(&READ, false), Rung::Worker);
+        assert_eq!(without.apart(&READ, false), Rung::Pool);
+        assert_eq!(preferred.apart(&READ, false), Rung::Pool);
+        assert_eq!(with.after(Rung::Worker, &READ, false), Some(Rung::Pool));
+        assert_eq!(without.after(Rung::Pool, &READ, false), None);
     }
 
     #[test]

@@ -170,7 +170,7 @@ pub(crate) struct Tally {
     counters: Box<[[Cell<Counter>; RUNGS.len()]]>,
 }
 
-const RUNGS: [Rung; 4] = [Rung::Inline, Rung::Ring, Rung::Ready, Rung::Pool];
+const RUNGS: [Rung; 5] = [Rung::Inline, Rung::Ring, Rung::Ready, Rung::Pool, Rung::Worker];
 
 #[derive(Clone, Copy, Default)]
 struct Counter {

@@ -21,6 +21,8 @@ use crate::task::coop;
 pub struct File {
     pub(super) fd: Arc<Opened>,
     pub(super) identity: Option<Identity>,
+    /// See [`File::apart`].
+    pub(super) apart: bool,
 }
 
 /// What to do with one of a file's times.
@@ -39,7 +41,7 @@ impl File {
     /// was opened for stays.
     #[must_use]
     pub fn with_identity(&self, identity: Option<Identity>) -> Self {
-        Self { fd: self.fd.clone(), identity }
+        Self { identity, ..self.clone() }
     }
 
     /// The identity that operations through it run as, if not the process's own: that of the [`Dir`]
@@ -59,6 +61,9 @@ impl File {
     pub async fn read_at<B: IoBufMut>(&self, mut buf: B, offset: u64) -> BufResult<usize, B> {
         if let Err(error) = self.fd.check_positions() {
             return (Err(error), buf);
+        }
+        if let Some(permit) = self.worker() {
+            return self.read_by_worker(permit, buf, offset).await;
         }
         coop::proceed().await;
         // Mostly the bytes are cached, and then nothing need be shared with an operation.
@@ -103,17 +108,15 @@ impl File {
         if let Err(error) = self.fd.check_positions() {
             return (Err(error), buf);
         }
+        if let Some(permit) = self.worker() {
+            return self.write_by_worker(permit, buf, offset).await;
+        }
         // SAFETY: file and buffer belong to the parts.
         let write = unsafe {
             op::submit(
                 self.identity.clone(),
                 (self.fd.clone(), buf),
-                move |(fd, buf)| Op::Write {
-                    fd: fd.as_raw_fd(),
-                    buf: buf.stable_ptr(),
-                    len: op_len(buf.bytes_init()),
-                    offset: file_offset(offset),
-                },
+                move |(fd, buf)| write(fd.as_raw_fd(), buf, offset),
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
         };
@@ -369,7 +372,7 @@ impl File {
 
     /// For what needs nobody's permission.
     pub(super) fn nobodys(&self) -> Self {
-        Self { fd: self.fd.clone(), identity: None }
+        self.with_identity(None)
     }
 
     /// An operation on the descriptor alone, on behalf of this handle's identity.
@@ -389,7 +392,7 @@ impl File {
 
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(Opened::new(fd)), identity: None }
+        Self { fd: Arc::new(Opened::new(fd)), identity: None, apart: false }
     }
 }
 
@@ -431,9 +434,15 @@ impl SetTime {
 }
 
 /// A read into the start of `buf`.
-fn read(fd: RawFd, buf: &mut impl IoBufMut, offset: u64) -> Op {
+pub(super) fn read(fd: RawFd, buf: &mut impl IoBufMut, offset: u64) -> Op {
     let len = op_len(buf.bytes_total());
     Op::Read { fd, buf: buf.stable_mut_ptr(), len, offset: file_offset(offset) }
+}
+
+/// A write of what `buf` has.
+pub(super) fn write(fd: RawFd, buf: &impl IoBuf, offset: u64) -> Op {
+    let len = op_len(buf.bytes_init());
+    Op::Write { fd, buf: buf.stable_ptr(), len, offset: file_offset(offset) }
 }
 
 fn itself(fd: &Arc<Opened>) -> Path {

@@ -20,6 +20,7 @@
 //! Linux 5.6, for `openat2`. [`File::access`] needs 5.8.
 
 mod advice;
+mod apart;
 mod clone;
 mod dir;
 mod dir_entries;

@@ -49,7 +49,7 @@ use crate::uring::provided::{Group, Registration};
 use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{begin, poll, result, submit};
+pub(crate) use submit::{begin, begin_apart, poll, result, submit};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {
@@ -176,6 +176,19 @@ impl Ops {
         }
         let next = self.ladder.after(rung, op, for_somebody);
         next.map_or(Begun::Done(-libc::EAGAIN), Begun::GoTo)
+    }
+
+    /// How `op`, which is about a file, begins where it is not to take this thread's time.
+    fn begin_apart(&self, op: &Op, credentials: Option<&Identity>) -> Begun {
+        let for_somebody = credentials.is_some();
+        let rung = self.ladder.apart(op, for_somebody);
+        match self.driver_after(rung, op, for_somebody).filter(|_| self.refusals.next()) {
+            None => Begun::GoTo(rung),
+            Some(next) => {
+                self.tally.count_refusal(op.kind(), rung);
+                Begun::GoTo(next)
+            }
+        }
     }
 
     /// Tries `op` now, whatever its first rung; `None` if it would block, or is known to.
@@ -340,7 +353,7 @@ impl Ops {
 
     /// The rung to go to when the ring refuses. What others answer counts.
     fn driver_after(&self, rung: Rung, op: &Op, for_somebody: bool) -> Option<Rung> {
-        if rung != Rung::Ring {
+        if !matches!(rung, Rung::Ring | Rung::Worker) {
             return None;
         }
         let next = |&rung: &Rung| self.ladder.after(rung, op, for_somebody);

@@ -55,6 +55,14 @@ pub(crate) unsafe fn begin(op: &Op, credentials: Option<&Identity>) -> Begun {
     runtime::borrow_current(|core| unsafe { core.ops.begin(op, credentials) })
 }
 
+/// As [`begin`], for an operation on a file that is left to another thread.
+pub(crate) fn begin_apart(op: &Op, credentials: Option<&Identity>) -> Begun {
+    if cancel::is_cancelled() {
+        return Begun::Done(-libc::ECANCELED);
+    }
+    runtime::borrow_current(|core| core.ops.begin_apart(op, credentials))
+}
+
 /// The kernel's answer as the caller of an operation gets it.
 pub(crate) fn result(result: i32) -> io::Result<u32> {
     Completion::last(Token::new(0, 0), result).result()

@@ -78,6 +78,15 @@ pub(crate) struct UringDriver {
     wake_armed: bool,
 }
 
+/// Who carries an operation out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The thread that submits it, if it need not wait.
+    Ring,
+    /// One of the ring's threads (`IOSQE_ASYNC`).
+    Worker,
+}
+
 /// Watching one descriptor for readability, once at a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
@@ -241,11 +250,21 @@ impl UringDriver {
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn submit(&mut self, token: Token, op: Op, credentials: Option<Identity>) {
+    pub(crate) unsafe fn submit(
+        &mut self,
+        token: Token,
+        op: Op,
+        credentials: Option<Identity>,
+        by: By,
+    ) {
         if matches!(op, Op::Accept { .. } | Op::AcceptMulti { .. }) {
             self.settle_cancels();
         }
         let entry = sqe::encode(&op, self.zc_flags).filter(|_| self.ops.contains(op.kind()));
+        let entry = match by {
+            By::Ring => entry,
+            By::Worker => entry.map(sqe::by_worker),
+        };
         let entry = entry.ok_or(-libc::EOPNOTSUPP).and_then(|entry| match credentials {
             None => Ok(entry),
             Some(credentials) => Ok(entry.personality(self.personality(credentials)?)),
@@ -414,7 +433,7 @@ mod tests {
     fn submit_many(ring: &mut UringDriver, op: Op) {
         for index in 0..MANY {
             // SAFETY: a no-op or a poll names no memory, and the descriptor outlives the driver.
-            unsafe { ring.submit(Token::new(index, 1), op, None) }
+            unsafe { ring.submit(Token::new(index, 1), op, None, By::Ring) }
         }
     }
 
@@ -457,7 +476,7 @@ mod tests {
         on_each_ring(|mut ring| {
             let chmod = Op::Chmod { fd: -1, mode: 0 };
             // SAFETY: it names nothing, and does not reach the kernel.
-            unsafe { ring.submit(Token::new(0, 1), chmod, None) }
+            unsafe { ring.submit(Token::new(0, 1), chmod, None, By::Ring) }
             let mut out = Vec::new();
             ring.turn(false, None, &mut out).unwrap();
             assert_eq!(out, [Completion::last(Token::new(0, 1), -libc::EOPNOTSUPP)]);

@@ -122,6 +122,11 @@ pub(super) fn encode(op: &Op, zc_flags: u16) -> Option<Entry> {
     Some(entry)
 }
 
+/// The same entry for one of the ring's threads to carry out, without a try of the submitting one's before.
+pub(super) fn by_worker(entry: Entry) -> Entry {
+    entry.flags(Flags::ASYNC)
+}
+
 /// The opcode that [`encode`] uses for `kind`, to ask the kernel whether it has it.
 pub(super) fn opcode(kind: OpKind) -> Option<u8> {
     match kind {
