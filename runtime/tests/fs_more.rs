@@ -9,14 +9,18 @@ use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use ringway::Runtime;
 use ringway::buf::{FixedPool, IoBufExt};
 use ringway::fs::{Advice, AtFlags, Dir, File, FileType, Mode, OFlags, OpenHow, SyncRange};
 use ringway::pipe::{PipeReader, PipeWriter};
 use rustix::fs::CWD;
+use rustix::io::ReadWriteFlags;
 use support::files::{new_file, scratch};
 use support::pattern;
+
+const MIB: u64 = 1 << 20;
 
 on_each_backend_and_rung!(
     several_buffers_are_written_and_read_as_one,
@@ -25,6 +29,7 @@ on_each_backend_and_rung!(
     more_buffers_than_the_kernel_takes_are_a_short_transfer,
     an_exact_read_fills_its_buffer_or_says_that_the_file_ended,
     ranges_are_synced_and_advised,
+    what_is_read_ahead_is_there_and_not_asked_for_again,
     a_range_is_shared_with_another_file_or_refused_whole,
     hard_and_symbolic_links_are_made,
     attributes_are_listed_and_removed,
@@ -129,6 +134,43 @@ fn ranges_are_synced_and_advised(rt: Runtime) {
 }
 
 /// Which of the two depends on the file system below the folder for temporary files.
+fn what_is_read_ahead_is_there_and_not_asked_for_again(rt: Runtime) {
+    rt.block_on(async {
+        let (_scratch, dir) = scratch();
+        let file = new_file(&dir, "file").await;
+        file.write_all_at(pattern(4 << 20), 0).await.0.unwrap();
+        file.sync_all().await.unwrap();
+        if file.statfs().await.unwrap().f_type == 0x0102_1994 {
+            return eprintln!("SKIPPED: temporary files are in memory");
+        }
+        // Advice is all it is: pages that somebody else is at stay.
+        eventually(async || {
+            file.advise(0, 0, Advice::DontNeed).await.unwrap();
+            !is_cached(&file, 2 * MIB)
+        })
+        .await;
+        assert!(file.read_ahead(MIB, 2 * MIB).await.unwrap());
+        eventually(async || (MIB..3 * MIB).step_by(4096).all(|at| is_cached(&file, at))).await;
+        assert!(!file.read_ahead(MIB, 2 * MIB).await.unwrap(), "it is there");
+        assert!(!file.read_ahead(0, 0).await.unwrap(), "nothing");
+    });
+}
+
+async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        ringway::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether a byte can be read without waiting.
+fn is_cached(file: &File, at: u64) -> bool {
+    let mut byte = [0_u8];
+    let mut part = [std::io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(file, &mut part, at, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == 1)
+}
+
 fn a_range_is_shared_with_another_file_or_refused_whole(rt: Runtime) {
     rt.block_on(async {
         let (scratch, dir) = scratch();
