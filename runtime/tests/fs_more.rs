@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use ringway::Runtime;
 use ringway::buf::{FixedPool, IoBufExt};
 use ringway::fs::{Advice, AtFlags, Dir, File, FileType, Mode, OFlags, OpenHow, SyncRange};
 use ringway::pipe::{PipeReader, PipeWriter};
+use ringway::{OpKind, Rung, Runtime};
 use rustix::fs::CWD;
 use rustix::io::ReadWriteFlags;
 use support::files::{new_file, scratch};
@@ -34,6 +34,7 @@ on_each_backend_and_rung!(
     hard_and_symbolic_links_are_made,
     attributes_are_listed_and_removed,
     a_fifo_has_no_positions_to_read_or_write_at,
+    what_goes_past_the_page_cache_is_never_waited_for_at_once,
 );
 
 fn several_buffers_are_written_and_read_as_one(rt: Runtime) {
@@ -291,4 +292,37 @@ fn a_fifo_has_no_positions_to_read_or_write_at(rt: Runtime) {
         let (n, buf) = reader.unwrap().read(vec![0; 100]).await;
         assert_eq!(&buf[..n.unwrap()], b"in it, and on");
     });
+}
+
+fn what_goes_past_the_page_cache_is_never_waited_for_at_once(rt: Runtime) {
+    const LEN: usize = 8192;
+    let done = rt.block_on(async {
+        let (scratch, dir) = scratch();
+        let how = OpenHow::new(OFlags::RDWR | OFlags::CREATE | OFlags::DIRECT)
+            .mode(Mode::from_raw_mode(0o600));
+        let Ok(file) = dir.open_at("file", &how).await else { return false };
+        let pool = FixedPool::new(2, LEN).unwrap();
+        let mut buf = pool.get().await;
+        buf.extend_from_slice(&pattern(LEN));
+        let (written, buf) = file.write_fixed_at(buf, 0).await;
+        assert_eq!(written.unwrap(), LEN);
+        assert_eq!(file.write_at(buf, LEN as u64).await.0.unwrap(), LEN);
+        let (read, mut buf) = file.read_fixed_at(pool.get().await, 0).await;
+        assert!(read.unwrap() == LEN && *buf == pattern(LEN));
+        buf.clear();
+        let (read, buf) = file.read_at(buf, LEN as u64).await;
+        assert!(read.unwrap() == LEN && *buf == pattern(LEN));
+        // One that was opened elsewhere is known by its flags.
+        let path = scratch.path().join("file");
+        let other = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECT, Mode::empty()).unwrap();
+        assert_eq!(File::from(other).read_at(buf, 0).await.0.unwrap(), LEN);
+        true
+    });
+    if !done {
+        return eprintln!("SKIPPED: no O_DIRECT here");
+    }
+    let metrics = rt.metrics();
+    let moves = [OpKind::Read, OpKind::ReadFixed, OpKind::Write, OpKind::WriteFixed];
+    let at_once = moves.into_iter().find(|&kind| metrics.of(kind, Rung::Inline).is_some());
+    assert_eq!(at_once, None, "{metrics}");
 }

@@ -94,7 +94,7 @@ impl Dir {
                 |_, result| result.map(|fd| OwnedFd::from_raw_fd(fd.cast_signed())),
             )
         };
-        Ok(File { identity, ..open.await?.into() })
+        Ok(File { fd: Arc::new(Opened::new(open.await?, how.is_direct())), identity, apart: false })
     }
 
     /// What the file system knows about `path`.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use ringway_driver::{Identity, Op, Path};
-use rustix::fs::{Access, FallocateFlags, StatFs, Statx, StatxFlags, Timespec};
+use rustix::fs::{Access, FallocateFlags, OFlags, StatFs, Statx, StatxFlags, Timespec};
 
 use super::opened::Opened;
 use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len};
@@ -66,13 +66,16 @@ impl File {
             return self.read_by_worker(permit, buf, offset).await;
         }
         coop::proceed().await;
-        // Mostly the bytes are cached, and then nothing need be shared with an operation.
-        // SAFETY: file and buffer are ours during the call.
-        let rung = match unsafe { op::begin(&read(self.fd.as_raw_fd(), &mut buf, offset), None) } {
-            // SAFETY: a read's result is how many bytes it wrote from the buffer's start.
-            Begun::Done(answer) => return unsafe { filled(op::result(answer), buf) },
-            Begun::GoTo(rung) => rung,
-        };
+        let mut rung = None;
+        if !self.fd.is_direct {
+            // Mostly the bytes are cached, and then nothing need be shared with an operation.
+            // SAFETY: file and buffer are ours during the call.
+            match unsafe { op::begin(&read(self.fd.as_raw_fd(), &mut buf, offset), None) } {
+                // SAFETY: a read's result is how many bytes it wrote from the buffer's start.
+                Begun::Done(answer) => return unsafe { filled(op::result(answer), buf) },
+                Begun::GoTo(next) => rung = Some(next),
+            }
+        }
         // SAFETY: file and buffer belong to the parts; a read's result is how many bytes it wrote from
         // the buffer's start.
         let read = unsafe {
@@ -83,7 +86,10 @@ impl File {
                 |(_, buf), result| filled(result, buf),
             )
         };
-        read.going_to(rung).await
+        match rung {
+            Some(rung) => read.going_to(rung).await,
+            None => read.waiting(true).await,
+        }
     }
 
     /// Reads from byte `offset` of the file until `buf` is full (all its [`IoBufMut::bytes_total`]).
@@ -120,7 +126,7 @@ impl File {
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
         };
-        write.await
+        write.waiting(self.fd.is_direct).await
     }
 
     /// [`read_at`](File::read_at) into a buffer of a [`FixedPool`](crate::buf::FixedPool), whose pages
@@ -148,7 +154,7 @@ impl File {
                 |(_, buf), result| filled(result, buf),
             )
         };
-        read.await
+        read.waiting(self.fd.is_direct).await
     }
 
     /// [`write_at`](File::write_at) from a buffer of a [`FixedPool`](crate::buf::FixedPool), whose pages
@@ -176,7 +182,7 @@ impl File {
                 |(_, buf), result| (result.map(|n| n as usize), buf),
             )
         };
-        write.await
+        write.waiting(self.fd.is_direct).await
     }
 
     /// Writes all of `buf`'s initialised bytes from byte `offset` of the file on.
@@ -392,7 +398,9 @@ impl File {
 
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(Opened::new(fd)), identity: None, apart: false }
+        let flags = rustix::fs::fcntl_getfl(&fd);
+        let is_direct = flags.is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+        Self { fd: Arc::new(Opened::new(fd, is_direct)), identity: None, apart: false }
     }
 }
 

@@ -36,6 +36,11 @@ impl OpenHow {
         Self { resolve, ..self }
     }
 
+    /// Whether what is opened goes past the page cache.
+    pub(super) fn is_direct(&self) -> bool {
+        self.flags.contains(OFlags::DIRECT)
+    }
+
     /// As the kernel has it. `openat2` refuses a mode where nothing is created.
     pub(crate) fn to_raw(self) -> libc::open_how {
         let creates = self.flags.contains(OFlags::CREATE) || self.flags.contains(OFlags::TMPFILE);

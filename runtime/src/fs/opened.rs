@@ -8,13 +8,15 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub(super) struct Opened {
     fd: OwnedFd,
+    /// Its bytes go past the page cache, so each read and write waits for a device.
+    pub(super) is_direct: bool,
     /// Whether it can be read and written at a position, once that has been asked.
     has_positions: OnceLock<bool>,
 }
 
 impl Opened {
-    pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, has_positions: OnceLock::new() }
+    pub(super) fn new(fd: OwnedFd, is_direct: bool) -> Self {
+        Self { fd, is_direct, has_positions: OnceLock::new() }
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {

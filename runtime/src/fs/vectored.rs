@@ -39,7 +39,7 @@ impl File {
                 |(_, bufs, _), result| filled_all(result, bufs),
             )
         };
-        read.await
+        read.waiting(self.fd.is_direct).await
     }
 
     /// Writes some of the initialised bytes of `bufs`, one after the other, at byte `offset` of the
@@ -65,6 +65,6 @@ impl File {
                 |(_, bufs, _), result| (result.map(|n| n as usize), bufs),
             )
         };
-        write.await
+        write.waiting(self.fd.is_direct).await
     }
 }

@@ -191,6 +191,14 @@ impl Ops {
         }
     }
 
+    /// The first rung on which the thread does not wait for `op`, whatever that waits for.
+    fn first_to_wait(&self, op: &Op, for_somebody: bool) -> Option<Rung> {
+        match self.ladder.first(op, for_somebody)? {
+            Rung::Inline => self.ladder.after(Rung::Inline, op, for_somebody),
+            rung => Some(rung),
+        }
+    }
+
     /// Tries `op` now, whatever its first rung; `None` if it would block, or is known to.
     ///
     /// # Safety
@@ -417,7 +425,7 @@ impl Ops {
     /// Registers memory with the ring; the number by which the ring knows it.
     ///
     /// # Safety
-    /// The memory is valid until [`Ops::unregister_fixed`], or the ring is closed and idle.
+    /// The memory is valid now, and no operation names the place when it is not any more.
     ///
     /// # Errors
     /// `Unsupported` without such a ring; those of `io_uring_register`.

@@ -97,7 +97,20 @@ enum State<D, P, F> {
     Done,
 }
 
-impl<D, P, F> Submit<D, P, F> {
+impl<D, P: FnMut(&mut D) -> Op, F> Submit<D, P, F> {
+    /// If `waits`, no attempt is made at once: it is known to wait for a device, in every form.
+    pub(crate) fn waiting(mut self, waits: bool) -> Self {
+        if let State::Idle(parts, to) = &mut self.state
+            && waits
+            && !cancel::is_cancelled()
+        {
+            let op = (parts.describe)(&mut parts.parts);
+            let for_somebody = parts.credentials.is_some();
+            *to = runtime::borrow_current(|core| core.ops.first_to_wait(&op, for_somebody));
+        }
+        self
+    }
+
     /// Goes to `rung` at its first poll: [`begin`] has made the first attempt, and sent it there.
     pub(crate) fn going_to(mut self, rung: Rung) -> Self {
         if let State::Idle(_, to) = &mut self.state {
