@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code, reason = "declares the buffer contract and implements it for common types")]
 
+mod either;
 mod fixed;
 mod vectored;
 
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+pub use either::EitherBuf;
+pub(crate) use fixed::Places;
 pub use fixed::{FixedBuf, FixedPool, Registered};
 pub use vectored::{IoBufs, IoBufsMut};
 pub(crate) use vectored::{filled_all, vectors, vectors_mut};

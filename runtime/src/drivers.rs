@@ -138,7 +138,7 @@ impl Drivers {
     /// Registers memory with the ring.
     ///
     /// # Safety
-    /// The memory is valid until it is unregistered, or the ring is closed and idle.
+    /// As for [`Places::register`](crate::uring::fixed::Places::register).
     pub(crate) unsafe fn register_fixed(&mut self, at: *mut u8, len: usize) -> io::Result<u16> {
         match &mut self.parking {
             // SAFETY: the caller's promise, unchanged.

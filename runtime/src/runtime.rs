@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::backend::{self, Backend};
 use crate::blocking::PoolQueue;
+use crate::buf::Places;
 use crate::faults::Faults;
 use crate::features::{Features, Mask};
 use crate::guest::Guest;
@@ -137,6 +138,7 @@ impl Builder {
             udp: Offload::new(&features),
             zero_copy: Rc::new(Book::new(&self.policy, &features)),
             pool_queue: Arc::default(),
+            places: Arc::default(),
         };
         Ok(Runtime { core: Rc::new(core), features, drain_limit: DRAIN_LIMIT, ended: false })
     }
@@ -273,6 +275,8 @@ pub(crate) struct Core {
     pub(crate) udp: Offload,
     pub(crate) zero_copy: Rc<Book>,
     pub(crate) pool_queue: Arc<PoolQueue>,
+    /// Names the ring's table of registered buffers.
+    pub(crate) places: Arc<Places>,
 }
 
 impl Core {

@@ -870,6 +870,37 @@ fn pool_buffers_and_runtimes_go_in_any_order() {
 }
 
 #[test]
+fn a_pool_that_ends_on_another_thread_gives_its_place_back() {
+    let Some(rt) = runtime(Backend::Uring, Way::Ring, STEADFAST) else { return };
+    let has_table = rt.features().has(Feature::FixedBuffers);
+    rt.block_on(async {
+        // More than a ring has places for.
+        for _ in 0..1100 {
+            let pool = FixedPool::new(1, 100).unwrap();
+            assert_eq!(pool.is_registered(), has_table);
+            std::thread::spawn(move || drop(pool)).join().unwrap();
+        }
+    });
+    let pool = rt.block_on(async { FixedPool::new(1, 100).unwrap() });
+    std::thread::spawn(move || {
+        let mut buf = pool.try_get().unwrap();
+        drop(pool);
+        let rt = Builder::new().backend(Backend::Uring).build().unwrap();
+        rt.block_on(async {
+            // To another ring it is memory like any other.
+            buf.extend_from_slice(b"elsewhere");
+            let file: ringway::fs::File =
+                std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap()).into();
+            assert_eq!(file.write_fixed_at(buf, 0).await.0.unwrap(), 9);
+        });
+        let metrics = rt.metrics();
+        assert!(metrics.operations.iter().all(|op| op.kind != OpKind::WriteFixed), "{metrics}");
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
 fn files_are_read_and_written_through_registered_buffers() {
     for backend in [Backend::Uring, Backend::Hybrid, Backend::Epoll] {
         let Some(rt) = runtime(backend, Way::Ring, STEADFAST) else { continue };

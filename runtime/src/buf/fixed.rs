@@ -2,11 +2,13 @@
 //!
 //! Registered memory has its pages looked up and pinned once, not for every operation. Where the ring,
 //! the kernel or the limit on locked memory does not take it, the same buffers are ordinary memory.
+//!
+//! Pool and buffers may go to other threads. Only the ring's own thread can tell the ring that memory is gone:
+//! a place of its table that was given up elsewhere is left in [`Places`] until then.
 
 #![allow(unsafe_code, reason = "owns the pool's memory and hands parts of it out")]
 
 use std::alloc::{self, Layout};
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -14,8 +16,9 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::slice;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tracing::debug;
@@ -29,10 +32,11 @@ const PAGE: usize = 4096;
 /// A fixed number of buffers of one size, in one piece of memory: registered with the runtime's ring
 /// where that can be had (Linux 5.19, and a ring), ordinary memory elsewhere.
 ///
-/// Pool, buffers and runtime may go in any order: the memory stays until the last buffer is back, and
-/// buffers in flight are the op table's.
+/// Pool, buffers and runtime may go in any order, on any thread: the memory stays until the last buffer
+/// is back, and buffers in flight are the op table's. Memory that is freed on a thread other than its
+/// ring's stays pinned until the ring's runtime makes the next pool, or ends.
 pub struct FixedPool {
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
@@ -40,24 +44,53 @@ struct Shared {
     layout: Layout,
     size: usize,
     stride: usize,
-    registration: Option<(Weak<Core>, u16)>,
+    registration: Option<(Arc<Places>, u16)>,
+    state: Mutex<State>,
+}
+
+// SAFETY: the memory is this value's alone, and its bytes belong to the buffers, one each; everything else
+// is `Sync` by itself.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+struct State {
     /// The numbers of those that are in nobody's hands.
-    free: RefCell<Vec<usize>>,
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
-    next_ticket: Cell<u64>,
+    free: Vec<usize>,
+    waiting: VecDeque<(u64, Waker)>,
+    next_ticket: u64,
+}
+
+/// Names a runtime's table of registered buffers, and takes its places back from any thread.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    given_up: Mutex<Vec<u16>>,
+}
+
+impl Places {
+    /// What is free, and has to be emptied.
+    fn take(&self) -> Vec<u16> {
+        std::mem::take(&mut *lock(&self.given_up))
+    }
+}
+
+/// Nothing panics while one of these is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where memory is registered with a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Registered {
-    core: *const Core,
+    /// Only to be compared: the memory keeps it from becoming another's.
+    places: *const Places,
     place: u16,
 }
 
 impl Registered {
     /// The number by which `core`'s ring knows the memory, if that is the ring.
     pub(crate) fn with(self, core: &Rc<Core>) -> Option<u16> {
-        (self.core == Rc::as_ptr(core)).then_some(self.place)
+        (self.places == Arc::as_ptr(&core.places)).then_some(self.place)
     }
 }
 
@@ -72,18 +105,19 @@ impl FixedPool {
     pub fn new(count: usize, size: usize) -> io::Result<Self> {
         let mut shared = Shared::allocate(count, size)?;
         runtime::with_current(|core| {
-            // SAFETY: the memory is valid until `Shared::drop`, which unregisters it first.
+            core.places.take().into_iter().for_each(|place| core.ops.unregister_fixed(place));
+            // SAFETY: the memory is valid until `Shared::drop`, which gives the place up first.
             let place =
                 unsafe { core.ops.register_fixed(shared.memory.as_ptr(), shared.layout.size()) };
             match place {
-                Ok(place) => shared.registration = Some((Rc::downgrade(core), place)),
+                Ok(place) => shared.registration = Some((Arc::clone(&core.places), place)),
                 Err(error) => {
                     let errno = error.raw_os_error();
                     debug!(errno, %error, "a pool of buffers is not registered, and works without");
                 }
             }
         });
-        Ok(Self { shared: Rc::new(shared) })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Whether the ring knows the buffers.
@@ -95,13 +129,13 @@ impl FixedPool {
     /// How many buffers could be had now.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.shared.free.borrow().len()
+        self.shared.state().free.len()
     }
 
     /// A buffer, empty, if one is free.
     #[must_use]
     pub fn try_get(&self) -> Option<FixedBuf> {
-        let number = self.shared.free.borrow_mut().pop()?;
+        let number = self.shared.state().free.pop()?;
         Some(FixedBuf { shared: self.shared.clone(), number, len: 0 })
     }
 
@@ -138,26 +172,31 @@ impl Shared {
             size,
             stride,
             registration: None,
-            free: RefCell::new((0..count).rev().collect()),
-            waiting: RefCell::default(),
-            next_ticket: Cell::new(0),
+            state: Mutex::new(State {
+                free: (0..count).rev().collect(),
+                waiting: VecDeque::new(),
+                next_ticket: 0,
+            }),
         })
     }
 
     fn registered(&self) -> Option<Registered> {
-        let (core, place) = self.registration.as_ref()?;
-        // While the weak reference lives, no other runtime can have its address.
-        (core.strong_count() > 0).then_some(Registered { core: core.as_ptr(), place: *place })
+        let (places, place) = self.registration.as_ref()?;
+        Some(Registered { places: Arc::as_ptr(places), place: *place })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     /// Takes a buffer back.
     fn put(&self, number: usize) {
-        self.free.borrow_mut().push(number);
+        self.state().free.push(number);
         self.wake_next();
     }
 
     fn wake_next(&self) {
-        let next = self.waiting.borrow_mut().pop_front();
+        let next = self.state().waiting.pop_front();
         if let Some((_, waker)) = next {
             waker.wake();
         }
@@ -166,14 +205,21 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some((core, place)) = self.registration.take()
-            && let Some(core) = core.upgrade()
-        {
-            core.ops.unregister_fixed(place);
+        if let Some((places, place)) = self.registration.take() {
+            let mut place = Some(place);
+            runtime::with_current(|core| {
+                if Arc::ptr_eq(&core.places, &places)
+                    && let Some(place) = place.take()
+                {
+                    core.ops.unregister_fixed(place);
+                }
+            });
+            lock(&places.given_up).extend(place);
         }
         // SAFETY: allocated with this layout. Every buffer holds this value, and operations hold their
-        // buffers until the kernel is done, so nobody uses the memory; the ring, if it still is, has
-        // been told.
+        // buffers until the kernel is done, so nobody uses the memory. The ring, if it still is, has been
+        // told, or has a place left that no operation names any more; the pages in it are pinned by
+        // themselves, whatever becomes of the addresses.
         unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) }
     }
 }
@@ -189,10 +235,10 @@ impl Get<'_> {
     /// Whether it was in the queue.
     fn leave_queue(&mut self) -> bool {
         let Some(ticket) = self.ticket.take() else { return false };
-        let mut waiting = self.pool.shared.waiting.borrow_mut();
-        let place = waiting.iter().position(|(other, _)| *other == ticket);
-        let entry = place.and_then(|place| waiting.remove(place));
-        drop(waiting);
+        let mut state = self.pool.shared.state();
+        let place = state.waiting.iter().position(|(other, _)| *other == ticket);
+        let entry = place.and_then(|place| state.waiting.remove(place));
+        drop(state);
         entry.is_some()
     }
 }
@@ -205,18 +251,28 @@ impl Future for Get<'_> {
             self.leave_queue();
             return Poll::Ready(buf);
         }
-        let shared = &self.pool.shared;
-        let mut waiting = shared.waiting.borrow_mut();
-        let mine = waiting.iter_mut().find(|(other, _)| Some(*other) == self.ticket);
-        if let Some((_, waker)) = mine {
-            waker.clone_from(cx.waker());
-            return Poll::Pending;
+        let waker = cx.waker().clone();
+        let mut state = self.pool.shared.state();
+        // Another thread may have given one back meanwhile.
+        if let Some(number) = state.free.pop() {
+            drop(state);
+            self.leave_queue();
+            return Poll::Ready(FixedBuf { shared: self.pool.shared.clone(), number, len: 0 });
         }
-        let ticket = shared.next_ticket.get();
-        shared.next_ticket.set(ticket + 1);
-        waiting.push_back((ticket, cx.waker().clone()));
-        drop(waiting);
-        self.ticket = Some(ticket);
+        let mine = state.waiting.iter_mut().find(|(other, _)| Some(*other) == self.ticket);
+        let replaced = match mine {
+            Some((_, waiting)) => Some(std::mem::replace(waiting, waker)),
+            None => {
+                let ticket = state.next_ticket;
+                state.next_ticket += 1;
+                state.waiting.push_back((ticket, waker));
+                drop(state);
+                self.ticket = Some(ticket);
+                return Poll::Pending;
+            }
+        };
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -234,7 +290,7 @@ impl Drop for Get<'_> {
 ///
 /// It has a length, as a vector has, and a capacity that does not change.
 pub struct FixedBuf {
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
     number: usize,
     len: usize,
 }
@@ -260,6 +316,19 @@ impl FixedBuf {
         assert!(bytes.len() <= room, "{} bytes do not fit into {room}", bytes.len());
         self.len += bytes.len();
         self[start..].copy_from_slice(bytes);
+    }
+
+    /// Makes it `len` bytes long; bytes that come by that are `value`.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn resize(&mut self, len: usize, value: u8) {
+        let (start, room) = (self.len, self.capacity());
+        assert!(len <= room, "{len} bytes do not fit into {room}");
+        self.len = len;
+        if let Some(new) = self.get_mut(start..) {
+            new.fill(value);
+        }
     }
 
     fn start(&self) -> *mut u8 {
@@ -348,6 +417,27 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_grows_and_shrinks_within_its_capacity() {
+        let mut buf = FixedPool::new(1, 10).unwrap().try_get().unwrap();
+        buf.extend_from_slice(b"0123456789");
+        buf.resize(3, b'x');
+        assert_eq!(&*buf, b"012");
+        buf.resize(6, b'x');
+        assert_eq!(&*buf, b"012xxx", "what was there does not come back");
+    }
+
+    #[test]
+    fn a_buffer_comes_back_from_another_thread_to_who_waits() {
+        let pool = FixedPool::new(1, 100).unwrap();
+        let buf = pool.try_get().unwrap();
+        let mut waiting = pin!(pool.get());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(cx).is_pending());
+        std::thread::spawn(move || drop(buf)).join().unwrap();
+        assert!(waiting.as_mut().poll(cx).is_ready());
+    }
+
+    #[test]
     fn no_bytes_and_more_than_memory_are_refused() {
         for (count, size) in [(0, 1), (1, 0), (usize::MAX, 2), (2, usize::MAX)] {
             let error = FixedPool::new(count, size).unwrap_err();
@@ -364,9 +454,9 @@ mod tests {
         let mut second = pin!(pool.get());
         assert!(first.as_mut().poll(cx).is_pending() && second.as_mut().poll(cx).is_pending());
         drop(only);
-        assert_eq!(pool.shared.waiting.borrow().len(), 1, "the first was woken");
+        assert_eq!(pool.shared.state().waiting.len(), 1, "the first was woken");
         drop(first);
-        assert!(pool.shared.waiting.borrow().is_empty(), "and the second in its place");
+        assert!(pool.shared.state().waiting.is_empty(), "and the second in its place");
         assert!(second.as_mut().poll(cx).is_ready());
     }
 }

@@ -21,7 +21,7 @@ impl Places {
     /// Registers `len` bytes at `at` in a free place.
     ///
     /// # Safety
-    /// The memory is valid until [`Places::unregister`], or the ring is closed and idle.
+    /// The memory is valid now, and no operation names the place when it is not any more.
     ///
     /// # Errors
     /// `ResourceBusy` when all places are taken; the kernel's: `ENOMEM` for the limit on locked memory,
