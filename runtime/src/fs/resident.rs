@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::FsWord;
 use rustix::io::ReadWriteFlags;
 
+use super::File;
+
 /// The number of `cachestat` (6.5), which is the same on every architecture but alpha.
 const SYS_CACHESTAT: libc::c_long = 451;
 
@@ -45,6 +47,34 @@ pub(crate) fn resident(file: impl AsFd, offset: u64, len: u64) -> Residence {
     }
     let all = pages_cached(file, offset, len).unwrap_or_else(|| samples_cached(file, offset, last));
     if all { Residence::All } else { Residence::Unknown }
+}
+
+impl File {
+    /// How many of `len` bytes from byte `offset` on there are up to the file's end, if the page cache has all of
+    /// those; `None` if not, or if nobody can say. Asks in a few system calls that wait for nothing, and has the
+    /// kernel begin to read what is not there.
+    ///
+    /// It may be out of date as soon as it is told.
+    #[must_use]
+    pub fn cached_len(&self, offset: u64, len: usize) -> Option<usize> {
+        match len {
+            0 => Some(0),
+            len => resident_len(self, offset, len as u64).map(|there| there as usize),
+        }
+    }
+}
+
+/// How many of `len` bytes, at least 1, from `offset` on there are up to the end of the file, if all of those are there.
+pub(super) fn resident_len(file: impl AsFd, offset: u64, len: u64) -> Option<u64> {
+    match resident(&file, offset, len) {
+        Residence::All => Some(len),
+        Residence::Unknown => None,
+        Residence::Ends => {
+            let size = rustix::fs::fstat(&file).ok()?.st_size.cast_unsigned();
+            let rest = size.saturating_sub(offset).min(len);
+            (rest == 0 || resident(file, offset, rest) == Residence::All).then_some(rest)
+        }
+    }
 }
 
 /// Of a file in memory, which may be swapped out.

@@ -15,7 +15,7 @@ use libc::{POLLIN, POLLOUT, SPLICE_F_MOVE};
 use ringway_driver::{Identity, Op};
 
 use super::File;
-use super::resident::{Residence, resident};
+use super::resident::{Residence, resident, resident_len};
 use crate::buf::op_len;
 use crate::descriptor::Descriptor;
 use crate::op;
@@ -200,14 +200,7 @@ impl Cached {
 
 /// At the file's end there is nothing to wait for.
 fn is_resident(file: &File, offset: u64, len: u64) -> bool {
-    match resident(file, offset, len) {
-        Residence::All => true,
-        Residence::Unknown => false,
-        Residence::Ends => rustix::fs::fstat(file).is_ok_and(|stat| {
-            let rest = stat.st_size.cast_unsigned().saturating_sub(offset).min(len);
-            rest == 0 || resident(file, offset, rest) == Residence::All
-        }),
-    }
+    resident_len(file, offset, len).is_some()
 }
 
 /// An operation on descriptors alone.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::socket::{Connection, Socket, ip_address};
 use super::zerocopy::{self, ZcSent};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoBufs};
 use crate::descriptor::Descriptor;
+use crate::fs::Mapping;
 
 /// A socket that accepts connections.
 pub struct TcpListener {
@@ -222,6 +224,31 @@ impl TcpStream {
     /// As there.
     pub fn send_all_more<B: IoBuf>(&self, buf: B) -> impl Future<Output = BufResult<(), B>> {
         self.socket.send_all_more(buf)
+    }
+
+    /// Sends the bytes in `range` of a mapping, copied out of the page cache by the kernel. `more` says that the
+    /// next bytes follow at once.
+    ///
+    /// Pages that are not in the cache are read meanwhile, by this thread; [`File::cached_len`](crate::fs::File::cached_len) tells. Never
+    /// without a copy: the socket's queue would have pages that others write to.
+    ///
+    /// Not cancel safe: how much a dropped call has sent is not told. It may go on for a moment, and the memory
+    /// stays as long.
+    ///
+    /// # Errors
+    /// Those of `send`: `EFAULT` where the file has been cut off meanwhile, never a signal; `InvalidInput` for a range
+    /// that is not within the mapping. How much went out before an error is not told.
+    pub async fn send_mapped(
+        &self,
+        mapping: &Mapping,
+        range: Range<usize>,
+        more: bool,
+    ) -> io::Result<()> {
+        let part = mapping.part(range)?;
+        match more {
+            true => self.socket.send_all_more(part).await.0,
+            false => self.socket.send_all(part).await.0,
+        }
     }
 
     /// Sends some of `buf`'s initialised bytes without copying them, if that is worth it and can be

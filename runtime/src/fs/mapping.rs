@@ -1,0 +1,118 @@
+//! A part of a file as memory, out of which only the kernel reads.
+//!
+//! A send copies from there what the page cache has, and no buffer lies between. That memory changes whenever
+//! somebody writes to the file, and where the file has been cut off it is gone: a program that looks is ended by
+//! `SIGBUS`, while the kernel only says `EFAULT`. So it is no slice, and no [`IoBuf`] to others.
+
+#![allow(unsafe_code, reason = "maps memory, and hands its address to sends")]
+
+use std::ffi::c_void;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::ptr;
+use std::sync::Arc;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::File;
+use crate::buf::IoBuf;
+
+/// A part of a file, to be sent with [`TcpStream::send_mapped`](crate::net::TcpStream::send_mapped). Clones are
+/// the same memory, which is given back with the last of them, and after the last send.
+///
+/// It holds the file open, whatever becomes of the [`File`], and counts as an area of the process, of which there
+/// may be 65,530.
+#[derive(Clone)]
+pub struct Mapping {
+    area: Arc<Area>,
+    /// Where the part begins in the area, which begins with a page.
+    start: usize,
+    len: usize,
+}
+
+struct Area {
+    address: *mut c_void,
+    len: usize,
+}
+
+// SAFETY: an address, which any thread may hand to the kernel, and give back when nobody else has it.
+unsafe impl Send for Area {}
+
+// SAFETY: so also; nothing about it changes.
+unsafe impl Sync for Area {}
+
+impl File {
+    /// Maps `len` bytes from byte `offset` on, for the kernel to read. That takes a few microseconds, with giving them
+    /// back; nothing is read before it is sent.
+    ///
+    /// What lies behind the end of the file cannot be sent, but for zeros up to the end of its last page.
+    ///
+    /// # Errors
+    /// Those of `mmap`: `EACCES` for a file that was not opened for reading, `ENODEV` where the file system has
+    /// no such thing, `ENOMEM` where the process has too many areas; `InvalidInput` for no bytes, or more than
+    /// there are addresses.
+    pub fn map(&self, offset: u64, len: usize) -> io::Result<Mapping> {
+        let page = rustix::param::page_size() as u64;
+        let start = (offset % page) as usize;
+        let area = start.checked_add(len).filter(|_| len > 0).ok_or(io::ErrorKind::InvalidInput)?;
+        let (prot, flags) = (ProtFlags::READ, MapFlags::SHARED);
+        // SAFETY: the kernel chooses the address, so nothing else is there.
+        let address =
+            unsafe { mmap(ptr::null_mut(), area, prot, flags, self, offset - start as u64)? };
+        Ok(Mapping { area: Arc::new(Area { address, len: area }), start, len })
+    }
+}
+
+impl Mapping {
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A part of it, for a send that copies.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is not within it.
+    pub(crate) fn part(&self, range: Range<usize>) -> io::Result<MappedPart> {
+        let len = range.end.checked_sub(range.start).filter(|_| range.end <= self.len);
+        let len = len.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(MappedPart { area: Arc::clone(&self.area), start: self.start + range.start, len })
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: `File::map` got it from the kernel, with this length; who has its address has a share of this
+        // value, too, and that was the last.
+        let _ = unsafe { munmap(self.address, self.len) };
+    }
+}
+
+/// What [`Socket::send`](crate::net) is given of a [`Mapping`]. Never made public: whoever has an [`IoBuf`] may
+/// look at its bytes.
+pub(crate) struct MappedPart {
+    area: Arc<Area>,
+    start: usize,
+    len: usize,
+}
+
+// SAFETY: the area stays where it is until the value is dropped, `Mapping::part` keeps to it, and a file's pages are
+// initialised. They may change or go; the value is given to `Op::Send` only, whose kernel copies what there is.
+unsafe impl IoBuf for MappedPart {
+    fn stable_ptr(&self) -> *const u8 {
+        self.area.address.cast::<u8>().cast_const().wrapping_add(self.start)
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,236 @@
+//! Mappings of files, which are sent without being looked at, on every backend.
+
+#[path = "support/policies.rs"]
+mod policies;
+mod support;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use ringway::Runtime;
+use ringway::fs::{File, OFlags, OpenHow};
+use ringway::net::TcpStream;
+use ringway::time::sleep;
+use support::files::{create, scratch};
+use support::{pair, pattern, poll_once, yield_now};
+
+const PAGE: usize = 4096;
+
+on_each_backend!(
+    a_mapped_part_is_sent_wherever_it_begins,
+    what_is_sent_is_the_file_as_it_is_by_then,
+    sending_what_has_been_cut_off_is_an_error_and_no_signal,
+    a_file_that_is_cut_off_while_a_send_waits_ends_it_with_an_error,
+    behind_the_end_there_are_zeros_to_the_end_of_the_page_and_no_more,
+    a_range_that_is_not_within_the_mapping_is_refused,
+    a_send_that_is_dropped_keeps_the_memory_as_long_as_it_goes_on,
+    a_mapping_outlives_its_file_and_goes_with_its_last_clone,
+    what_was_not_opened_for_reading_is_not_mapped,
+    cached_bytes_are_counted_up_to_the_end_of_the_file,
+);
+
+refused_on_each_backend!(
+    a_mapped_part_is_sent_wherever_it_begins,
+    sending_what_has_been_cut_off_is_an_error_and_no_signal,
+    a_file_that_is_cut_off_while_a_send_waits_ends_it_with_an_error,
+);
+
+/// A file of `bytes`, which are in the page cache.
+async fn file_of(bytes: &[u8]) -> (tempfile::TempDir, File) {
+    let (guard, dir) = scratch();
+    fs::write(guard.path().join("file"), bytes).unwrap();
+    let file = dir.open_at("file", &create()).await.unwrap();
+    (guard, file)
+}
+
+async fn received(stream: &TcpStream, len: usize) -> Vec<u8> {
+    let (result, bytes) = stream.recv_exact(Vec::with_capacity(len)).await;
+    result.unwrap();
+    bytes
+}
+
+/// How often the process has mapped something in this directory.
+fn mapped_in(guard: &tempfile::TempDir) -> usize {
+    let name = guard.path().to_str().unwrap();
+    fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|it| it.contains(name)).count()
+}
+
+fn a_mapped_part_is_sent_wherever_it_begins(rt: Runtime) {
+    rt.block_on(async {
+        let bytes = pattern(300 * PAGE + 77);
+        let (_guard, file) = file_of(&bytes).await;
+        let (client, mut server) = pair().await;
+        for (offset, len) in
+            [(0, bytes.len()), (1, 1), (PAGE, PAGE), (PAGE + 5, 200 * PAGE), (12_345, 9)]
+        {
+            let mapping = file.map(u64::try_from(offset).unwrap(), len).unwrap();
+            assert_eq!(mapping.len(), len);
+            let sending = ringway::spawn(async move {
+                server.send_mapped(&mapping, 0..len / 2, true).await.unwrap();
+                server.send_mapped(&mapping, len / 2..len, false).await.unwrap();
+                server
+            });
+            assert!(
+                received(&client, len).await == bytes[offset..offset + len],
+                "{len} at {offset}"
+            );
+            server = sending.await.unwrap();
+        }
+    });
+}
+
+fn what_is_sent_is_the_file_as_it_is_by_then(rt: Runtime) {
+    rt.block_on(async {
+        let (_guard, file) = file_of(&[1; 2 * PAGE]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(0, 2 * PAGE).unwrap();
+        file.write_all_at(vec![2; PAGE], 0).await.0.unwrap();
+        server.send_mapped(&mapping, 0..2 * PAGE, false).await.unwrap();
+        // It has been copied: what comes after the send changes nothing.
+        file.write_all_at(vec![3; 2 * PAGE], 0).await.0.unwrap();
+        assert!(received(&client, 2 * PAGE).await == [[2; PAGE], [1; PAGE]].concat());
+    });
+}
+
+fn sending_what_has_been_cut_off_is_an_error_and_no_signal(rt: Runtime) {
+    rt.block_on(async {
+        let (_guard, file) = file_of(&pattern(4 * PAGE)).await;
+        let (_client, server) = pair().await;
+        let mapping = file.map(0, 4 * PAGE).unwrap();
+        file.set_len(0).await.unwrap();
+        let error = server.send_mapped(&mapping, 0..4 * PAGE, false).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    });
+}
+
+fn a_file_that_is_cut_off_while_a_send_waits_ends_it_with_an_error(rt: Runtime) {
+    const LEN: usize = 64 << 20;
+    rt.block_on(async {
+        let (_guard, file) = file_of(&vec![7; LEN]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(0, LEN).unwrap();
+        let sending =
+            ringway::spawn(async move { server.send_mapped(&mapping, 0..LEN, false).await });
+        // As much as the sockets take has been sent.
+        received(&client, PAGE).await;
+        sleep(Duration::from_millis(20)).await;
+        file.set_len(0).await.unwrap();
+        let mut came = PAGE;
+        loop {
+            let (result, _) = client.recv(Vec::with_capacity(1 << 20)).await;
+            match result.unwrap() {
+                0 => break,
+                count => came += count,
+            }
+        }
+        assert!(came < LEN, "all of it was sent");
+        let error = sending.await.unwrap().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    });
+}
+
+fn behind_the_end_there_are_zeros_to_the_end_of_the_page_and_no_more(rt: Runtime) {
+    rt.block_on(async {
+        let (_guard, file) = file_of(&[9; 100]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(0, 2 * PAGE).unwrap();
+        server.send_mapped(&mapping, 0..PAGE, false).await.unwrap();
+        let page = received(&client, PAGE).await;
+        assert_eq!((&page[..100], &page[100..]), (&[9; 100][..], &[0; PAGE - 100][..]));
+        let error = server.send_mapped(&mapping, PAGE..2 * PAGE, false).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    });
+}
+
+fn a_range_that_is_not_within_the_mapping_is_refused(rt: Runtime) {
+    rt.block_on(async {
+        let (_guard, file) = file_of(&pattern(PAGE)).await;
+        let (_client, server) = pair().await;
+        let mapping = file.map(10, 90).unwrap();
+        #[expect(clippy::reversed_empty_ranges, reason = "what a caller may get wrong")]
+        for range in [0..91, 91..92, 50..40, 0..usize::MAX] {
+            let error = server.send_mapped(&mapping, range, false).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+        for (offset, len) in [(0, 0), (1, usize::MAX), (u64::MAX, 1), (1 << 62, usize::MAX / 2)] {
+            assert!(file.map(offset, len).is_err(), "{len} at {offset}");
+        }
+    });
+}
+
+fn a_send_that_is_dropped_keeps_the_memory_as_long_as_it_goes_on(rt: Runtime) {
+    const LEN: usize = 64 << 20;
+    rt.block_on(async {
+        let (guard, file) = file_of(&vec![7; LEN]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(0, LEN).unwrap();
+        {
+            let send = Box::pin(server.send_mapped(&mapping, 0..LEN, false));
+            let (polled, send) = poll_once(send).await;
+            assert!(polled.is_pending());
+            drop(send);
+        }
+        drop((server, mapping));
+        let mut came = 0;
+        loop {
+            let (result, bytes) = client.recv(Vec::with_capacity(1 << 20)).await;
+            match result {
+                Ok(0) | Err(_) => break,
+                Ok(count) => came += count,
+            }
+            assert!(bytes.iter().all(|byte| *byte == 7));
+        }
+        assert!(came < LEN);
+        while mapped_in(&guard) > 0 {
+            yield_now().await;
+        }
+    });
+}
+
+fn a_mapping_outlives_its_file_and_goes_with_its_last_clone(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, file) = file_of(&[4; PAGE]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(0, PAGE).unwrap();
+        let clone = mapping.clone();
+        drop((file, mapping));
+        assert_eq!(mapped_in(&guard), 1);
+        server.send_mapped(&clone, 0..PAGE, false).await.unwrap();
+        assert_eq!(received(&client, PAGE).await, [4; PAGE]);
+        drop(clone);
+        assert_eq!(mapped_in(&guard), 0);
+    });
+}
+
+fn what_was_not_opened_for_reading_is_not_mapped(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, dir) = scratch();
+        fs::write(guard.path().join("file"), [1; PAGE]).unwrap();
+        let file = dir.open_at("file", &OpenHow::new(OFlags::WRONLY)).await.unwrap();
+        assert_eq!(file.map(0, PAGE).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    });
+}
+
+fn cached_bytes_are_counted_up_to_the_end_of_the_file(rt: Runtime) {
+    const LEN: usize = 3 * PAGE + 5;
+    rt.block_on(async {
+        let (_guard, file) = file_of(&[1; LEN]).await;
+        for (offset, len, there) in [
+            (0, 3 * PAGE, 3 * PAGE),
+            (100, LEN - 100, LEN - 100),
+            (LEN as u64 - 1, 1, 1),
+            (7, 0, 0),
+        ] {
+            assert_eq!(file.cached_len(offset, len), Some(there), "{len} at {offset}");
+        }
+        for (offset, len, there) in
+            [(100, 1 << 20, LEN - 100), (LEN as u64, 10, 0), (1 << 40, 10, 0)]
+        {
+            // Linux 5.10 does not tell where a file ends from what is not cached.
+            let told = file.cached_len(offset, len);
+            assert!([Some(there), None].contains(&told), "{told:?}: {len} at {offset}");
+        }
+        assert_eq!(file.cached_len(u64::MAX, 2), None);
+    });
+}
