@@ -134,7 +134,6 @@ fn ranges_are_synced_and_advised(rt: Runtime) {
     });
 }
 
-/// Which of the two depends on the file system below the folder for temporary files.
 fn what_is_read_ahead_is_there_and_not_asked_for_again(rt: Runtime) {
     rt.block_on(async {
         let (_scratch, dir) = scratch();
@@ -172,6 +171,7 @@ fn is_cached(file: &File, at: u64) -> bool {
     rustix::io::preadv2(file, &mut part, at, ReadWriteFlags::NOWAIT).is_ok_and(|read| read == 1)
 }
 
+/// Which of the two depends on the file system below the folder for temporary files.
 fn a_range_is_shared_with_another_file_or_refused_whole(rt: Runtime) {
     rt.block_on(async {
         let (scratch, dir) = scratch();

@@ -31,6 +31,8 @@ on_each_backend!(
     a_stream_moves_through_std_unless_operations_are_in_flight,
     ipv6_works_and_addresses_are_told,
     receives_into_the_part_of_a_buffer_that_a_slice_names,
+    what_the_peer_has_not_taken_is_told_and_a_reset_throws_it_away,
+    a_reset_ends_what_waits,
 );
 
 fn echoes_one_byte_to_one_mebibyte(rt: Runtime) {
@@ -318,4 +320,54 @@ fn receives_into_the_part_of_a_buffer_that_a_slice_names(rt: Runtime) {
         received.unwrap();
         assert_eq!(part.into_inner(), b"head2345");
     });
+}
+
+fn what_the_peer_has_not_taken_is_told_and_a_reset_throws_it_away(rt: Runtime) {
+    rt.block_on(async {
+        let (mut peer, stream) = foreign_peer().await;
+        assert_eq!(stream.unacknowledged().unwrap(), 0);
+        let sent = send_until_full(&stream);
+        let left = stream.unacknowledged().unwrap();
+        assert!(left > 0 && left <= sent, "{left} of {sent}");
+        stream.reset().unwrap();
+        assert_eq!(stream.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+        let mut received = Vec::new();
+        let error = peer.read_to_end(&mut received).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(received.len() < sent, "what was still to be sent is gone");
+    });
+}
+
+fn a_reset_ends_what_waits(rt: Runtime) {
+    rt.block_on(async {
+        let (_peer, stream) = foreign_peer().await;
+        send_until_full(&stream);
+        let stream = Rc::new(stream);
+        let (receiver, sender) = (stream.clone(), stream.clone());
+        let receiving = ringway::spawn(async move { receiver.recv(vec![0; 10]).await.0 });
+        let sending = ringway::spawn(async move { sender.send_all(pattern(1 << 20)).await.0 });
+        sleep(Duration::from_millis(20)).await;
+        assert!(!receiving.is_finished() && !sending.is_finished());
+        stream.reset().unwrap();
+        let limit = Duration::from_secs(10);
+        let received = timeout(limit, receiving).await.expect("it ends").unwrap();
+        assert!(matches!(received, Ok(0) | Err(_)), "{received:?}");
+        timeout(limit, sending).await.expect("it ends").unwrap().unwrap_err();
+    });
+}
+
+/// A connection whose other end is not the runtime's.
+async fn foreign_peer() -> (std::net::TcpStream, TcpStream) {
+    let (listener, addr) = listener();
+    let peer = std::net::TcpStream::connect(addr).unwrap();
+    (peer, listener.accept().await.unwrap().0)
+}
+
+/// To a peer that takes nothing.
+fn send_until_full(stream: &TcpStream) -> usize {
+    let (bytes, mut sent) = (pattern(1 << 20), 0);
+    while let Ok(count) = stream.try_send(&bytes) {
+        sent += count;
+    }
+    sent
 }

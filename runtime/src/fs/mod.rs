@@ -27,6 +27,7 @@ mod dir_entries;
 mod fanotify_events;
 mod file;
 mod filesystem_watch;
+mod lease;
 mod mapping;
 mod open_how;
 mod opened;
@@ -43,6 +44,7 @@ pub use dir_entries::{DirEntries, DirEntry, dir_entries};
 pub use fanotify_events::{FileHandle, FilesystemChange, FilesystemEvent, NamedPlace};
 pub use file::{File, SetTime};
 pub use filesystem_watch::FilesystemWatch;
+pub use lease::{LeaseBreaks, ReadLease};
 pub use mapping::Mapping;
 pub use open_how::OpenHow;
 pub use rustix::fs::{

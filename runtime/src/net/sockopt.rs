@@ -1,4 +1,4 @@
-//! Socket options that no crate of the house has a word for.
+//! Socket options, and the like, that no crate of the house has a word for.
 
 #![allow(unsafe_code, reason = "makes the system calls")]
 
@@ -19,6 +19,14 @@ pub(crate) fn set(fd: impl AsFd, level: c_int, option: c_int, value: c_int) -> i
 pub(crate) fn get(fd: impl AsFd, level: c_int, option: c_int) -> io::Result<c_int> {
     // SAFETY: every number is a `c_int`.
     unsafe { read(fd, level, option, 0) }
+}
+
+/// `ioctl(SIOCOUTQ)`: how much a stream still holds of what it is to send.
+pub(crate) fn out_queue(fd: impl AsFd) -> io::Result<c_int> {
+    let mut count = 0;
+    // SAFETY: the number is on the stack.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == 0 { Ok(count) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `getsockopt(SO_PEERCRED)`.

@@ -15,6 +15,7 @@ use super::listen::ListenOptions;
 use super::recv_pool::RecvPool;
 use super::recv_stream::RecvStream;
 use super::socket::{Connection, Socket, ip_address};
+use super::sockopt::out_queue;
 use super::zerocopy::{self, ZcSent};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoBufs};
 use crate::descriptor::Descriptor;
@@ -328,6 +329,25 @@ impl TcpStream {
         let millis = u32::try_from(limit.as_millis());
         let millis = millis.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(sockopt::set_tcp_user_timeout(self, millis)?)
+    }
+
+    /// How many bytes have been sent and not been acknowledged by the peer, or not been sent yet (`SIOCOUTQ`).
+    ///
+    /// # Errors
+    /// Those of `ioctl`.
+    pub fn unacknowledged(&self) -> io::Result<usize> {
+        Ok(usize::try_from(out_queue(self)?).unwrap_or_default())
+    }
+
+    /// Ends the connection at once, with a reset. What the peer has not acknowledged is thrown away: when this
+    /// returns, the kernel has let go of all that was to be sent. What waits in either direction ends, and the
+    /// peer sees `ConnectionReset`.
+    ///
+    /// # Errors
+    /// Those of `connect` to nobody. The connection is reset at the latest when it is dropped.
+    pub fn reset(&self) -> io::Result<()> {
+        sockopt::set_socket_linger(self, Some(Duration::ZERO))?;
+        Ok(rustix::net::connect_unspec(self)?)
     }
 
     /// The other end's address.
