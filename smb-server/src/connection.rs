@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use ringway::net::TcpStream;
 use ringway::time::{sleep, sleep_until, timeout};
 
-use crate::buffers;
+use crate::buffers::Buffer;
 use crate::command::{self, Ongoing};
 use crate::datapath::plan::APART_MIN;
 use crate::memory::Part;
@@ -345,7 +345,7 @@ impl Connection {
             return Some(first);
         };
         let mut gathered =
-            Transmit { buffer: buffers::take(GATHERED_MAX), start: 0, tail: Vec::new() };
+            Transmit { buffer: Buffer::with_room(0, GATHERED_MAX), start: 0, tail: Vec::new() };
         for next in [first, second] {
             gathered.append(next);
         }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::buffers;
 use crate::protocol::Protection;
 use crate::state::Open;
 use crate::transport::Rest;
@@ -71,7 +70,7 @@ impl Incoming {
     pub async fn bytes(self) -> io::Result<Bytes> {
         match self {
             Self::Here(bytes) => Ok(bytes),
-            Self::Rest(rest) => rest.receive().await.map(buffers::into_bytes),
+            Self::Rest(rest) => rest.receive().await.map(Bytes::from),
         }
     }
 }

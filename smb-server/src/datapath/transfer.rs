@@ -68,8 +68,8 @@ async fn by(
 
 /// As many bytes as there are, with room in front.
 async fn read_file(file: &File, offset: u64, length: usize) -> Result<Payload, NtStatus> {
-    let buffer = Payload::buffer_for(length);
-    Ok(Payload::new(read_contents(file, offset, length, buffer).await?))
+    let read = async |memory| read_contents(file, offset, length, memory).await;
+    Ok(Payload::new(Payload::buffer_for(length).appended(read).await?))
 }
 
 /// The same of a named stream.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::auth::Principal;
-use crate::buffers;
+use crate::buffers::Buffer;
 use crate::wire::change_notify::{ChangeNotifyRequest, ChangeNotifyResponse};
 use crate::wire::close::{CloseRequest, CloseResponse};
 use crate::wire::create::{CreateRequest, CreateResponse};
@@ -181,7 +181,7 @@ impl Reply {
 /// is to be done with them but to send them, the bytes are elsewhere.
 #[derive(Debug)]
 pub struct Payload {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Behind what is in the buffer.
     tail: Vec<Piped>,
 }
@@ -190,20 +190,22 @@ impl Payload {
     /// Where the bytes begin in the buffer that [`Self::buffer_for`] gives.
     pub const START: usize = HEADROOM + crate::wire::header::Header::SIZE + ReadResponse::FIXED;
 
-    /// An empty buffer with its headroom in place, and capacity for `len` bytes behind it.
+    /// An empty buffer with its headroom in place, and capacity for `len` bytes behind it. If those are many, they
+    /// begin with a page.
     #[must_use]
-    pub fn buffer_for(len: usize) -> Vec<u8> {
-        let mut buffer = buffers::take(Self::START.saturating_add(len));
-        buffer.resize(Self::START, 0);
+    pub fn buffer_for(len: usize) -> Buffer {
+        let mut buffer = Buffer::with_room(Self::START, len);
+        buffer.resize(Self::START);
         buffer
     }
 
     /// The payload in a buffer that came from [`Self::buffer_for`] and was appended to.
     /// A buffer that lacks its headroom makes an empty payload.
     #[must_use]
-    pub fn new(mut buffer: Vec<u8>) -> Self {
+    pub fn new(buffer: impl Into<Buffer>) -> Self {
+        let mut buffer = buffer.into();
         if buffer.len() < Self::START {
-            buffer.resize(Self::START, 0);
+            buffer.resize(Self::START);
         }
         Self { buffer, tail: Vec::new() }
     }
@@ -237,7 +239,7 @@ impl Payload {
         self.tail.is_empty()
     }
 
-    pub(super) fn into_parts(self) -> (Vec<u8>, Vec<Piped>) {
+    pub(super) fn into_parts(self) -> (Buffer, Vec<Piped>) {
         (self.buffer, self.tail)
     }
 }
@@ -272,7 +274,7 @@ pub struct Established {
 #[derive(Debug)]
 pub struct Transmit {
     /// Head and payload.
-    pub buffer: Vec<u8>,
+    pub buffer: Buffer,
     /// Where the message begins.
     pub start: usize,
     /// The rest of it.

@@ -1,5 +1,6 @@
 //! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
 
+use crate::buffers::Buffer;
 use crate::transport::Piped;
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
@@ -101,12 +102,24 @@ pub(super) struct Response {
     pub(super) sign: bool,
 }
 
+impl Response {
+    fn into_parts(self) -> (Header, Body) {
+        let Self { mut slot, reply, credits, sign } = self;
+        if let Body::TreeConnect(tree_id, _) = &reply.body {
+            // MS-SMB2 3.3.5.7: the header is where the client learns the TreeId.
+            slot.tree_id = *tree_id;
+        }
+        let mut header = slot.header(reply.status, credits);
+        header.flags.set(HeaderFlags::SIGNED, sign);
+        (header, reply.body)
+    }
+}
+
 /// A chain of responses as plain bytes, each element's range known.
 pub(super) struct Encoded {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Where each element starts; the first at [`HEADROOM`].
     starts: Vec<usize>,
-    error_contexts: bool,
     /// What follows the buffer.
     tail: Vec<Piped>,
 }
@@ -116,73 +129,30 @@ impl Encoded {
     pub(super) fn new(responses: Vec<Response>, error_contexts: bool) -> Self {
         let alone = responses.len() == 1;
         let starts = Vec::with_capacity(responses.len());
-        let mut encoded = Self { buffer: Vec::new(), starts, error_contexts, tail: Vec::new() };
+        let mut elements = Elements { buffer: Vec::new(), starts, error_contexts };
         for response in responses {
-            encoded.push(response, alone);
+            match response.into_parts() {
+                (header, Body::Read(payload)) if alone => return Self::around(&header, payload),
+                (header, body) => elements.push(&header, body),
+            }
         }
         if !alone {
-            encoded.pad_last();
+            elements.pad_last();
         }
-        encoded
-    }
-
-    fn push(&mut self, response: Response, alone: bool) {
-        let Response { mut slot, reply, credits, .. } = response;
-        if let Body::TreeConnect(tree_id, _) = &reply.body {
-            // MS-SMB2 3.3.5.7: the header is where the client learns the TreeId.
-            slot.tree_id = *tree_id;
-        }
-        let mut header = slot.header(reply.status, credits);
-        header.flags.set(HeaderFlags::SIGNED, response.sign);
-        match reply.body {
-            Body::Read(payload) if alone => self.push_payload_in_place(&header, payload),
-            body => self.push_body(&header, body),
-        }
+        let Elements { buffer, starts, .. } = elements;
+        Self { buffer: buffer.into(), starts, tail: Vec::new() }
     }
 
     /// The payload's buffer becomes the message's: its headroom takes the headers.
-    fn push_payload_in_place(&mut self, header: &Header, payload: Payload) {
-        let len = payload.len();
+    fn around(header: &Header, payload: Payload) -> Self {
         let mut head = Vec::with_capacity(Payload::START - HEADROOM);
-        encode_read_head(header, len, &mut head);
-        (self.buffer, self.tail) = payload.into_parts();
-        self.starts.push(HEADROOM);
-        if let Some(room) = self.buffer.get_mut(HEADROOM..Payload::START) {
+        encode_read_head(header, payload.len(), &mut head);
+        let (mut buffer, tail) = payload.into_parts();
+        if let Some(room) = buffer.get_mut(HEADROOM..Payload::START) {
             debug_assert_eq!(room.len(), head.len());
             room.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         }
-    }
-
-    fn push_body(&mut self, header: &Header, body: Body) {
-        let start = self.next_start();
-        self.starts.push(start);
-        if let Body::Read(payload) = body {
-            encode_read_head(header, payload.len(), &mut self.buffer);
-            self.buffer.extend_from_slice(payload.bytes());
-            return;
-        }
-        let mut w = Writer::at(&mut self.buffer, start);
-        header.encode(&mut w);
-        encode_body(body, self.error_contexts, &mut w);
-    }
-
-    /// Pads the element before and links it to the one that begins here.
-    fn next_start(&mut self) -> usize {
-        let Some((previous, length)) = self.pad_last() else {
-            self.buffer.resize(HEADROOM, 0);
-            return HEADROOM;
-        };
-        set_next_command(&mut self.buffer, previous, length);
-        previous + length
-    }
-
-    /// Pads the last element, as MS-SMB2 3.3.4.1.3 demands of all but the last and Windows does with that,
-    /// too. Tells where it starts, and how long it is then.
-    fn pad_last(&mut self) -> Option<(usize, usize)> {
-        let start = self.starts.last().copied()?;
-        let length = (self.buffer.len() - start).next_multiple_of(8);
-        self.buffer.resize(start + length, 0);
-        Some((start, length))
+        Self { buffer, starts: vec![HEADROOM], tail }
     }
 
     /// The element's bytes, its padding included.
@@ -215,6 +185,47 @@ impl Encoded {
             room.copy_from_slice(&prefix);
         }
         Ok(Transmit { buffer: self.buffer, start, tail: self.tail })
+    }
+}
+
+/// Several responses, or one that is written as a whole, as they come.
+struct Elements {
+    buffer: Vec<u8>,
+    starts: Vec<usize>,
+    error_contexts: bool,
+}
+
+impl Elements {
+    fn push(&mut self, header: &Header, body: Body) {
+        let start = self.next_start();
+        self.starts.push(start);
+        if let Body::Read(payload) = body {
+            encode_read_head(header, payload.len(), &mut self.buffer);
+            self.buffer.extend_from_slice(payload.bytes());
+            return;
+        }
+        let mut w = Writer::at(&mut self.buffer, start);
+        header.encode(&mut w);
+        encode_body(body, self.error_contexts, &mut w);
+    }
+
+    /// Pads the element before and links it to the one that begins here.
+    fn next_start(&mut self) -> usize {
+        let Some((previous, length)) = self.pad_last() else {
+            self.buffer.resize(HEADROOM, 0);
+            return HEADROOM;
+        };
+        set_next_command(&mut self.buffer, previous, length);
+        previous + length
+    }
+
+    /// Pads the last element, as MS-SMB2 3.3.4.1.3 demands of all but the last and Windows does with that,
+    /// too. Tells where it starts, and how long it is then.
+    fn pad_last(&mut self) -> Option<(usize, usize)> {
+        let start = self.starts.last().copied()?;
+        let length = (self.buffer.len() - start).next_multiple_of(8);
+        self.buffer.resize(start + length, 0);
+        Some((start, length))
     }
 }
 

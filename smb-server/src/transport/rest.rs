@@ -9,7 +9,7 @@ use ringway::buf::IoBufExt;
 use ringway::net::TcpStream;
 use ringway::pipe::{PipeWriter, splice};
 
-use crate::buffers;
+use crate::buffers::Buffer;
 
 /// Bytes that are still to come, for whoever knows a place for them. While it lives nobody else takes anything off
 /// the connection; what is left when it is dropped is passed over.
@@ -66,9 +66,9 @@ impl Rest {
     ///
     /// # Errors
     /// The socket's; `UnexpectedEof` if the stream ends before.
-    pub async fn receive(mut self) -> io::Result<Vec<u8>> {
+    pub async fn receive(mut self) -> io::Result<Buffer> {
         let front = self.take_front();
-        let received = receive_behind(&self.stream, &front, self.left.get()).await;
+        let received = receive_behind(&self.stream, &front, self.left.get(), 0).await;
         // After an error nobody knows where in the stream we are, and it is of no use.
         self.left.set(0);
         received
@@ -90,17 +90,25 @@ impl Rest {
     }
 }
 
-/// What has been received already, and the `left` bytes that follow it.
+/// What has been received already, and the `left` bytes that follow it. If there are many, those behind a head of this
+/// length begin with a page.
 pub(super) async fn receive_behind(
     stream: &TcpStream,
     front: &[u8],
     left: usize,
-) -> io::Result<Vec<u8>> {
+    head: usize,
+) -> io::Result<Buffer> {
     let length = front.len().saturating_add(left);
-    let mut bytes = buffers::take(length);
-    bytes.extend_from_slice(front);
-    let (result, slice) = stream.recv_exact(bytes.slice(front.len()..length)).await;
-    result.map(|()| slice.into_inner())
+    let mut buffer = Buffer::with_room(head, length.saturating_sub(head));
+    buffer.extend_from_slice(front);
+    buffer
+        .appended(async |memory| {
+            let here = memory.len();
+            let room = memory.slice(here..here.saturating_add(left));
+            let (result, received) = stream.recv_exact(room).await;
+            result.map(|()| received.into_inner())
+        })
+        .await
 }
 
 impl Given {

@@ -10,7 +10,7 @@ use ringway::time::timeout;
 
 use super::rest::{Given, receive_behind};
 use super::{Piped, Rest};
-use crate::buffers;
+use crate::buffers::{Buffer, LARGE_MIN, Memory};
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
 use crate::wire::header::Header;
@@ -30,11 +30,11 @@ const REST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The socket's. The stream is of no use after it, since how much was sent is not known.
 pub async fn send(
     stream: &TcpStream,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     start: usize,
     tail: Vec<Piped>,
 ) -> io::Result<()> {
-    let head = buffer.slice(start..);
+    let head = buffer.into_slice(start);
     if tail.is_empty() {
         return send_bytes(stream, head).await;
     }
@@ -48,14 +48,12 @@ pub async fn send(
 }
 
 /// Sends bytes out of the buffer itself, where they are many and the network takes them so: the runtime finds out,
-/// connection by connection. The buffer is used again when the network has done with it.
-async fn send_bytes(stream: &TcpStream, bytes: Slice<Vec<u8>>) -> io::Result<()> {
-    if bytes.bytes_init() < buffers::KEPT_MIN {
+/// connection by connection. The memory is used again when the network has done with it.
+async fn send_bytes(stream: &TcpStream, bytes: Slice<Memory>) -> io::Result<()> {
+    if bytes.bytes_init() < LARGE_MIN {
         return stream.send_all(bytes).await.0;
     }
-    let sent = stream.send_zc_all(bytes).await;
-    sent.notify.detach(|done| buffers::give_back(done.buf.into_inner()));
-    sent.result.map(drop)
+    stream.send_zc_all(bytes).await.result.map(drop)
 }
 
 /// Takes messages off a connection.
@@ -75,7 +73,7 @@ pub struct MessageReader {
 #[derive(Debug)]
 pub struct Message {
     /// All of it, or its beginning.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
     /// What follows that.
     pub rest: Option<Rest>,
 }
@@ -189,7 +187,7 @@ impl MessageReader {
         let (rest, given) = Rest::new(Rc::clone(&self.stream), front, length - here);
         self.given = Some(given);
         self.expects_head = true;
-        Message { bytes, rest: Some(rest) }
+        Message { bytes: bytes.into(), rest: Some(rest) }
     }
 
     /// Goes on behind the rest of a message, when nobody wants any of it any more.
@@ -205,11 +203,11 @@ impl MessageReader {
         Ok(())
     }
 
-    async fn whole(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
+    async fn whole(&mut self, length: usize) -> Result<Buffer, ReadError> {
         let here = self.pending().min(length);
         let front = &self.buffer[self.start..self.start + here];
         self.start += here;
-        match receive_behind(&self.stream, front, length - here).await {
+        match receive_behind(&self.stream, front, length - here, 0).await {
             Ok(message) => Ok(message),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Truncated),
             Err(error) => Err(error.into()),

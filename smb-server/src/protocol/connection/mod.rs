@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::auth::throttle::Withheld;
-use crate::buffers;
+use crate::buffers::Buffer;
 use crate::wire::dialect::Dialect;
 use crate::wire::filetime::FileTime;
 use crate::wire::header::{Command, Header, HeaderFlags};
@@ -222,9 +222,10 @@ impl Connection {
     pub fn handle_head(
         &mut self,
         now: Now,
-        head: Vec<u8>,
+        head: impl Into<Buffer>,
         length: usize,
     ) -> Result<(), Disconnect> {
+        let head = head.into();
         let rest = length.saturating_sub(head.len());
         self.handle_smb2(now, head, rest, None)
     }
@@ -233,7 +234,12 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is to be closed; nothing more is to be sent but what was polled before.
-    pub fn handle_message(&mut self, now: Now, mut message: Vec<u8>) -> Result<(), Disconnect> {
+    pub fn handle_message(
+        &mut self,
+        now: Now,
+        message: impl Into<Buffer>,
+    ) -> Result<(), Disconnect> {
+        let mut message = message.into();
         match Kind::of(&message)? {
             Kind::Smb1 => self.handle_smb1(now, &message),
             Kind::Smb2 => self.handle_smb2(now, message, 0, None),
@@ -349,7 +355,7 @@ impl Connection {
     fn handle_smb2(
         &mut self,
         now: Now,
-        mut message: Vec<u8>,
+        mut message: Buffer,
         rest: usize,
         sealed_for: Option<u64>,
     ) -> Result<(), Disconnect> {
@@ -384,7 +390,7 @@ impl Connection {
             refusals.push(self.admit(&slot, rootless, bytes, sealed_for)?);
             slots.push(slot);
         }
-        let message = buffers::into_bytes(message);
+        let message = Bytes::from(message);
         if let ([part], [slot], [None]) = (parts.as_slice(), slots.as_slice(), refusals.as_slice())
             && slot.command == Command::SESSION_SETUP
         {

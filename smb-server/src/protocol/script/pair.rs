@@ -369,6 +369,6 @@ pub(crate) fn content(length: usize) -> Vec<u8> {
 /// The same, as a command hands it over.
 pub(crate) fn payload(length: usize) -> Payload {
     let mut buffer = Payload::buffer_for(length);
-    buffer.extend(content(length));
+    buffer.extend_from_slice(&content(length));
     Payload::new(buffer)
 }

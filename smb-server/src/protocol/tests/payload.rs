@@ -46,7 +46,7 @@ fn a_lone_payload_is_sent_from_the_buffer_it_was_read_into() {
         let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
         let chain = pair.hand_out(guard, &[Ask::read(100_000).charge(2)]);
         let mut buffer = Payload::buffer_for(100_000);
-        buffer.extend(content(100_000));
+        buffer.extend_from_slice(&content(100_000));
         let address = buffer.as_ptr();
         let body = crate::protocol::Body::Read(Payload::new(buffer));
         let reply = crate::protocol::Reply::ok(body);

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
-use ringway::buf::IoBufExt;
+use ringway::buf::{IoBufExt, IoBufMut};
 use ringway::fs::File;
 
 use crate::vfs::dos_info::DosInfo;
@@ -323,22 +323,22 @@ impl Handle {
     }
 }
 
-/// Reads as many of `length` bytes as there are to the end of a buffer.
+/// Reads as many of `length` bytes as there are, and room for them, to the end of a buffer.
 ///
 /// # Errors
 /// Those of `pread`.
-pub async fn read_contents(
+pub async fn read_contents<B: IoBufMut>(
     file: &File,
     offset: u64,
     length: usize,
-    mut buffer: Vec<u8>,
-) -> Result<Vec<u8>, Error> {
-    let (start, end) = (buffer.len(), buffer.len().saturating_add(length));
-    buffer.reserve(length);
-    while buffer.len() < end {
-        let at = buffer.len();
+    mut buffer: B,
+) -> Result<B, Error> {
+    let start = buffer.bytes_init();
+    let end = start.saturating_add(length);
+    while buffer.bytes_init() < end {
+        let at = buffer.bytes_init();
         let from = offset.saturating_add((at - start) as u64);
-        let (result, slice) = file.read_at(buffer.slice(at..end), from).await;
+        let (result, slice) = file.read_fixed_at(buffer.slice(at..end), from).await;
         buffer = slice.into_inner();
         if result? == 0 {
             break;
