@@ -8,19 +8,19 @@
 
 #![allow(unsafe_code, reason = "owns the pool's memory and hands parts of it out")]
 
-use std::alloc::{self, Layout};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use tracing::debug;
 
 use super::{IoBuf, IoBufMut};
@@ -41,7 +41,8 @@ pub struct FixedPool {
 
 struct Shared {
     memory: NonNull<u8>,
-    layout: Layout,
+    /// How much memory it is, in bytes.
+    total: usize,
     size: usize,
     stride: usize,
     registration: Option<(Arc<Places>, u16)>,
@@ -79,6 +80,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// So many bytes of zeros, which take memory when they are first written to, in pages of the usual size.
+///
+/// Not in huge ones: of a zero-copy send out of registered memory the kernel counts, for each piece, all that lies
+/// before it in its page (Linux 6.18, `io_sg_from_iter`). On a large page that is up to 2 MiB for a segment, more than
+/// a receiver on this host has room for; it shrinks its window to almost nothing, and the connection stands still.
+fn allocate_pages(total: usize) -> io::Result<NonNull<u8>> {
+    let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    // SAFETY: the kernel chooses the address, so nothing else is there.
+    let memory = unsafe { mmap_anonymous(ptr::null_mut(), total, prot, flags)? };
+    // Fails where there are no huge pages.
+    // SAFETY: it changes what the pages are made of, and not what is in them.
+    let _ = unsafe { madvise(memory, total, Advice::LinuxNoHugepage) };
+    NonNull::new(memory.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
 /// Where memory is registered with a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Registered {
@@ -107,8 +123,7 @@ impl FixedPool {
         runtime::with_current(|core| {
             core.places.take().into_iter().for_each(|place| core.ops.unregister_fixed(place));
             // SAFETY: the memory is valid until `Shared::drop`, which gives the place up first.
-            let place =
-                unsafe { core.ops.register_fixed(shared.memory.as_ptr(), shared.layout.size()) };
+            let place = unsafe { core.ops.register_fixed(shared.memory.as_ptr(), shared.total) };
             match place {
                 Ok(place) => shared.registration = Some((Arc::clone(&core.places), place)),
                 Err(error) => {
@@ -159,16 +174,13 @@ impl Shared {
     fn allocate(count: usize, size: usize) -> io::Result<Self> {
         let stride = size.checked_next_multiple_of(PAGE).filter(|stride| *stride > 0);
         let total = stride.and_then(|stride| stride.checked_mul(count)).filter(|&total| total > 0);
-        let layout = total.and_then(|total| Layout::from_size_align(total, PAGE).ok());
-        let (Some(stride), Some(layout)) = (stride, layout) else {
+        let total = total.filter(|total| isize::try_from(*total).is_ok());
+        let (Some(stride), Some(total)) = (stride, total) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // Zeroed, so that every byte is initialised from the beginning.
-        // SAFETY: the layout is not empty.
-        let memory = NonNull::new(unsafe { alloc::alloc_zeroed(layout) });
         Ok(Self {
-            memory: memory.ok_or(io::ErrorKind::OutOfMemory)?,
-            layout,
+            memory: allocate_pages(total)?,
+            total,
             size,
             stride,
             registration: None,
@@ -216,11 +228,11 @@ impl Drop for Shared {
             });
             lock(&places.given_up).extend(place);
         }
-        // SAFETY: allocated with this layout. Every buffer holds this value, and operations hold their
+        // SAFETY: mapped with this length. Every buffer holds this value, and operations hold their
         // buffers until the kernel is done, so nobody uses the memory. The ring, if it still is, has been
         // told, or has a place left that no operation names any more; the pages in it are pinned by
         // themselves, whatever becomes of the addresses.
-        unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) }
+        let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.total) };
     }
 }
 
@@ -435,6 +447,28 @@ mod tests {
         assert!(waiting.as_mut().poll(cx).is_pending());
         std::thread::spawn(move || drop(buf)).join().unwrap();
         assert!(waiting.as_mut().poll(cx).is_ready());
+    }
+
+    #[test]
+    fn its_pages_are_of_the_usual_size() {
+        let Ok(choice) = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+        else {
+            return eprintln!("SKIPPED: no huge pages");
+        };
+        let pool = FixedPool::new(4, 1 << 20).unwrap();
+        let mut buf = pool.try_get().unwrap();
+        buf.resize(1 << 20, 1);
+        let (address, maps) = (buf.as_ptr().addr(), std::fs::read_to_string("/proc/self/smaps"));
+        let maps = maps.unwrap();
+        let holds = |line: &&str| {
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            let number = |text: &str| usize::from_str_radix(text, 16).ok();
+            let range = range.and_then(|(from, to)| Some(number(from)?..number(to)?));
+            range.is_some_and(|range| range.contains(&address))
+        };
+        let flags = maps.lines().skip_while(|line| !holds(line));
+        let flags = flags.skip(1).find(|line| line.starts_with("VmFlags:")).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "nh"), "{flags}, where {choice}");
     }
 
     #[test]
