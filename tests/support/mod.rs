@@ -8,6 +8,7 @@ pub(crate) mod capture;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod content;
+pub(crate) mod guard;
 pub(crate) mod mutate;
 pub(crate) mod need;
 pub(crate) mod requests;
@@ -15,6 +16,7 @@ pub(crate) mod restrict;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod tap;
+pub(crate) mod transfers;
 
 use std::process::ExitCode;
 

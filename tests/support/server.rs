@@ -32,6 +32,7 @@ pub(crate) struct Serve {
     backend: Option<&'static str>,
     arguments: Vec<String>,
     words: Vec<&'static str>,
+    variables: Vec<(&'static str, String)>,
     share_owner: Option<u32>,
     for_guests: Option<String>,
     restriction: Option<Restriction>,
@@ -49,6 +50,12 @@ impl Serve {
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// A variable of its environment.
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 
@@ -123,6 +130,7 @@ impl Serve {
             )
             .args(&self.arguments)
             .env("NO_COLOR", "1")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -210,20 +218,28 @@ impl Server {
         Ok(kill_process(self.pid()?, Signal::TERM)?)
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> Result<usize, Failed> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// What it says on SIGUSR1 of the ways that bytes have taken.
     pub(crate) fn routes(&self) -> Result<Vec<String>, Failed> {
         const LIMIT: Duration = Duration::from_secs(10);
+        const PAUSE: Duration = Duration::from_millis(200);
         let before = self.log.lines().len();
         kill_process(self.pid()?, Signal::USR1)?;
         let deadline = Instant::now() + LIMIT;
+        let mut known = 0;
         loop {
+            thread::sleep(PAUSE);
             let told: Vec<_> = self.log.lines().iter().skip(before).cloned().collect();
-            // Its last line is the last way of the table that was taken.
-            let writes = told.iter().filter(|line| line.contains("direction=write")).count();
-            if writes > 1 || Instant::now() >= deadline {
+            let ways = told.iter().filter(|line| line.contains("route=")).count();
+            // It says all of it at once.
+            if ways > 0 && ways == known || Instant::now() >= deadline {
                 return Ok(told);
             }
-            thread::sleep(Duration::from_millis(10));
+            known = ways;
         }
     }
 

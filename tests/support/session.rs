@@ -1,6 +1,7 @@
 //! A raw client: frames over a socket and a session set up by hand, for what smbclient would never send.
 //!
-//! It speaks SMB 2.1, where messages after the logon need no signature, so that a broken one reaches the code behind.
+//! It speaks SMB 2.1, where messages after the logon need no signature, so that a broken one reaches the code behind;
+//! or signs or seals them, where that is asked for.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,15 +10,19 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use socket2::{Domain, Socket, Type};
 use usmbd::auth::client::Client;
+use usmbd::crypto::preauth::PreauthHash;
 
 use super::capture;
+use super::guard::{Guard, Protection};
 use super::server::{PASSWORD, SHARE, USER};
 
 pub(crate) const HEADER: usize = 64;
 /// Long enough for a busy machine; running into it means that the server neither answered nor closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-const STATUS_PENDING: u32 = 0x0000_0103;
+pub(crate) const STATUS_PENDING: u32 = 0x0000_0103;
 const STATUS_MORE_PROCESSING: u32 = 0xc000_0016;
+/// NTLM lets the client choose it.
+const SESSION_KEY: [u8; 16] = [9; 16];
 
 pub(crate) mod command {
     pub(crate) const NEGOTIATE: u16 = 0;
@@ -118,6 +123,9 @@ pub(crate) struct Session {
     pub(crate) tree: u32,
     pub(crate) id: u64,
     next_message: u64,
+    /// Over the messages up to the last that is not protected.
+    preauth: PreauthHash,
+    guard: Guard,
 }
 
 impl Session {
@@ -128,10 +136,14 @@ impl Session {
 
     fn negotiate_over(mut wire: Wire, name: &str) -> Result<Self, Failed> {
         let messages = capture::client_messages(name)?;
-        wire.send(messages.first().ok_or("an empty capture")?)?;
+        let request = messages.first().ok_or("an empty capture")?;
+        wire.send(request)?;
         let answer = wire.receive()?.ok_or("closed instead of a NEGOTIATE response")?;
         expect(status(&answer), 0, "NEGOTIATE")?;
-        Ok(Self { wire, tree: 0, id: 0, next_message: 1 })
+        let mut preauth = PreauthHash::new();
+        preauth.update(request);
+        preauth.update(&answer);
+        Ok(Self { wire, tree: 0, id: 0, next_message: 1, preauth, guard: Guard::Plain })
     }
 
     /// Negotiates as recorded in `name` and logs the tests' user in.
@@ -147,15 +159,43 @@ impl Session {
     fn log_on_over(wire: Wire, user: &str, name: &str) -> Result<Self, Failed> {
         let mut session = Self::negotiate_over(wire, name)?;
         let mut client = Client::new(user, "", PASSWORD);
-        let answer = session.call(command::SESSION_SETUP, &session_setup(&client.negotiate()))?;
+        let answer = session.set_up(&client.negotiate())?;
         expect(status(&answer), STATUS_MORE_PROCESSING, "the first SESSION_SETUP")?;
         session.id = u64_at(&answer, 40)?;
         let token = security_buffer(&answer).ok_or("a SESSION_SETUP response without a token")?;
         let token =
-            client.authenticate(token, [7; 8], [9; 16]).map_err(|error| error.to_string())?;
-        let answer = session.call(command::SESSION_SETUP, &session_setup(&token))?;
+            client.authenticate(token, [7; 8], SESSION_KEY).map_err(|error| error.to_string())?;
+        let answer = session.set_up(&token)?;
         expect(status(&answer), 0, "the second SESSION_SETUP")?;
         Ok(session)
+    }
+
+    /// One step of a logon.
+    fn set_up(&mut self, token: &[u8]) -> Result<Vec<u8>, Failed> {
+        let request = self.request(command::SESSION_SETUP, &session_setup(token));
+        self.preauth.update(&request);
+        self.send(&request)?;
+        let id = u64_at(&request, 24)?;
+        let answer = self.answer(id)?.ok_or("closed instead of a SESSION_SETUP response")?;
+        // MS-SMB2 3.2.5.3: the last answer is signed, and not hashed.
+        if status(&answer) == STATUS_MORE_PROCESSING {
+            self.preauth.update(&answer);
+        }
+        Ok(answer)
+    }
+
+    /// With the tests' share connected, and all that follows the logon protected.
+    pub(crate) fn protected(address: SocketAddr, protection: Protection) -> Result<Self, Failed> {
+        let mut session = Self::log_on(address, protection.recording())?;
+        session.guard = protection.with(&SESSION_KEY, &session.preauth)?;
+        session.connect(SHARE)?;
+        Ok(session)
+    }
+
+    /// Sends a request, protected as the session is.
+    pub(crate) fn send(&mut self, message: &[u8]) -> Result<(), Failed> {
+        let message = self.guard.protect(self.id, message)?;
+        Ok(self.wire.send(&message)?)
     }
 
     /// On SMB 2.1, with the tests' share connected.
@@ -208,7 +248,7 @@ impl Session {
     /// Sends one request and waits for its final answer.
     pub(crate) fn call(&mut self, command: u16, body: &[u8]) -> Result<Vec<u8>, Failed> {
         let message = self.request(command, body);
-        self.wire.send(&message)?;
+        self.send(&message)?;
         self.answer(u64_at(&message, 24)?)?
             .ok_or_else(|| format!("closed instead of an answer to command {command}").into())
     }
@@ -238,6 +278,7 @@ impl Session {
     /// The final answer to message `id`, whatever comes before it; `None` when the server has closed.
     pub(crate) fn answer(&mut self, id: u64) -> Result<Option<Vec<u8>>, Failed> {
         while let Some(message) = self.wire.receive()? {
+            let message = self.guard.open(message)?;
             if message.len() >= HEADER
                 && u64_at(&message, 24)? == id
                 && status(&message) != STATUS_PENDING
@@ -253,7 +294,7 @@ impl Session {
         let message = self.request(command::ECHO, &[4, 0, 0, 0]);
         let id = u64_at(&message, 24)?;
         // A server that closed while this was sent shows it in the answer that is missing.
-        let _ = self.wire.send(&message);
+        let _ = self.send(&message);
         Ok(self.answer(id)?.is_some())
     }
 
