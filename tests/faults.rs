@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use support::content::{Random, same_file, write_file};
 use support::guard::Protection;
-use support::requests::{Create, FileId, access};
-use support::session::Session;
+use support::requests::{Create, FileId, access, write};
+use support::session::{Session, command, framed, u64_at};
 use support::transfers::Answer;
 use support::{BACKENDS, Client, Need, Outcome, Serve, Server, ensure};
 
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
                 some_fail(server, protection, seed)
             }));
         }
+        trials.push(broken_payload(backend, needs));
         let needs = [needs, &[Need::Smbclient]].concat();
         trials.push(harmless("smbclient notices nothing", backend, &needs, smbclient));
         trials.push(harmless("signals disturb no transfer", backend, &needs, signalled));
@@ -216,6 +217,50 @@ fn signalled(server: &Server) -> Outcome {
         let signalled = signalling.join().map_err(|_| Failed::from("the signals panicked"))?;
         moved.and(signalled)
     })
+}
+
+/// A receive that fails within a payload, and one behind it that would not.
+fn broken_payload(backend: &'static str, needs: &[Need]) -> Trial {
+    let name = format!("a payload that breaks off is never taken for requests ({backend})");
+    support::trial(&name, needs, move || {
+        // On a ring it takes two, since the first is a refusal.
+        let faults = if backend == "epoll" { "recv.no-memory=1/15" } else { "recv.no-memory=1/4" };
+        let server = started(&serve(backend, faults))?;
+        let mut broken = 0;
+        for _ in 0..CLIENTS_MAX {
+            match payloads_like_requests(&server) {
+                Ok(ended) => broken += usize::from(ended),
+                Err(failed) if is_an_end(&failed) => {}
+                Err(failed) => return Err(server.explain(&failed)),
+            }
+            if broken == ENOUGH {
+                return server.check_no_panic();
+            }
+        }
+        Err(format!("only {broken} payloads broke off").into())
+    })
+}
+
+/// Writes what looks like requests to a named stream, which is received as a whole; tells whether that broke off.
+fn payloads_like_requests(server: &Server) -> Result<bool, Failed> {
+    let mut session = Session::protected(server.address, Protection::Plain)?;
+    let file = Create::open("file:stream", access::READ_AND_WRITE).or_create();
+    let Ok(file) = session.open(file)? else { return Ok(false) };
+    for _ in 0..10 {
+        let echo = framed(&session.request(command::ECHO, &[4, 0, 0, 0]));
+        let payload = echo.repeat(40_000 / echo.len());
+        let request = session.request(command::WRITE, &write(file, 0, &payload)?);
+        // A server that has closed shows it in the answer that is missing.
+        let _ = session.send(&request);
+        loop {
+            let Some(answer) = session.wire.receive()? else { return Ok(true) };
+            ensure(answer.get(12) != Some(&13), || "a payload was answered".to_owned())?;
+            if u64_at(&answer, 24)? == u64_at(&request, 24)? {
+                break;
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// How many transfers are to succeed, of each sort; how many one client tries to make; how many clients there are at

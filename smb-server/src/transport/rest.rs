@@ -18,8 +18,8 @@ pub struct Rest {
     stream: Rc<TcpStream>,
     /// What came together with the beginning.
     front: Vec<u8>,
-    /// What is still in the stream.
-    left: Rc<Cell<usize>>,
+    /// What is still in the stream; `None` if nobody knows.
+    left: Rc<Cell<Option<usize>>>,
     /// Its end is when the reader goes on.
     _alive: oneshot::Sender<()>,
 }
@@ -27,13 +27,13 @@ pub struct Rest {
 /// What the reader keeps of a [`Rest`].
 #[derive(Debug)]
 pub(super) struct Given {
-    left: Rc<Cell<usize>>,
+    left: Rc<Cell<Option<usize>>>,
     dropped: oneshot::Receiver<()>,
 }
 
 impl Rest {
     pub(super) fn new(stream: Rc<TcpStream>, front: Vec<u8>, left: usize) -> (Self, Given) {
-        let left = Rc::new(Cell::new(left));
+        let left = Rc::new(Cell::new(Some(left)));
         let (alive, dropped) = oneshot::channel();
         (Self { stream, front, left: Rc::clone(&left), _alive: alive }, Given { left, dropped })
     }
@@ -41,7 +41,7 @@ impl Rest {
     /// How many bytes there are to be taken.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.front.len().saturating_add(self.left.get())
+        self.front.len().saturating_add(self.left())
     }
 
     /// Whether there are none.
@@ -53,7 +53,7 @@ impl Rest {
     /// How many of them are still in the stream.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.left.get()
+        self.left.get().unwrap_or(0)
     }
 
     /// The first bytes, which have been received already.
@@ -67,11 +67,13 @@ impl Rest {
     /// # Errors
     /// The socket's; `UnexpectedEof` if the stream ends before.
     pub async fn receive(mut self) -> io::Result<Buffer> {
-        let front = self.take_front();
-        let received = receive_behind(&self.stream, &front, self.left.get(), 0).await;
-        // After an error nobody knows where in the stream we are, and it is of no use.
-        self.left.set(0);
-        received
+        let (front, left) = (self.take_front(), self.left());
+        // Until all is here nobody knows where in the stream we are: another receive may succeed after one that has
+        // not, and would take what is left for the next message.
+        self.left.set(None);
+        let received = receive_behind(&self.stream, &front, left, 0).await?;
+        self.left.set(Some(0));
+        Ok(received)
     }
 
     /// Moves some bytes of those that are left in the stream into a pipe, as soon as there are any, and tells how
@@ -80,12 +82,12 @@ impl Rest {
     /// # Errors
     /// Those of `splice`; `UnexpectedEof` if the stream ends before.
     pub async fn splice_to(&mut self, pipe: &PipeWriter) -> io::Result<usize> {
-        let left = self.left.get();
+        let left = self.left();
         let moved = splice(&*self.stream, pipe, left).await?;
         if moved == 0 && left > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.left.set(left.saturating_sub(moved));
+        self.left.set(Some(left.saturating_sub(moved)));
         Ok(moved)
     }
 }
@@ -112,8 +114,9 @@ pub(super) async fn receive_behind(
 }
 
 impl Given {
-    /// Waits until nobody has a use for it any more, and tells how many bytes of it are still in the stream.
-    pub(super) async fn returned(&mut self) -> usize {
+    /// Waits until nobody has a use for it any more, and tells how many bytes of it are still in the stream; `None` if
+    /// that is not known, and the stream is of no use.
+    pub(super) async fn returned(&mut self) -> Option<usize> {
         let _ = (&mut self.dropped).await;
         self.left.get()
     }

@@ -102,6 +102,9 @@ pub enum ReadError {
     /// The connection ended inside a message.
     #[error("the connection ended inside a message")]
     Truncated,
+    /// A receive has failed inside a message.
+    #[error("a message was not received to its end")]
+    Broken,
     /// The rest of a message did not come in time.
     #[error("the rest of a message did not come within {} s", REST_TIMEOUT.as_secs())]
     TimedOut,
@@ -192,7 +195,7 @@ impl MessageReader {
 
     /// Goes on behind the rest of a message, when nobody wants any of it any more.
     async fn pass_over(&mut self, mut given: Given) -> Result<(), ReadError> {
-        let mut left = given.returned().await;
+        let mut left = given.returned().await.ok_or(ReadError::Broken)?;
         while left > 0 {
             let (result, _) = self.stream.recv(Vec::with_capacity(left.min(READ_AHEAD))).await;
             match result? {
