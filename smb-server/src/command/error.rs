@@ -24,6 +24,8 @@ pub fn status_of(error: &Error) -> NtStatus {
         Error::TooManyLinks | Error::LeadsNowhere => NtStatus::OBJECT_PATH_NOT_FOUND,
         Error::NoMoreNames => NtStatus::TOO_MANY_LINKS,
         Error::TooManyOpenFiles => NtStatus::TOO_MANY_OPENED_FILES,
+        // A device error would say that the disk is broken, and this may go well the next time.
+        Error::NoMemory => NtStatus::INSUFFICIENT_RESOURCES,
         Error::Busy => NtStatus::SHARING_VIOLATION,
         Error::CrossDevice => NtStatus::NOT_SAME_DEVICE,
         Error::NotSupported => NtStatus::NOT_SUPPORTED,

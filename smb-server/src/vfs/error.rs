@@ -65,6 +65,9 @@ pub enum Error {
     /// The process or the system is out of descriptors.
     #[error("too many open files")]
     TooManyOpenFiles,
+    /// The system has no memory for it just now.
+    #[error("out of memory")]
+    NoMemory,
     /// Somebody else uses it in a way that excludes this.
     #[error("busy")]
     Busy,
@@ -102,6 +105,7 @@ impl From<io::Error> for Error {
             Some(libc::ELOOP) => Self::TooManyLinks,
             Some(libc::EMLINK) => Self::NoMoreNames,
             Some(libc::EMFILE | libc::ENFILE) => Self::TooManyOpenFiles,
+            Some(libc::ENOMEM | libc::ENOBUFS) => Self::NoMemory,
             Some(libc::EBUSY | libc::ETXTBSY | libc::EWOULDBLOCK) => Self::Busy,
             Some(libc::EXDEV) => Self::CrossDevice,
             Some(libc::EOPNOTSUPP | libc::ENOSYS) => Self::NotSupported,

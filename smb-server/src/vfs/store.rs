@@ -248,7 +248,11 @@ pub(super) async fn refresh(file: &File) -> Result<(), Error> {
 /// The failure to store something, as that of its attribute where there is no place for it at all.
 pub(super) fn unstorable(error: Error) -> Error {
     match error {
-        Error::NoSpace | Error::QuotaExceeded | Error::TooManyOpenFiles | Error::Busy => error,
+        Error::NoSpace
+        | Error::QuotaExceeded
+        | Error::TooManyOpenFiles
+        | Error::NoMemory
+        | Error::Busy => error,
         error => {
             tracing::warn!(%error, "what fits no extended attribute cannot be stored");
             Error::NoSpace
