@@ -60,13 +60,14 @@ impl Fault {
     }
 }
 
-/// Whether operations of `kind` may do a part of what they were asked to, and be asked again for the rest.
+/// Whether operations of `kind` may do a part of what they were asked to, and be asked again for the rest. What appends does
+/// so only where there is room for no more, and then the rest fails.
 fn moves_parts(kind: OpKind) -> bool {
     use OpKind::{
-        Append, Read, ReadFixed, ReadV, Recv, Send, SendMsgZc, SendZc, Splice, Tee, Write,
-        WriteFixed, WriteV,
+        Read, ReadFixed, ReadV, Recv, Send, SendMsgZc, SendZc, Splice, Tee, Write, WriteFixed,
+        WriteV,
     };
-    let to_and_from_files = matches!(kind, Read | Write | ReadFixed | WriteFixed | Append);
+    let to_and_from_files = matches!(kind, Read | Write | ReadFixed | WriteFixed);
     let several = matches!(kind, ReadV | WriteV);
     to_and_from_files || several || matches!(kind, Recv | Send | SendZc | SendMsgZc | Splice | Tee)
 }
@@ -311,8 +312,7 @@ fn shortest(op: &mut Op) -> Option<(&mut u32, u32)> {
         | Op::Read { fd, len, .. }
         | Op::Write { fd, len, .. }
         | Op::ReadFixed { fd, len, .. }
-        | Op::WriteFixed { fd, len, .. }
-        | Op::Append { fd, len, .. } => Some((len, grain(*fd)?)),
+        | Op::WriteFixed { fd, len, .. } => Some((len, grain(*fd)?)),
         Op::ReadV { fd, count, .. } | Op::WriteV { fd, count, .. } => {
             grain(*fd).filter(|grain| *grain == 1).map(|grain| (count, grain))
         }

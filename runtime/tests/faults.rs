@@ -141,7 +141,10 @@ fn without_faults_nothing_goes_wrong(backend: Backend) {
     for (name, transfer) in TRANSFERS {
         rt.block_on(transfer()).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    assert_eq!(rt.metrics().faults.total(), 0);
+    // Unless somebody tries all tests with faults.
+    if std::env::var_os("RINGWAY_FAULTS").is_none() {
+        assert_eq!(rt.metrics().faults.total(), 0);
+    }
     assert_nothing_is_left(rt);
 }
 
