@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         trials.push(broken_payload(backend, needs));
         let needs = [needs, &[Need::Smbclient]].concat();
         trials.push(harmless("smbclient notices nothing", backend, &needs, smbclient));
+        let name = "what smbclient says has happened has happened";
+        trials.push(harmful(name, backend, &needs, |server, _| said_and_done(server)));
         trials.push(harmless("signals disturb no transfer", backend, &needs, signalled));
     }
     support::run(trials)
@@ -200,6 +202,41 @@ fn smbclient(server: &Server) -> Outcome {
     Ok(())
 }
 
+/// Puts, gets, renames and deletes, each by a client of its own.
+fn said_and_done(server: &Server) -> Outcome {
+    const ROUNDS: usize = 8;
+    let (local, shared) = (server.scratch("local")?, server.folder());
+    let before = server.descriptors()?;
+    let done = |commands: &str| {
+        let ran = Client::new(server).local(&local).run(commands);
+        ran.map(|run| run.succeeded())
+    };
+    let (mut happened, mut tried) = (0, 0);
+    for round in 0..ROUNDS {
+        let (name, other) = (format!("file-{round}"), format!("other-{round}"));
+        write_file(&local.join(&name), 150_001, round as u64)?;
+        let is_put = done(&format!("put {name}"))?;
+        if is_put {
+            same_file(&local.join(&name), &shared.join(&name))?;
+            if done(&format!("get {name} back"))? {
+                same_file(&local.join(&name), &local.join("back"))?;
+            }
+        }
+        let was_there = shared.join(&name).exists();
+        let is_renamed = done(&format!("rename {name} {other}"))?;
+        let (old, new) = (shared.join(&name).exists(), shared.join(&other).exists());
+        ensure(!is_renamed || new && !old, || format!("{name} was not renamed"))?;
+        ensure(old != new || !was_there, || format!("{name} was lost"))?;
+        let is_deleted = done(&format!("del {other}"))?;
+        let is_there = shared.join(&other).exists();
+        ensure(!is_deleted || !is_there, || format!("{other} was not deleted"))?;
+        tried += 3;
+        happened += [is_put, is_renamed, is_deleted].into_iter().filter(|it| *it).count();
+    }
+    ensure(happened > 0 && happened < tried, || format!("{happened} of {tried} happened"))?;
+    descriptors_are_closed(server, before)
+}
+
 /// Beside the interruptions that are made up there are real ones.
 fn signalled(server: &Server) -> Outcome {
     let over = std::sync::atomic::AtomicBool::new(false);
@@ -294,9 +331,7 @@ fn some_fail(server: &Server, protection: Protection, seed: u64) -> Outcome {
 
 /// Connections and files are closed, however they came to their end.
 fn nothing_is_left(server: &Server, before: usize) -> Outcome {
-    /// Pipes that are kept to be used again, with two ends each.
-    const KEPT: usize = 2 * 16 + 8;
-    eventually("descriptors stay open", || Ok(server.descriptors()? <= before + KEPT))?;
+    descriptors_are_closed(server, before)?;
     let memory = server.memory()?;
     ensure(memory < MEMORY_MAX, || format!("{memory} bytes in use"))?;
     for file in 0..3 {
@@ -310,6 +345,12 @@ fn nothing_is_left(server: &Server, before: usize) -> Outcome {
 fn exclusively(server: &Server, name: &str) -> Result<bool, Failed> {
     let mut session = Session::protected(server.address, Protection::Plain)?;
     Ok(session.open(Create::open(name, access::READ).exclusive())?.is_ok())
+}
+
+fn descriptors_are_closed(server: &Server, before: usize) -> Outcome {
+    /// Pipes that are kept to be used again, with two ends each.
+    const KEPT: usize = 2 * 16 + 8;
+    eventually("descriptors stay open", || Ok(server.descriptors()? <= before + KEPT))
 }
 
 /// What a server without connections has use for, and the buffers that are kept to be used again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::protocol::Body;
 use crate::state::{FileOpen, Object, Open, Server, Ticket};
-use crate::vfs::{Attributes, Metadata};
+use crate::vfs::{Attributes, Error, Metadata};
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
 use crate::wire::create::CreateOptions;
 use crate::wire::status::NtStatus;
@@ -25,7 +25,8 @@ pub(super) async fn close(
         Some(file) if wants_attributes => file.handle.metadata().await.ok(),
         _ => None,
     };
-    close_open(&context.server, &open).await;
+    // It is closed all the same. Who deleted a file so hears of it nowhere else.
+    close_open(&context.server, &open).await?;
     Ok(Body::Close(metadata.as_ref().map(response).unwrap_or_default()).into())
 }
 
@@ -46,41 +47,69 @@ fn response(metadata: &Metadata) -> CloseResponse {
 /// Closes what a session or a tree connect leaves behind.
 pub async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
     for open in opens {
-        close_open(server, &open).await;
+        // Nobody is there to be told, and the log is.
+        let _ = close_open(server, &open).await;
     }
 }
 
 /// Takes an open that is no longer in its session's table out of the file's openers, and deletes the
 /// file if this was the last one and that was asked for.
-pub(super) async fn close_open(server: &Server, open: &Open) {
+///
+/// # Errors
+/// The file was to be deleted and is not. It is closed.
+pub(super) async fn close_open(server: &Server, open: &Open) -> Result<(), NtStatus> {
     let file = match &open.object {
         Object::File(file) => file,
-        Object::Pipe(pipe) => return pipe.close(),
-        Object::Quotas(_) => return,
+        Object::Pipe(pipe) => {
+            pipe.close();
+            return Ok(());
+        }
+        Object::Quotas(_) => return Ok(()),
     };
-    let Some(ticket) = file.take_ticket() else { return };
+    let Some(ticket) = file.take_ticket() else { return Ok(()) };
     file.release_oplock();
     file.locks.release();
     file.end_watch();
     let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);
-    if on_close && check_deletable(file).await.is_ok() {
-        // MS-FSA 2.1.5.4: the wish takes effect now; the file goes with its last opener.
-        ticket.set_delete_pending(Some(Arc::clone(&file.handle)));
-        tell_delete_pending(server, file);
+    let marked = if on_close { mark_deleted(server, file, &ticket).await } else { Ok(()) };
+    marked.and(leave(server, ticket).await)
+}
+
+/// MS-FSA 2.1.5.4: the wish takes effect now; the file goes with its last opener.
+async fn mark_deleted(server: &Server, file: &FileOpen, ticket: &Ticket) -> Result<(), NtStatus> {
+    match check_deletable(file).await {
+        Ok(()) => {
+            ticket.set_delete_pending(Some(Arc::clone(&file.handle)));
+            tell_delete_pending(server, file);
+            Ok(())
+        }
+        // What cannot be deleted stays.
+        Err(NtStatus::CANNOT_DELETE | NtStatus::DIRECTORY_NOT_EMPTY) => Ok(()),
+        Err(status) => {
+            let path = file.handle.path();
+            tracing::warn!(path, %status, "a file was to be deleted and is not");
+            Err(status)
+        }
     }
-    leave(server, ticket).await;
 }
 
 /// Takes an opener out of a file's, and deletes the file if it was the last one and that was asked for.
-pub(super) async fn leave(server: &Server, ticket: Ticket) {
-    let Some(deletion) = ticket.leave() else { return };
+///
+/// # Errors
+/// The file is still there.
+pub(super) async fn leave(server: &Server, ticket: Ticket) -> Result<(), NtStatus> {
+    let Some(deletion) = ticket.leave() else { return Ok(()) };
     match deletion.handle.remove().await {
         Ok(()) => tell_removed(server, &deletion.handle),
+        // Somebody else was quicker, and may have given another the name.
+        Err(Error::NotFound | Error::PathNotFound) => {}
         Err(error) => {
             let path = deletion.handle.path();
             tracing::warn!(path, %error, "a file was to be deleted and is not");
+            return Err(error.into());
         }
     }
+    Ok(())
 }
 
 /// MS-FSA 2.1.5.15.3: what cannot be deleted is not marked for it.

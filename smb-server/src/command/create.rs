@@ -148,7 +148,7 @@ async fn create_file(
             }
             not_standing => {
                 // The others may have left a file that is to be deleted to this one.
-                leave(&context.server, ticket).await;
+                let _ = leave(&context.server, ticket).await;
                 not_standing?;
             }
         }
@@ -327,7 +327,7 @@ pub(super) async fn admit(
     match context.session()?.insert(open) {
         Ok(()) => Ok(Body::Create(Box::new(CreateResponse { file_id, ..response })).into()),
         Err((open, refused)) => {
-            close_open(&context.server, &open).await;
+            let _ = close_open(&context.server, &open).await;
             Err(match refused {
                 Refused::Ended => NtStatus::NETWORK_NAME_DELETED,
                 Refused::TooMany => NtStatus::TOO_MANY_OPENED_FILES,

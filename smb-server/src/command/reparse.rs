@@ -221,7 +221,7 @@ async fn go_over(
     match context.session()?.replace(Arc::clone(&open)) {
         true => Ok(()),
         false => {
-            close_open(&context.server, &open).await;
+            let _ = close_open(&context.server, &open).await;
             Err(NtStatus::FILE_CLOSED)
         }
     }
