@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use libtest_mimic::Failed;
+use libtest_mimic::{Failed, Trial};
 use support::content::Random;
 use support::guard::Protection;
 use support::requests::{Create, access};
@@ -64,20 +64,31 @@ const CASES: [Case; 3] = [
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     for case in CASES {
-        let name = case.name;
         for (backend, needs) in BACKENDS {
-            let mut trial = |what: &str, needs: &[Need], body: fn(&Server, Case) -> Outcome| {
-                let serve = Serve::new().backend(backend).argument("--threads=1");
-                let full = format!("{name}: {what} ({backend})");
-                trials.push(support::served(&full, needs, serve, move |server| body(server, case)));
-            };
-            trial("what is read while others write was there in the meantime", needs, raced);
-            trial("a file that is cut off while it is read is read as it was", needs, cut_off);
-            let needs = [needs, &[Need::Smbclient]].concat();
-            trial("smbclient takes what it gets while others write", &needs, fetched);
+            let serve = Serve::new().backend(backend).argument("--threads=1");
+            let unkind = serve.clone().variable("RINGWAY_FAULTS", "short=1/3,interrupted=1/5");
+            let with_client = [needs, &[Need::Smbclient]].concat();
+            trials.extend([
+                trial("what is read while others write was there", case, needs, &serve, raced),
+                trial("the same where transfers fall short", case, needs, &unkind, raced),
+                trial("a file that is cut off is read as it was", case, needs, &serve, cut_off),
+                trial("so it is where transfers fall short", case, needs, &unkind, cut_off),
+                trial("smbclient takes what others write", case, &with_client, &serve, fetched),
+            ]);
         }
     }
     support::run(trials)
+}
+
+fn trial(
+    what: &str,
+    case: Case,
+    needs: &[Need],
+    serve: &Serve,
+    body: fn(&Server, Case) -> Outcome,
+) -> Trial {
+    let name = format!("{}: {what} ({})", case.name, serve.backend_name());
+    support::served(&name, needs, serve.clone(), move |server| body(server, case))
 }
 
 /// What the one who writes tells the one who reads.
