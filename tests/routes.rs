@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use support::content::Random;
 use support::requests::{Create, FileId, access, nt, read, write};
-use support::session::{HEADER, Session, command, expect, framed, status, u32_at, u64_at};
+use support::session::{HEADER, Session, Wire, command, expect, framed, status, u32_at, u64_at};
 use support::{Need, Outcome, Serve, Server, ensure};
 
 const BACKENDS: [(&str, &[Need]); 3] =
@@ -44,28 +45,47 @@ fn main() -> ExitCode {
             let serve = Serve::new().backend(backend).argument("--threads=1");
             trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
         };
-        trial("plain transfers of every length carry their bytes", every_length);
-        trial("large plain transfers are spliced, small ones are not", counted);
-        trial("a READ across the end of a file has what there is", at_the_end);
+        trial("plain transfers of every length carry their bytes", |server| {
+            PLACES.into_iter().try_for_each(|place| every_length(server, place))
+        });
+        trial("each way is counted, and why it was taken", counted);
+        trial("a READ across the end of a file has what there is", |server| {
+            PLACES.into_iter().try_for_each(|place| at_the_end(server, place))
+        });
         trial("a WRITE that is refused takes its payload with it", refused);
         trial("a WRITE whose head comes in pieces is written whole", in_pieces);
         trial("WRITEs that come in one piece are written in their order", together);
         trial("of a WRITE that breaks off there is no more than what came", broken_off);
         trial("half a WRITE keeps nobody else waiting", half);
-        trial("what is read while others write was there in the meantime", raced);
+        trial("what is read while others write was there in the meantime", |server| {
+            PLACES.into_iter().try_for_each(|place| raced(server, place))
+        });
         trial(
             "clients that take nothing leave the pipes to nobody, and all are served",
             takes_nothing,
         );
+        trial("a file that is cut off while it is sent ends that connection at most", cut_off);
+        trial("a stream that is a file in the store takes a file's ways", stored_stream);
     }
     support::run(trials)
 }
 
-fn every_length(server: &Server) -> Outcome {
-    let mut session = in_share(server)?;
+/// Where a client is, as the server sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// At the server's own address.
+    Here,
+    /// At another.
+    Away,
+}
+
+const PLACES: [Place; 2] = [Place::Here, Place::Away];
+
+fn every_length(server: &Server, place: Place) -> Outcome {
+    let mut session = in_share_from(server, place)?;
     let mut random = Random::new(5);
     for (index, length) in LENGTHS.into_iter().enumerate() {
-        let name = format!("file-{index}");
+        let name = format!("file-{index}-{place:?}");
         let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
         // On a page, and not.
         for offset in [0, 12_345] {
@@ -84,19 +104,26 @@ fn every_length(server: &Server) -> Outcome {
 
 fn counted(server: &Server) -> Outcome {
     const LARGE: usize = 1 << 20;
-    let mut session = in_share(server)?;
-    let file = session.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
-    for length in [1000, LARGE, LARGE] {
+    const MIDDLE: usize = 128 << 10;
+    let (mut here, mut away) = (in_share(server)?, in_share_from(server, Place::Away)?);
+    let file = here.opened(Create::open("file", access::READ_AND_WRITE).or_create())?;
+    for length in [1000, MIDDLE, LARGE, LARGE] {
         let bytes = Random::new(1).bytes(length);
-        expect(put(&mut session, file, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
-        get(&mut session, file, 0, length)?;
+        expect(put(&mut here, file, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
+        get(&mut here, file, 0, length)?;
     }
+    let file = away.opened(Create::open("file", access::READ))?;
+    get(&mut away, file, 0, LARGE)?;
     let routes = server.routes()?;
     for expected in [
-        "direction=read route=spliced transfers=2 bytes=2097152",
+        "direction=read route=mapped transfers=2 bytes=2097152",
+        "direction=read route=spliced transfers=2 bytes=1179648",
         "direction=read route=buffered transfers=1 bytes=1000",
-        "direction=write route=spliced transfers=2 bytes=2097152",
+        "direction=write route=spliced transfers=3 bytes=2228224",
         "direction=write route=message transfers=1 bytes=1000",
+        "when=\"it is shorter than 16 KiB\" because=\"a copy of so little",
+        "two more system calls\" transfers=1 bytes=1000",
+        "when=\"the client is on this host, and it is 256 KiB or more\"",
     ] {
         let found = routes.iter().any(|line| line.contains(expected));
         ensure(found, || format!("no '{expected}' in {routes:#?}"))?;
@@ -104,10 +131,10 @@ fn counted(server: &Server) -> Outcome {
     Ok(())
 }
 
-fn at_the_end(server: &Server) -> Outcome {
+fn at_the_end(server: &Server, place: Place) -> Outcome {
     let bytes = Random::new(2).bytes((1 << 20) + 100);
     fs::write(server.folder().join("file"), &bytes)?;
-    let mut session = in_share(server)?;
+    let mut session = in_share_from(server, place)?;
     let file = session.opened(Create::open("file", access::READ))?;
     for offset in [bytes.len() - 1, bytes.len() - 100_000, 4097, 0] {
         let found = get(&mut session, file, u64::try_from(offset)?, 4 << 20)?;
@@ -238,14 +265,14 @@ const PIECE: usize = 256 << 10;
 /// Each word of the file has the number of the turn in which it was written: one turn by a program beside the server,
 /// one by another client. What a READ brings is of turns that
 /// were not over when it was asked for, or the last that was, and that had begun when it came.
-fn raced(server: &Server) -> Outcome {
+fn raced(server: &Server, place: Place) -> Outcome {
     let path = server.folder().join("file");
     fs::write(&path, vec![0; RACED])?;
     let turns = Turns::default();
     let mut writer = in_share(server)?;
     let written = writer.opened(Create::open("file", access::READ_AND_WRITE))?;
     let local = fs::OpenOptions::new().write(true).open(&path)?;
-    let mut reader = in_share(server)?;
+    let mut reader = in_share_from(server, place)?;
     let read = reader.opened(Create::open("file", access::READ))?;
     thread::scope(|scope| {
         let writing = scope.spawn(|| -> Outcome {
@@ -283,8 +310,12 @@ fn raced(server: &Server) -> Outcome {
         reading.and(written)
     })?;
     let routes = server.routes()?;
-    let spliced = |line: &&String| line.contains("route=spliced");
-    ensure(routes.iter().filter(spliced).count() == 2, || format!("not spliced: {routes:#?}"))
+    let expected = match place {
+        Place::Here => ["direction=read route=mapped", "direction=write route=spliced"],
+        Place::Away => ["direction=read route=spliced", "direction=write route=spliced"],
+    };
+    let taken = |way: &&str| routes.iter().any(|line| line.contains(*way));
+    ensure(expected.iter().all(taken), || format!("not {expected:?}: {routes:#?}"))
 }
 
 /// What the one who writes tells the one who reads.
@@ -295,34 +326,133 @@ struct Turns {
     is_over: AtomicBool,
 }
 
-fn takes_nothing(server: &Server) -> Outcome {
-    let bytes = Random::new(9).bytes(1 << 20);
-    fs::write(server.folder().join("file"), &bytes)?;
+/// Clients that have all the pipes, with READs of a file which they do not take; and how many each has asked for.
+fn silent(server: &Server) -> Result<Vec<Session>, Failed> {
     let mut silent = Vec::new();
     for _ in 0..8 {
-        let mut session = in_share(server)?;
+        let mut session = in_share_from(server, Place::Away)?;
         let file = session.opened(Create::open("file", access::READ))?;
         for _ in 0..4 {
             ensure(session.echo()?, || "no echo".to_owned())?;
         }
-        for _ in 0..6 {
+        for _ in 0..SILENT_READS {
             let request =
                 session.request_charged(command::READ, &read(file, 0, 1 << 20), 1 << 20)?;
             session.wire.send(&request)?;
         }
         silent.push(session);
     }
-    let mut other = in_share(server)?;
+    Ok(silent)
+}
+
+const SILENT_READS: usize = 6;
+
+fn takes_nothing(server: &Server) -> Outcome {
+    let bytes = Random::new(9).bytes(8 << 20);
+    fs::write(server.folder().join("file"), &bytes)?;
+    let silent = silent(server)?;
+    let mut other = in_share_from(server, Place::Away)?;
     let file = other.opened(Create::open("file", access::READ))?;
-    for _ in 0..20 {
-        ensure(get(&mut other, file, 0, 1 << 20)? == bytes, || "other bytes".to_owned())?;
+    for length in LENGTHS {
+        for offset in [0, 3, 4096] {
+            let end = bytes.len().min(offset + length);
+            let found = get(&mut other, file, u64::try_from(offset)?, length)?;
+            ensure(found == bytes[offset..end], || format!("{length} at {offset}"))?;
+        }
     }
-    for session in &mut silent {
-        for _ in 0..6 {
+    for mut session in silent {
+        for _ in 0..SILENT_READS {
             let answer = session.wire.receive()?.ok_or("closed")?;
             expect(status(&answer), nt::SUCCESS, "READ")?;
-            ensure(answer[HEADER + READ_FIXED..] == bytes, || "other bytes".to_owned())?;
+            ensure(answer[HEADER + READ_FIXED..] == bytes[..1 << 20], || "other bytes".to_owned())?;
         }
+    }
+    let file = other.opened(Create::open("other", access::READ_AND_WRITE).or_create())?;
+    expect(put(&mut other, file, 0, b"here")?, nt::SUCCESS, "WRITE")?;
+    expect(put(&mut other, file, 0, &bytes[..1 << 20])?, nt::SUCCESS, "WRITE")?;
+    let routes = server.routes()?;
+    for way in ["mapped", "spliced", "buffered"] {
+        let taken = routes.iter().any(|line| line.contains(&format!("direction=read route={way}")));
+        ensure(taken, || format!("nothing was {way}: {routes:#?}"))?;
+    }
+    Ok(())
+}
+
+/// The file is emptied, and written anew, by a program beside the server while clients have not taken what is to be
+/// sent of it.
+fn cut_off(server: &Server) -> Outcome {
+    let bytes = Random::new(10).bytes(1 << 20);
+    let path = server.folder().join("file");
+    fs::write(&path, &bytes)?;
+    fs::write(server.folder().join("beside"), &bytes)?;
+    let mut other = in_share(server)?;
+    let beside = other.opened(Create::open("beside", access::READ))?;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        let mut session = in_share(server)?;
+        let file = session.opened(Create::open("file", access::READ))?;
+        // More than the sockets take.
+        for _ in 0..16 {
+            let request =
+                session.request_charged(command::READ, &read(file, 0, 1 << 20), 1 << 20)?;
+            session.wire.send(&request)?;
+        }
+        sessions.push(session);
+    }
+    // Answers are under way, and more of them wait.
+    ensure(get(&mut other, beside, 0, 1 << 20)? == bytes, || "other bytes".to_owned())?;
+    fs::OpenOptions::new().write(true).open(&path)?.set_len(100)?;
+    let mut ended = 0;
+    for session in &mut sessions {
+        for _ in 0..16 {
+            let Some(answer) = session.wire.receive()? else {
+                ended += 1;
+                break;
+            };
+            let status = status(&answer);
+            ensure([nt::SUCCESS, END_OF_FILE].contains(&status), || format!("{status:#x}"))?;
+            let found = answer.get(HEADER + READ_FIXED..).unwrap_or_default();
+            let is_error = status == END_OF_FILE;
+            ensure(is_error || bytes.starts_with(found), || {
+                "bytes that never were there".to_owned()
+            })?;
+        }
+    }
+    ensure(get(&mut other, beside, 0, 1 << 20)? == bytes, || "other bytes".to_owned())?;
+    let mut again = in_share(server)?;
+    let file = again.opened(Create::open("file", access::READ))?;
+    ensure(get(&mut again, file, 0, 1 << 20)? == bytes[..100], || "not what is left".to_owned())?;
+    let file = again.opened(Create::open("two", access::READ_AND_WRITE).or_create())?;
+    expect(put(&mut again, file, 0, b"here")?, nt::SUCCESS, "WRITE")?;
+    expect(put(&mut again, file, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
+    let routes = server.routes()?;
+    let told = format!("whose file was cut off connections={ended}");
+    ensure(ended > 0, || "nobody was in the middle of an answer".to_owned())?;
+    ensure(routes.iter().any(|line| line.contains(&told)), || format!("not {told}: {routes:#?}"))
+}
+
+fn stored_stream(server: &Server) -> Outcome {
+    let bytes = Random::new(11).bytes(1 << 20);
+    let mut session = in_share(server)?;
+    let stream = session.opened(Create::open("file:stream", access::READ_AND_WRITE).or_create())?;
+    expect(put(&mut session, stream, 0, b"short")?, nt::SUCCESS, "WRITE")?;
+    ensure(get(&mut session, stream, 0, 100)? == b"short", || "other bytes".to_owned())?;
+    expect(put(&mut session, stream, 0, &bytes)?, nt::SUCCESS, "WRITE")?;
+    for (offset, length) in [(0, 1 << 20), (1, 128 << 10), (1 << 19, 1 << 20)] {
+        let found = get(&mut session, stream, u64::try_from(offset)?, length)?;
+        let end = bytes.len().min(offset + length);
+        ensure(found == bytes[offset..end], || format!("{length} at {offset}"))?;
+    }
+    let file = session.opened(Create::open("file", access::READ_AND_WRITE))?;
+    expect(put(&mut session, file, 0, b"here")?, nt::SUCCESS, "WRITE")?;
+    let routes = server.routes()?;
+    for expected in [
+        "direction=read route=attribute transfers=1",
+        "direction=read route=mapped transfers=2",
+        "direction=read route=spliced transfers=1",
+    ] {
+        let found = routes.iter().any(|line| line.contains(expected));
+        ensure(found, || format!("no '{expected}' in {routes:#?}"))?;
     }
     Ok(())
 }
@@ -335,7 +465,18 @@ const FILE_CLOSED: u32 = 0xc000_0128;
 
 /// With the credits for whatever follows.
 fn in_share(server: &Server) -> Result<Session, Failed> {
-    let mut session = Session::in_share(server.address)?;
+    in_share_from(server, Place::Here)
+}
+
+/// The same from a place.
+fn in_share_from(server: &Server, place: Place) -> Result<Session, Failed> {
+    let mut session = match place {
+        Place::Here => Session::in_share(server.address)?,
+        Place::Away => {
+            let from = SocketAddr::from(([127, 0, 0, 2], 0));
+            Session::in_share_over(Wire::connect_from(from, server.address)?)?
+        }
+    };
     for _ in 0..20 {
         ensure(session.echo()?, || "no echo".to_owned())?;
     }

@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     server: Arc<Server>,
     stream: Rc<TcpStream>,
+    /// The client is on this host.
+    near: bool,
     machine: RefCell<protocol::Connection>,
     sessions: RefCell<Vec<u64>>,
     /// Chains that are being carried out.
@@ -129,6 +131,7 @@ impl Connection {
             peer,
             server,
             notices: (notices, Cell::new(Some(taken))),
+            near: transport::is_near(&stream),
             stream: Rc::new(stream),
             machine: RefCell::new(protocol::Connection::new(config, peer.ip(), Instant::now())),
             sessions: RefCell::default(),
@@ -248,7 +251,8 @@ impl Connection {
         let (running, ongoing) = Running::new(Rc::clone(self), &chain);
         drop(ringway::spawn(async move {
             let server = Arc::clone(&running.connection.server);
-            running.finish(command::run_chain(&server, chain, ongoing, rest).await);
+            let near = running.connection.near;
+            running.finish(command::run_chain(&server, chain, ongoing, rest, near).await);
         }));
     }
 
@@ -461,6 +465,10 @@ async fn write(connection: Rc<Connection>) {
         connection.release(bytes);
         if let Err(error) = result {
             tracing::debug!(peer = %connection.peer, %error, "connection lost");
+            // No socket says so: a file was cut off that was being sent.
+            if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                connection.server.routes.count_cut_off();
+            }
             return connection.end_reading();
         }
     }

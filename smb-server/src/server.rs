@@ -20,7 +20,7 @@ use crate::auth::{AcceptorConfig, Principal, UserStore};
 use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::crypto::random;
-use crate::datapath::Count;
+use crate::datapath::{Count, RowCount};
 use crate::memory::Memory;
 use crate::monitor::{self, Monitor};
 use crate::protocol;
@@ -188,11 +188,20 @@ impl Server {
         &self.monitored
     }
 
-    /// Tells the log how many transfers have taken which way so far.
+    /// Tells the log how many transfers have taken which way so far: first by reason, then all.
     pub fn log_routes(&self) {
-        let counts = self.shared.server.routes.counts();
+        let routes = &self.shared.server.routes;
+        let counts = routes.counts();
         if counts.is_empty() {
             tracing::info!("nothing has been read or written yet");
+        }
+        if routes.cut_off() > 0 {
+            let connections = routes.cut_off();
+            tracing::info!(connections, "ended in an answer whose file was cut off");
+        }
+        for RowCount { row, transfers, bytes } in routes.rows() {
+            let (when, because) = (row.when, row.because);
+            tracing::info!(when, because, transfers, bytes, "{}: {}", row.direction, row.route);
         }
         for Count { route, direction, transfers, bytes } in counts {
             tracing::info!(%direction, %route, transfers, bytes, "moved so far");

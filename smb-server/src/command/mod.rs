@@ -71,15 +71,16 @@ impl From<Body> for Answer {
 
 /// Carries out a chain and answers each of its elements, in order, but for those whose answers `ongoing` has
 /// taken already. By it the client may take the chain back; what has not begun by then is not begun.
-/// `rest` is the payload of a lone WRITE that came without it.
+/// `rest` is the payload of a lone WRITE that came without it. `near`: the client is on this host.
 pub async fn run_chain(
     server: &Arc<Server>,
     chain: Chain,
     ongoing: Rc<Ongoing>,
     rest: Option<Rest>,
+    near: bool,
 ) -> Vec<Reply> {
     let count = chain.elements.len();
-    let message = Message { protection: chain.protection, alone: count == 1 };
+    let message = Message { protection: chain.protection, alone: count == 1, near };
     let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing), message);
     context.rest = rest;
     for (index, element) in chain.elements.into_iter().enumerate() {

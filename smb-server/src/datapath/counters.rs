@@ -1,13 +1,15 @@
-//! How many transfers took which way.
+//! How many transfers took which way, and why.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::plan::{Direction, Route};
+use super::plan::{Direction, Route, Row, TABLE};
 
-/// Counts transfers and their bytes by way and direction, over all connections.
-#[derive(Debug, Default)]
+/// Counts transfers and their bytes by the row of the table that they took, over all connections.
+#[derive(Debug)]
 pub struct Counters {
-    by_route: [[Counter; 2]; Route::ALL.len()],
+    /// In the order of the table.
+    by_row: Vec<Counter>,
+    cut_off: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -29,22 +31,67 @@ pub struct Count {
     pub bytes: u64,
 }
 
+/// What went one way for one reason.
+#[derive(Clone, Copy)]
+pub struct RowCount {
+    /// Its row.
+    pub row: &'static Row,
+    /// READs or WRITEs that succeeded.
+    pub transfers: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let by_row = TABLE.iter().map(|_| Counter::default()).collect();
+        Self { by_row, cut_off: AtomicU64::new(0) }
+    }
+}
+
 impl Counters {
-    pub(super) fn count(&self, route: Route, direction: Direction, bytes: usize) {
-        let counter = &self.by_route[route.index()][direction as usize];
-        counter.transfers.fetch_add(1, Ordering::Relaxed);
-        counter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn count(&self, row: &Row, bytes: usize) {
+        if let Some(counter) = row.index().and_then(|index| self.by_row.get(index)) {
+            counter.transfers.fetch_add(1, Ordering::Relaxed);
+            counter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
-    /// What there has been so far, without the ways that nothing took.
+    /// A connection has ended in the middle of an answer, whose file was cut off.
+    pub fn count_cut_off(&self) {
+        self.cut_off.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many connections have ended so.
+    #[must_use]
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// What there has been so far, without the rows that nothing took.
+    #[must_use]
+    pub fn rows(&self) -> Vec<RowCount> {
+        let read = |(row, counter): (&'static Row, &Counter)| {
+            let transfers = counter.transfers.load(Ordering::Relaxed);
+            let bytes = counter.bytes.load(Ordering::Relaxed);
+            (transfers > 0).then_some(RowCount { row, transfers, bytes })
+        };
+        TABLE.iter().zip(&self.by_row).filter_map(read).collect()
+    }
+
+    /// The same by way, without those that nothing took.
     #[must_use]
     pub fn counts(&self) -> Vec<Count> {
+        let rows = self.rows();
         let mut counts = Vec::new();
         for route in Route::ALL {
             for direction in [Direction::Read, Direction::Write] {
-                let counter = &self.by_route[route.index()][direction as usize];
-                let transfers = counter.transfers.load(Ordering::Relaxed);
-                let bytes = counter.bytes.load(Ordering::Relaxed);
+                let these =
+                    rows.iter().filter(|it| it.row.route == route && it.row.direction == direction);
+                let sum = |(transfers, bytes), it: &RowCount| {
+                    (transfers + it.transfers, bytes + it.bytes)
+                };
+                let (transfers, bytes) = these.fold((0, 0), sum);
                 if transfers > 0 {
                     counts.push(Count { route, direction, transfers, bytes });
                 }
@@ -58,16 +105,25 @@ impl Counters {
 mod tests {
     use super::*;
 
+    fn rows(route: Route, direction: Direction) -> impl Iterator<Item = &'static Row> {
+        TABLE.iter().filter(move |row| row.route == route && row.direction == direction)
+    }
+
     #[test]
-    fn what_went_one_way_is_counted_there() {
+    fn what_went_one_way_is_counted_there_whatever_the_reason() {
         let counters = Counters::default();
-        counters.count(Route::Spliced, Direction::Read, 10);
-        counters.count(Route::Spliced, Direction::Read, 5);
-        counters.count(Route::Message, Direction::Write, 1);
-        let spliced =
-            Count { route: Route::Spliced, direction: Direction::Read, transfers: 2, bytes: 15 };
+        let mut buffered = rows(Route::Buffered, Direction::Read);
+        let (first, second) = (buffered.next().unwrap(), buffered.next().unwrap());
+        let message = rows(Route::Message, Direction::Write).next().unwrap();
+        for (row, bytes) in [(message, 1), (first, 10), (second, 5), (second, 7)] {
+            counters.count(row, bytes);
+        }
+        let buffered =
+            Count { route: Route::Buffered, direction: Direction::Read, transfers: 3, bytes: 22 };
         let message =
             Count { route: Route::Message, direction: Direction::Write, transfers: 1, bytes: 1 };
-        assert_eq!(counters.counts(), [spliced, message]);
+        assert_eq!(counters.counts(), [buffered, message]);
+        let told: Vec<_> = counters.rows().iter().map(|it| (it.transfers, it.bytes)).collect();
+        assert_eq!(told, [(1, 10), (2, 12), (1, 1)]);
     }
 }

@@ -4,6 +4,7 @@
 //! the table in [`plan`] has for it, and counted.
 
 mod counters;
+mod mapped;
 pub mod plan;
 mod server_copy;
 mod spliced;
@@ -18,7 +19,7 @@ use crate::protocol::Protection;
 use crate::state::Open;
 use crate::transport::Rest;
 
-pub use counters::{Count, Counters};
+pub use counters::{Count, Counters, RowCount};
 pub use plan::Route;
 pub use server_copy::copy_range;
 pub use transfer::{read, write};
@@ -82,6 +83,8 @@ pub struct Message {
     pub protection: Protection,
     /// Whether it has nothing else in it.
     pub alone: bool,
+    /// Whether the client is on this host.
+    pub near: bool,
 }
 
 /// Where the bytes of a WRITE go.

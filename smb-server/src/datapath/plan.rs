@@ -15,6 +15,10 @@ const SPLICED_READ_MIN: usize = 16 * 1024;
 /// may wait for a disk, and going there and back costs what a copy of half of this does.
 pub const APART_MIN: usize = 32 * 1024;
 
+/// The shortest READ that is mapped. Below it, mapping a file costs what the second copy does, and what a splice has
+/// to do for each page.
+const MAPPED_READ_MIN: usize = 256 * 1024;
+
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Route {
@@ -23,6 +27,8 @@ pub enum Route {
     Buffered,
     /// From the page cache into a pipe, and from there to the socket; or from the socket to the page cache.
     Spliced,
+    /// From the page cache to the socket, copied once by the kernel, out of a mapping of the file.
+    Mapped,
     /// From the message, as a whole, to the file.
     Message,
     /// Out of, or into, an extended attribute.
@@ -31,7 +37,8 @@ pub enum Route {
 
 impl Route {
     /// All, in the order of [`Self::index`].
-    pub const ALL: [Self; 4] = [Self::Buffered, Self::Spliced, Self::Message, Self::Attribute];
+    pub const ALL: [Self; 5] =
+        [Self::Buffered, Self::Spliced, Self::Mapped, Self::Message, Self::Attribute];
 
     /// Its place in tables.
     #[must_use]
@@ -45,6 +52,7 @@ impl fmt::Display for Route {
         f.pad(match self {
             Self::Buffered => "buffered",
             Self::Spliced => "spliced",
+            Self::Mapped => "mapped",
             Self::Message => "message",
             Self::Attribute => "attribute",
         })
@@ -86,10 +94,42 @@ pub struct Transfer {
     pub is_placed: bool,
     /// Whether they have been received.
     pub is_here: bool,
+    /// Whether the client is on this host.
+    pub near: bool,
     /// Whether the page cache has them, as far as is known; what is not known is tried.
     pub cached: bool,
     /// Whether there are pipes for them, as far as is known.
     pub has_pipes: bool,
+    /// Whether they can be mapped, as far as is known.
+    pub has_mapping: bool,
+}
+
+/// What a way takes that only an attempt shows to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Need {
+    /// All of the bytes in the page cache, and a file system that tells so.
+    Cached,
+    /// An empty pipe.
+    Pipe,
+    /// One mapping more.
+    Mapping,
+}
+
+impl Transfer {
+    /// The same, and it is known that this is not there.
+    #[must_use]
+    pub fn without(self, need: Need) -> Self {
+        match need {
+            Need::Cached => Self { cached: false, ..self },
+            Need::Pipe => Self { has_pipes: false, ..self },
+            Need::Mapping => Self { has_mapping: false, ..self },
+        }
+    }
+
+    /// Whether the copy that a mapping spares is worth it.
+    fn is_mappable(&self) -> bool {
+        self.has_mapping && self.length >= MAPPED_READ_MIN
+    }
 }
 
 /// A line of the table.
@@ -101,6 +141,8 @@ pub struct Row {
     fits: fn(&Transfer) -> bool,
     /// The way that they take.
     pub route: Route,
+    /// What that takes.
+    pub needs: &'static [Need],
     /// Why.
     pub because: &'static str,
 }
@@ -109,16 +151,18 @@ pub struct Row {
 pub static TABLE: &[Row] = &[
     Row {
         direction: Direction::Read,
-        when: "it is a named stream",
+        when: "it is a named stream in an extended attribute",
         fits: |it| !it.is_file,
         route: Route::Attribute,
-        because: "an extended attribute is read as a whole",
+        needs: &[],
+        because: "that is read as a whole",
     },
     Row {
         direction: Direction::Read,
         when: "the answer is encrypted",
         fits: |it| it.protection == Protection::Sealed,
         route: Route::Buffered,
+        needs: &[],
         because: "it is sealed in place, in one range with its head, and sent from there",
     },
     Row {
@@ -126,6 +170,7 @@ pub static TABLE: &[Row] = &[
         when: "the answer is signed",
         fits: |it| it.protection == Protection::Signed,
         route: Route::Buffered,
+        needs: &[],
         because: "pages of the cache may change between the signature and their leaving",
     },
     Row {
@@ -133,6 +178,7 @@ pub static TABLE: &[Row] = &[
         when: "it is one of a compound",
         fits: |it| !it.alone,
         route: Route::Buffered,
+        needs: &[],
         because: "the answers are one message, in one buffer",
     },
     Row {
@@ -140,6 +186,7 @@ pub static TABLE: &[Row] = &[
         when: "it is shorter than 16 KiB",
         fits: |it| it.length < SPLICED_READ_MIN,
         route: Route::Buffered,
+        needs: &[],
         because: "a copy of so little costs less than two more system calls",
     },
     Row {
@@ -147,13 +194,31 @@ pub static TABLE: &[Row] = &[
         when: "the page cache has not all of it",
         fits: |it| !it.cached,
         route: Route::Buffered,
+        needs: &[],
         because: "a splice would wait for the disk, and a thread with it",
+    },
+    Row {
+        direction: Direction::Read,
+        when: "the client is on this host, and it is 256 KiB or more",
+        fits: |it| it.near && it.is_mappable(),
+        route: Route::Mapped,
+        needs: &[Need::Cached, Need::Mapping],
+        because: "one copy is cheaper here than handing pages on, and shows no later write",
+    },
+    Row {
+        direction: Direction::Read,
+        when: "the pipes are in use, and it is 256 KiB or more",
+        fits: |it| !it.has_pipes && it.is_mappable(),
+        route: Route::Mapped,
+        needs: &[Need::Cached, Need::Mapping],
+        because: "one copy, and no memory of the server's while the client takes its time",
     },
     Row {
         direction: Direction::Read,
         when: "the pipes are in use",
         fits: |it| !it.has_pipes,
         route: Route::Buffered,
+        needs: &[],
         because: "pipes hold memory that belongs to clients that take their time, so they are few",
     },
     Row {
@@ -161,6 +226,7 @@ pub static TABLE: &[Row] = &[
         when: "otherwise",
         fits: |_| true,
         route: Route::Spliced,
+        needs: &[Need::Cached, Need::Pipe],
         because: "no byte is copied here",
     },
     Row {
@@ -168,13 +234,15 @@ pub static TABLE: &[Row] = &[
         when: "it is a named stream",
         fits: |it| !it.is_file,
         route: Route::Attribute,
-        because: "an extended attribute is written as a whole",
+        needs: &[],
+        because: "an extended attribute is written as a whole, and moves out when it is full",
     },
     Row {
         direction: Direction::Write,
         when: "it is signed or encrypted",
         fits: |it| it.protection != Protection::Plain,
         route: Route::Message,
+        needs: &[],
         because: "a message is verified before the file changes",
     },
     Row {
@@ -182,6 +250,7 @@ pub static TABLE: &[Row] = &[
         when: "it is shorter than 32 KiB, or one of a compound",
         fits: |it| it.is_here || !it.alone,
         route: Route::Message,
+        needs: &[],
         because: "it has been received with its head",
     },
     Row {
@@ -189,6 +258,7 @@ pub static TABLE: &[Row] = &[
         when: "it goes to the end of the file",
         fits: |it| !it.is_placed,
         route: Route::Message,
+        needs: &[],
         because: "a splice has to be told where",
     },
     Row {
@@ -196,6 +266,7 @@ pub static TABLE: &[Row] = &[
         when: "the pipes are in use",
         fits: |it| !it.has_pipes,
         route: Route::Message,
+        needs: &[],
         because: "pipes hold memory that belongs to clients that take their time, so they are few",
     },
     Row {
@@ -203,6 +274,7 @@ pub static TABLE: &[Row] = &[
         when: "otherwise",
         fits: |_| true,
         route: Route::Spliced,
+        needs: &[Need::Pipe],
         because: "one copy less: from the network's buffers into the page cache",
     },
 ];
@@ -217,10 +289,50 @@ pub fn row(transfer: &Transfer) -> &'static Row {
         .unwrap_or_else(|| unreachable!("each direction ends with a row for all"))
 }
 
-/// The way that a transfer takes.
-#[must_use]
-pub fn plan(transfer: &Transfer) -> Route {
-    row(transfer).route
+impl Row {
+    /// Its place in the table.
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        TABLE.iter().position(|row| std::ptr::eq(row, self))
+    }
+
+    /// The row that takes over on a host that has not what this one needs; `None` if it has.
+    #[must_use]
+    pub fn instead(&self, lacking: &[Need]) -> Option<&'static Self> {
+        if !self.needs.iter().any(|need| lacking.contains(need)) {
+            return None;
+        }
+        let example = kinds().find(|transfer| std::ptr::eq(row(transfer), self))?;
+        Some(row(&lacking.iter().fold(example, |transfer, need| transfer.without(*need))))
+    }
+}
+
+/// A transfer of every kind that the table tells from others, those first that nothing is known against.
+fn kinds() -> impl Iterator<Item = Transfer> {
+    let messages = [Direction::Read, Direction::Write].into_iter().flat_map(|direction| {
+        [Protection::Plain, Protection::Signed, Protection::Sealed]
+            .map(move |protection| (direction, protection))
+    });
+    let lengths = [1 << 20, 128 << 10, 4096, 0];
+    let sized = messages.flat_map(move |message| lengths.map(|length| (message, length)));
+    sized.flat_map(|((direction, protection), length)| {
+        (0..=u8::MAX).map(move |bits| {
+            let is = |bit: u8| bits & (1 << bit) == 0;
+            Transfer {
+                direction,
+                protection,
+                alone: is(0),
+                length,
+                is_file: is(1),
+                is_placed: is(2),
+                is_here: !is(3),
+                near: !is(4),
+                cached: is(5),
+                has_pipes: is(6),
+                has_mapping: is(7),
+            }
+        })
+    })
 }
 
 #[cfg(test)]
@@ -236,54 +348,75 @@ mod tests {
         is_file: true,
         is_placed: true,
         is_here: false,
+        near: false,
         cached: true,
         has_pipes: true,
+        has_mapping: true,
     };
 
+    fn plan(transfer: &Transfer) -> Route {
+        row(transfer).route
+    }
+
     #[test]
-    fn only_a_lone_plain_cached_read_of_a_file_is_spliced() {
+    fn only_a_lone_plain_cached_read_of_a_file_is_spliced_or_mapped() {
         assert_eq!(plan(&READ), Route::Spliced);
-        let others = [
-            Transfer { protection: Protection::Signed, ..READ },
-            Transfer { protection: Protection::Sealed, ..READ },
-            Transfer { alone: false, ..READ },
-            Transfer { length: 4096, ..READ },
-            Transfer { cached: false, ..READ },
-            Transfer { has_pipes: false, ..READ },
-        ];
-        for other in others {
-            assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+        for near in [false, true] {
+            let read = Transfer { near, ..READ };
+            let others = [
+                Transfer { protection: Protection::Signed, ..read },
+                Transfer { protection: Protection::Sealed, ..read },
+                Transfer { alone: false, ..read },
+                Transfer { length: 4096, ..read },
+                Transfer { cached: false, ..read },
+            ];
+            for other in others {
+                assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+            }
+            assert_eq!(plan(&Transfer { is_file: false, ..read }), Route::Attribute);
         }
-        assert_eq!(plan(&Transfer { is_file: false, ..READ }), Route::Attribute);
+    }
+
+    #[test]
+    fn a_long_read_is_mapped_for_a_client_on_this_host_and_for_others_without_a_pipe() {
+        let near = Transfer { near: true, ..READ };
+        assert_eq!(plan(&near), Route::Mapped);
+        assert_eq!(plan(&near.without(Need::Mapping)), Route::Spliced);
+        assert_eq!(plan(&READ.without(Need::Pipe)), Route::Mapped);
+        assert_eq!(plan(&READ.without(Need::Pipe).without(Need::Mapping)), Route::Buffered);
+        let short = Transfer { length: 200_000, ..near };
+        assert_eq!(plan(&short), Route::Spliced);
+        assert_eq!(plan(&short.without(Need::Pipe)), Route::Buffered);
     }
 
     #[test]
     fn every_transfer_has_a_row_and_every_row_a_transfer() {
-        let mut taken = Vec::new();
-        for direction in [Direction::Read, Direction::Write] {
-            for protection in [Protection::Plain, Protection::Signed, Protection::Sealed] {
-                for bits in 0..64_u8 {
-                    let is = |bit: u8| bits & (1 << bit) == 0;
-                    for length in [0, 4096, 1 << 20] {
-                        let (alone, is_file, cached, has_pipes) = (is(0), is(1), is(2), is(3));
-                        let (is_placed, is_here) = (is(4), is(5));
-                        let transfer = Transfer {
-                            direction,
-                            protection,
-                            alone,
-                            length,
-                            is_file,
-                            is_placed,
-                            is_here,
-                            cached,
-                            has_pipes,
-                        };
-                        taken.push(std::ptr::from_ref(row(&transfer)));
-                    }
-                }
+        let taken: Vec<_> = kinds().map(|transfer| row(&transfer).index()).collect();
+        assert!((0..TABLE.len()).all(|index| taken.contains(&Some(index))));
+    }
+
+    /// Or a transfer whose route fails would be planned the same way for ever.
+    #[test]
+    fn a_row_does_not_fit_without_what_it_needs() {
+        for transfer in kinds() {
+            let row = row(&transfer);
+            for need in row.needs {
+                let next = super::row(&transfer.without(*need));
+                assert!(!std::ptr::eq(next, row), "{} without {need:?}", row.when);
             }
         }
-        assert!(TABLE.iter().all(|row| taken.contains(&std::ptr::from_ref(row))));
+    }
+
+    #[test]
+    fn a_host_without_something_has_other_rows_for_what_needs_it() {
+        let lacking = [Need::Pipe, Need::Mapping];
+        for row in TABLE {
+            let needs = row.needs.iter().any(|need| lacking.contains(need));
+            let instead = row.instead(&lacking);
+            assert_eq!(instead.is_some(), needs);
+            assert!(instead.is_none_or(|row| row.instead(&lacking).is_none()));
+            assert!(row.instead(&[]).is_none());
+        }
     }
 
     #[test]

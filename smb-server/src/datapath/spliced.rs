@@ -10,7 +10,8 @@ use ringway::buf::IoBufExt;
 use ringway::fs::File;
 use ringway::pipe::{PipePool, PooledPipe};
 
-use crate::transport::{Piped, Rest};
+use super::plan::Need;
+use crate::transport::{Elsewhere, Piped, Rest};
 
 /// How many pipes each core has. Of a mebibyte, they hold 16 MiB of clients that take their time; who finds none
 /// left copies.
@@ -20,21 +21,8 @@ thread_local! {
     static PIPES: PipePool = PipePool::new(PipePool::SIZE, PIPES_MAX);
 }
 
-/// Why a range is not in pipes.
-#[derive(Debug)]
-pub(super) enum NotSpliced {
-    /// The page cache has not all of it.
-    NotCached,
-    /// There is no pipe.
-    NoPipe,
-}
-
 /// Fills pipes with a range of a file, as far as the file goes; without waiting for anything.
-pub(super) async fn read(
-    file: &File,
-    offset: u64,
-    length: usize,
-) -> Result<Vec<Piped>, NotSpliced> {
+pub(super) async fn read(file: &File, offset: u64, length: usize) -> Result<Vec<Elsewhere>, Need> {
     let mut filled = Vec::new();
     let mut count = 0;
     while count < length {
@@ -45,25 +33,20 @@ pub(super) async fn read(
             break;
         }
         count += moved;
-        filled.push(Piped::new(pipe, moved));
+        filled.push(Elsewhere::Piped(Piped::new(pipe, moved)));
     }
     Ok(filled)
 }
 
-pub(super) fn pipe() -> Result<PooledPipe, NotSpliced> {
+pub(super) fn pipe() -> Result<PooledPipe, Need> {
     match PIPES.with(PipePool::try_get) {
         Ok(Some(pipe)) => Ok(pipe),
-        Ok(None) | Err(_) => Err(NotSpliced::NoPipe),
+        Ok(None) | Err(_) => Err(Need::Pipe),
     }
 }
 
 /// As much as fits.
-async fn fill(
-    file: &File,
-    offset: u64,
-    pipe: &PooledPipe,
-    length: usize,
-) -> Result<usize, NotSpliced> {
+async fn fill(file: &File, offset: u64, pipe: &PooledPipe, length: usize) -> Result<usize, Need> {
     let mut moved = 0;
     while moved < length {
         let at = offset + moved as u64;
@@ -73,7 +56,7 @@ async fn fill(
             // The pipe is full.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && moved > 0 => break,
             // It is empty; or the file system has no such thing, or whatever else: reading will tell.
-            Err(_) => return Err(NotSpliced::NotCached),
+            Err(_) => return Err(Need::Cached),
         }
     }
     Ok(moved)

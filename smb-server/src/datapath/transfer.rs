@@ -7,14 +7,14 @@ use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
+use crate::transport::Elsewhere;
 use crate::vfs::{self, Handle, StreamContents, read_contents, write_contents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
 use super::counters::Counters;
-use super::plan::{Direction, Route, Transfer, plan};
-use super::spliced::{self, NotSpliced};
-use super::{Incoming, Message, Sink, Source};
+use super::plan::{Direction, Need, Route, Row, Transfer, row};
+use super::{Incoming, Message, Sink, Source, mapped, spliced};
 
 /// Reads what a READ wants.
 ///
@@ -22,23 +22,26 @@ use super::{Incoming, Message, Sink, Source};
 /// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
 pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStatus> {
     let file = file(&source.open)?;
+    let (offset, length) = (source.offset, source.length as usize);
+    let contents = contents(&file.handle, offset, length).await?;
     let mut transfer = Transfer {
         direction: Direction::Read,
         protection: source.message.protection,
         alone: source.message.alone,
-        length: source.length as usize,
-        is_file: file.handle.file().is_some(),
+        length,
+        is_file: matches!(contents, StreamContents::File(_)),
         is_placed: true,
         is_here: false,
+        near: source.message.near,
         cached: true,
         has_pipes: true,
+        has_mapping: true,
     };
-    let (route, payload) = loop {
-        let route = plan(&transfer);
-        match by(route, file, &source).await? {
-            Ok(payload) => break (route, payload),
-            Err(NotSpliced::NotCached) => transfer.cached = false,
-            Err(NotSpliced::NoPipe) => transfer.has_pipes = false,
+    let (row, payload) = loop {
+        let row = row(&transfer);
+        match by(row.route, &contents, offset, length).await? {
+            Ok(payload) => break (row, payload),
+            Err(lacking) => transfer = transfer.without(lacking),
         }
     };
     let count = payload.len();
@@ -46,22 +49,35 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
         return Err(NtStatus::END_OF_FILE);
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
-    counters.count(route, Direction::Read, count);
+    counters.count(row, count);
     Ok(payload)
+}
+
+/// Where the bytes of a READ are.
+async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamContents, NtStatus> {
+    match handle.file() {
+        Some(on_disk) => Ok(StreamContents::File(on_disk.clone())),
+        None => Ok(handle.stream_contents(offset, length).await?),
+    }
 }
 
 /// What is wanted, by one route, unless that does not lead there.
 async fn by(
     route: Route,
-    file: &FileOpen,
-    source: &Source,
-) -> Result<Result<Payload, NotSpliced>, NtStatus> {
-    let (offset, length) = (source.offset, source.length as usize);
-    let Some(on_disk) = file.handle.file() else {
-        return read_stream(&file.handle, offset, length).await.map(Ok);
+    contents: &StreamContents,
+    offset: u64,
+    length: usize,
+) -> Result<Result<Payload, Need>, NtStatus> {
+    let on_disk = match contents {
+        StreamContents::File(on_disk) => on_disk,
+        StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
     };
     match route {
         Route::Spliced => Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)),
+        Route::Mapped => {
+            let mapped = mapped::read(on_disk, offset, length);
+            Ok(mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect())))
+        }
         _ => read_file(on_disk, offset, length).await.map(Ok),
     }
 }
@@ -72,16 +88,11 @@ async fn read_file(file: &File, offset: u64, length: usize) -> Result<Payload, N
     Ok(Payload::new(Payload::buffer_for(length).appended(read).await?))
 }
 
-/// The same of a named stream.
-async fn read_stream(handle: &Handle, offset: u64, length: usize) -> Result<Payload, NtStatus> {
-    match handle.stream_contents(offset, length).await? {
-        StreamContents::File(on_disk) => read_file(&on_disk, offset, length).await,
-        StreamContents::Bytes(bytes) => {
-            let mut buffer = Payload::buffer_for(bytes.len());
-            buffer.extend_from_slice(&bytes);
-            Ok(Payload::new(buffer))
-        }
-    }
+/// Bytes that are here, with room in front.
+fn copy_of(bytes: &[u8]) -> Payload {
+    let mut buffer = Payload::buffer_for(bytes.len());
+    buffer.extend_from_slice(bytes);
+    Payload::new(buffer)
 }
 
 /// Writes what a WRITE brought.
@@ -98,7 +109,7 @@ pub async fn write(sink: Sink, counters: &Counters) -> Result<WriteResponse, NtS
     // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
-    counters.count(result?, Direction::Write, length);
+    counters.count(result?, length);
     if sink.through {
         file.handle.sync().await?;
     }
@@ -106,18 +117,18 @@ pub async fn write(sink: Sink, counters: &Counters) -> Result<WriteResponse, NtS
     Ok(WriteResponse { count: u32::try_from(length).unwrap_or(u32::MAX), remaining: 0 })
 }
 
-/// Puts bytes where they belong, and tells by which route.
+/// Puts bytes where they belong, and tells by which row of the table.
 async fn place(
     file: &FileOpen,
     offset: Option<u64>,
     bytes: Incoming,
     message: Message,
-) -> Result<Route, NtStatus> {
+) -> Result<&'static Row, NtStatus> {
     let pipe = match &bytes {
         Incoming::Here(_) => None,
         Incoming::Rest(_) => spliced::pipe().ok(),
     };
-    let route = plan(&Transfer {
+    let row = row(&Transfer {
         direction: Direction::Write,
         protection: message.protection,
         alone: message.alone,
@@ -125,10 +136,12 @@ async fn place(
         is_file: file.handle.file().is_some(),
         is_placed: offset.is_some(),
         is_here: matches!(bytes, Incoming::Here(_)),
+        near: message.near,
         cached: true,
         has_pipes: pipe.is_some(),
+        has_mapping: false,
     });
-    match (route, file.handle.file(), offset, bytes, pipe) {
+    match (row.route, file.handle.file(), offset, bytes, pipe) {
         (Route::Spliced, Some(on_disk), Some(offset), Incoming::Rest(rest), Some(pipe)) => {
             spliced::write(on_disk, offset, rest, &pipe).await.map_err(failed)?;
         }
@@ -140,7 +153,7 @@ async fn place(
             }
         }
     }
-    Ok(route)
+    Ok(row)
 }
 
 fn file(open: &Open) -> Result<&FileOpen, NtStatus> {

@@ -21,7 +21,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
-use crate::transport::Piped;
+use crate::transport::Elsewhere;
 
 use super::intake;
 use super::reply::HEADROOM;
@@ -183,7 +183,7 @@ impl Reply {
 pub struct Payload {
     buffer: Buffer,
     /// Behind what is in the buffer.
-    tail: Vec<Piped>,
+    tail: Vec<Elsewhere>,
 }
 
 impl Payload {
@@ -212,14 +212,14 @@ impl Payload {
 
     /// Bytes that are sent as they are, for the lone and plain answer to a lone request; any other fails.
     #[must_use]
-    pub fn elsewhere(tail: Vec<Piped>) -> Self {
+    pub fn elsewhere(tail: Vec<Elsewhere>) -> Self {
         Self { buffer: Self::buffer_for(0), tail }
     }
 
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len().saturating_sub(Self::START).saturating_add(Piped::total(&self.tail))
+        self.buffer.len().saturating_sub(Self::START).saturating_add(Elsewhere::total(&self.tail))
     }
 
     /// Whether there is nothing to send.
@@ -239,7 +239,7 @@ impl Payload {
         self.tail.is_empty()
     }
 
-    pub(super) fn into_parts(self) -> (Buffer, Vec<Piped>) {
+    pub(super) fn into_parts(self) -> (Buffer, Vec<Elsewhere>) {
         (self.buffer, self.tail)
     }
 }
@@ -278,7 +278,7 @@ pub struct Transmit {
     /// Where the message begins.
     pub start: usize,
     /// The rest of it.
-    pub tail: Vec<Piped>,
+    pub tail: Vec<Elsewhere>,
 }
 
 impl Transmit {
@@ -298,6 +298,6 @@ impl Transmit {
     /// How much it is, for limits: memory that is taken until it is sent.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.buffer.len().saturating_add(Piped::total(&self.tail))
+        self.buffer.len().saturating_add(Elsewhere::total(&self.tail))
     }
 }

@@ -1,7 +1,7 @@
 //! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
 
 use crate::buffers::Buffer;
-use crate::transport::Piped;
+use crate::transport::Elsewhere;
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
 use crate::wire::frame::{Frame, PREFIX};
@@ -121,7 +121,7 @@ pub(super) struct Encoded {
     /// Where each element starts; the first at [`HEADROOM`].
     starts: Vec<usize>,
     /// What follows the buffer.
-    tail: Vec<Piped>,
+    tail: Vec<Elsewhere>,
 }
 
 impl Encoded {
@@ -178,7 +178,7 @@ impl Encoded {
                 0
             }
         };
-        let length = self.buffer.len() - start - PREFIX + Piped::total(&self.tail);
+        let length = self.buffer.len() - start - PREFIX + Elsewhere::total(&self.tail);
         // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
         let prefix = Frame::message_prefix(length).unwrap_or_default();
         if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {

@@ -1,4 +1,4 @@
-//! Bytes that go out as they are, and never were in this program's memory.
+//! Bytes in a pipe, on their way out.
 
 use std::io;
 
@@ -23,12 +23,6 @@ impl Piped {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// How many there are in all of several.
-    #[must_use]
-    pub fn total(pieces: &[Self]) -> usize {
-        pieces.iter().map(Self::len).sum()
     }
 
     /// Whether there are none.

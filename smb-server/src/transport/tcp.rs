@@ -9,7 +9,7 @@ use ringway::net::TcpStream;
 use ringway::time::timeout;
 
 use super::rest::{Given, receive_behind};
-use super::{Piped, Rest};
+use super::{Elsewhere, Rest};
 use crate::buffers::{Buffer, LARGE_MIN, Memory};
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
@@ -32,7 +32,7 @@ pub async fn send(
     stream: &TcpStream,
     buffer: Buffer,
     start: usize,
-    tail: Vec<Piped>,
+    tail: Vec<Elsewhere>,
 ) -> io::Result<()> {
     let head = buffer.into_slice(start);
     if tail.is_empty() {
@@ -40,9 +40,9 @@ pub async fn send(
     }
     stream.send_all_more(head).await.0?;
     let mut left = tail.len();
-    for piped in tail {
+    for piece in tail {
         left -= 1;
-        piped.send(stream, left > 0).await?;
+        piece.send(stream, left > 0).await?;
     }
     Ok(())
 }

@@ -93,21 +93,21 @@ fn a_chain_knows_what_its_answers_will_have_around_them() {
 
 #[test]
 fn bytes_that_are_elsewhere_are_counted_in_and_sent_with_nothing_around_them() {
-    use crate::transport::Piped;
+    use crate::transport::{Elsewhere, Piped};
     use crate::wire::status::NtStatus;
 
     for guard in GUARDS {
         let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
         let chain = pair.hand_out(guard, &[Ask::read(1000)]);
         let pipe = ringway::pipe::PipePool::new(4096, 1).try_get().unwrap().unwrap();
-        let payload = Payload::elsewhere(vec![Piped::new(pipe, 1000)]);
+        let payload = Payload::elsewhere(vec![Elsewhere::Piped(Piped::new(pipe, 1000))]);
         assert_eq!(payload.len(), 1000);
         let reply = crate::protocol::Reply::ok(crate::protocol::Body::Read(payload));
         pair.server.handle_replies(pair.now.instant, chain.id, vec![reply]);
         let transmit = pair.server.poll_transmit().expect("a message");
         let bytes = transmit.bytes();
         if guard == Guard::Plain {
-            assert_eq!(transmit.tail.iter().map(Piped::len).sum::<usize>(), 1000);
+            assert_eq!(Elsewhere::total(&transmit.tail), 1000);
             let announced = u32::from_be_bytes(*bytes.first_chunk().unwrap());
             assert_eq!(announced as usize, bytes.len() - 4 + 1000);
             // MS-SMB2 2.2.20: DataLength, four bytes into the body.
