@@ -11,7 +11,7 @@
 //! | [`state`] | sessions, tree connects, opens, share modes; the only locks | does I/O under a lock |
 //! | [`vfs`] | files as SMB sees them: names and case, attributes, listings | knows wire types or NTSTATUS |
 //! | [`rpc`] | the services behind named pipes | does I/O |
-//! | [`transport`] | whole messages over a socket | knows commands or files |
+//! | [`transport`] | whole messages over a socket | knows commands, opens files |
 //! | [`protocol`] | the connection as a machine: negotiate, sessions, credits, compounds, signing and sealing order | awaits |
 //! | [`auth`], [`crypto`] | tokens in, identity out; sign, seal, derive | does I/O |
 //! | [`wire`] | bytes to typed messages and back | I/O, clock, panic, unsafe |

@@ -4,6 +4,8 @@ mod cli;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 use cli::banner::{BannerFacts, banner};
 use cli::routes::routes;
 use cli::{Cli, Command, ProbeArgs, ServeArgs, SweepArgs};
+use usmbd::datapath::host;
 use usmbd::server::Server;
 use usmbd::vfs;
 
@@ -31,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     match Cli::try_parse().map(|cli| cli.command) {
         Ok(Command::Serve(serve_args)) => serve(serve_args),
-        Ok(Command::Probe(ProbeArgs { routes: true })) => print_routes(),
+        Ok(Command::Probe(ProbeArgs { routes: true, folder })) => print_routes(folder),
         Ok(Command::Probe(_)) => probe(),
         Ok(Command::Sweep(sweep_args)) => sweep(&sweep_args),
         Err(error) => usage(&error),
@@ -130,9 +133,22 @@ fn host_name() -> String {
     }
 }
 
-/// The table by which bytes are moved.
-fn print_routes() -> ExitCode {
-    say(routes());
+/// The table by which bytes are moved, as this host has it.
+fn print_routes(folder: Option<PathBuf>) -> ExitCode {
+    raise_descriptor_limit();
+    let folder = folder.unwrap_or_else(std::env::temp_dir);
+    if let Err(error) = std::fs::read_dir(&folder) {
+        return fail(1, format_args!("{}: {error}", folder.display()));
+    }
+    let runtime = match Builder::new().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, error),
+    };
+    let features = runtime.features().clone();
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let trials = runtime.block_on(host::tried(&folder, cores, &features));
+    let with = format!("{} and files in {}", features.backend(), folder.display());
+    say(routes(&with, &trials));
     ExitCode::SUCCESS
 }
 

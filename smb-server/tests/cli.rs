@@ -65,6 +65,26 @@ fn probe_has_a_line_for_every_backend() {
 }
 
 #[test]
+fn probe_tells_which_way_bytes_take_with_the_files_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let output = run(&["probe", "--routes", path]);
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(&format!("files in {path}:")), "{text}");
+    // Every kernel that the runtime takes has these for the files of its own disks.
+    for found in ["  pipes                    yes: ", "  mappings                 yes\n"] {
+        assert!(text.contains(found), "{text}");
+    }
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    let (code, text) = refused(&["probe", "--routes", "/missing"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("/missing"), "{text}");
+    let (code, text) = refused(&["probe", path]);
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
 fn nothing_to_serve_is_a_usage_error() {
     let (code, text) = refused(&["serve"]);
     assert_eq!(code, Some(2));

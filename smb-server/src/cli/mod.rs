@@ -46,9 +46,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
-    /// Say which way the bytes of READs and WRITEs take, and why
+    /// Say which way the bytes of READs and WRITEs take on this host, and why
     #[arg(long)]
     pub(crate) routes: bool,
+    /// A folder to be served: what its file system has of that is tried, on a file without a name [default: where
+    /// temporary files are]
+    #[arg(requires = "routes")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -111,6 +111,8 @@ pub enum Need {
     Cached,
     /// An empty pipe.
     Pipe,
+    /// A file system that fills pipes.
+    Splice,
     /// One mapping more.
     Mapping,
 }
@@ -121,7 +123,7 @@ impl Transfer {
     pub fn without(self, need: Need) -> Self {
         match need {
             Need::Cached => Self { cached: false, ..self },
-            Need::Pipe => Self { has_pipes: false, ..self },
+            Need::Pipe | Need::Splice => Self { has_pipes: false, ..self },
             Need::Mapping => Self { has_mapping: false, ..self },
         }
     }
@@ -207,7 +209,7 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
-        when: "the pipes are in use, and it is 256 KiB or more",
+        when: "there is no pipe for it, and it is 256 KiB or more",
         fits: |it| !it.has_pipes && it.is_mappable(),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
@@ -215,7 +217,7 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
-        when: "the pipes are in use",
+        when: "there is no pipe for it",
         fits: |it| !it.has_pipes,
         route: Route::Buffered,
         needs: &[],
@@ -226,7 +228,7 @@ pub static TABLE: &[Row] = &[
         when: "otherwise",
         fits: |_| true,
         route: Route::Spliced,
-        needs: &[Need::Cached, Need::Pipe],
+        needs: &[Need::Cached, Need::Splice, Need::Pipe],
         because: "no byte is copied here",
     },
     Row {
@@ -263,7 +265,7 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Write,
-        when: "the pipes are in use",
+        when: "there is no pipe for it",
         fits: |it| !it.has_pipes,
         route: Route::Message,
         needs: &[],

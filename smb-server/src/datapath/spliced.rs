@@ -15,7 +15,7 @@ use crate::transport::{Elsewhere, Piped, Rest};
 
 /// How many pipes each core has. Of a mebibyte, they hold 16 MiB of clients that take their time; who finds none
 /// left copies.
-const PIPES_MAX: usize = 16;
+pub(super) const PIPES_MAX: usize = 16;
 
 thread_local! {
     static PIPES: PipePool = PipePool::new(PipePool::SIZE, PIPES_MAX);
@@ -55,7 +55,9 @@ async fn fill(file: &File, offset: u64, pipe: &PooledPipe, length: usize) -> Res
             Ok(n) => moved += n,
             // The pipe is full.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && moved > 0 => break,
-            // It is empty; or the file system has no such thing, or whatever else: reading will tell.
+            // The file system has no such thing.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Err(Need::Splice),
+            // It is empty; or whatever else, reading will tell.
             Err(_) => return Err(Need::Cached),
         }
     }
