@@ -19,7 +19,7 @@ const MAPPINGS_MAX: usize = 1024;
 /// How much is sent before the page cache is asked again.
 const PIECE: usize = 1 << 20;
 
-static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+static PLACES: Places = Places::of(MAPPINGS_MAX);
 
 /// Bytes in the page cache.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Mapped {
     /// The `len` bytes of a file from `offset` on, which there are; `None` if they cannot be mapped.
     #[must_use]
     pub fn new(file: &File, offset: u64, len: usize) -> Option<Self> {
-        let place = Place::take()?;
+        let place = PLACES.take()?;
         let mapping = file.map(offset, len).ok()?;
         Some(Self { mapping, file: file.clone(), offset, _place: place })
     }
@@ -92,21 +92,114 @@ fn told(error: io::Error) -> io::Error {
     }
 }
 
-/// One of the mappings that there may be.
+/// Counts the mappings that there may be yet.
 #[derive(Debug)]
-struct Place;
+struct Places(AtomicUsize);
 
-impl Place {
-    fn take() -> Option<Self> {
+/// One of them, until it is dropped.
+#[derive(Debug)]
+struct Place(&'static Places);
+
+impl Places {
+    const fn of(max: usize) -> Self {
+        Self(AtomicUsize::new(max))
+    }
+
+    fn take(&'static self) -> Option<Place> {
         // The count is of nothing but itself, so nothing has to be seen in the order in which it happens.
-        let taken = MAPPINGS.fetch_add(1, Ordering::Relaxed);
-        let place = Self;
-        (taken < MAPPINGS_MAX).then_some(place)
+        let (seen, left) = (Ordering::Relaxed, |free: usize| free.checked_sub(1));
+        self.0.fetch_update(seen, seen, left).ok().map(|_| Place(self))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        MAPPINGS.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use ringway::fs::{Dir, Mode, OFlags, OpenHow};
+    use ringway::net::TcpListener;
+
+    use super::*;
+
+    async fn file() -> File {
+        let how = OpenHow::new(OFlags::TMPFILE | OFlags::RDWR).mode(Mode::RUSR | Mode::WUSR);
+        Dir::open_ambient(std::env::temp_dir()).unwrap().open_at(".", &how).await.unwrap()
+    }
+
+    /// Two ends of a connection.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        ringway::Builder::new().build().unwrap().block_on(test);
+    }
+
+    /// The second half is a hole, of which the page cache has nothing.
+    #[test]
+    fn what_the_page_cache_has_not_is_read_and_sent_all_the_same() {
+        const LEN: usize = 4 * PIECE + 5;
+        run(async {
+            let file = file().await;
+            let mut expected: Vec<_> = (0..2 * PIECE).map(|at| (at % 251) as u8).collect();
+            file.write_all_at(expected.clone(), 0).await.0.unwrap();
+            file.set_len(LEN as u64).await.unwrap();
+            expected.resize(LEN, 0);
+            let (client, server) = connection().await;
+            let mapped = Mapped::new(&file, 3, LEN - 3).unwrap();
+            assert_eq!(mapped.len(), LEN - 3);
+            let server = Rc::new(server);
+            let sending = ringway::spawn(async move { mapped.send(&server, false).await });
+            let (received, bytes) = client.recv_exact(Vec::with_capacity(LEN - 3)).await;
+            received.unwrap();
+            assert!(bytes == expected[3..]);
+            sending.await.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_ends_early() {
+        run(async {
+            for left in [0, 100, PIECE] {
+                let file = file().await;
+                file.write_all_at(vec![1; 2 * PIECE], 0).await.0.unwrap();
+                let mapped = Mapped::new(&file, 0, 2 * PIECE).unwrap();
+                file.set_len(left as u64).await.unwrap();
+                let (client, server) = connection().await;
+                let server = Rc::new(server);
+                let sending = ringway::spawn(async move { mapped.send(&server, false).await });
+                let mut came = 0;
+                loop {
+                    let (received, bytes) = client.recv(Vec::with_capacity(PIECE)).await;
+                    let count = received.unwrap();
+                    came += count;
+                    if count == 0 {
+                        break;
+                    }
+                    assert!(bytes.iter().all(|byte| *byte == 1), "bytes that never were there");
+                }
+                assert_eq!(came, if left == PIECE { PIECE } else { 0 });
+                let error = sending.await.unwrap().unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        });
+    }
+
+    #[test]
+    fn there_are_no_more_mappings_than_may_be() {
+        static TWO: Places = Places::of(2);
+        let taken = (TWO.take(), TWO.take());
+        assert!(taken.0.is_some() && taken.1.is_some());
+        assert!(TWO.take().is_none());
+        drop(taken);
+        assert!(TWO.take().is_some());
     }
 }
