@@ -1,8 +1,8 @@
 //! Which way the bytes of a READ or a WRITE take: one table, of which the first row that fits decides.
 //!
 //! What a row asks for is known before a byte moves, but for what only an attempt shows: whether the page cache
-//! has what is wanted, and whether there is a pipe for it. Such an attempt fails at once, and then the table is
-//! asked again.
+//! has what is wanted, and whether there is a pipe or a mapping for it. Such an attempt fails at once, and then the table
+//! is asked again.
 
 use std::fmt;
 
