@@ -558,7 +558,7 @@ async fn who_changes_a_link_meanwhile_does_not_lead_an_open_out(bench: Bench) {
         for how in [Open { read: true, ..ATTRIBUTES }, Open { read: true, ..LINK }] {
             let Ok(opened) = bench.open("link\\file", how).await else { continue };
             let file = opened.handle.file().unwrap();
-            assert_eq!(read_contents(file, 0, 6, Vec::new()).await.unwrap(), b"data");
+            assert_eq!(read_contents(file, 0, 6, Vec::with_capacity(6)).await.unwrap(), b"data");
             reached += 1;
         }
         let opened = bench.open("link", LINK).await.unwrap().handle;
