@@ -73,6 +73,8 @@ pub struct ShareOptions {
     pub guests: bool,
     /// Clients may keep copies of what is in files, by oplocks.
     pub oplocks: bool,
+    /// Large transfers go past the page cache, where they can.
+    pub direct: bool,
 }
 
 impl Default for ShareOptions {
@@ -85,13 +87,14 @@ impl Default for ShareOptions {
             snapshots: None,
             guests: false,
             oplocks: true,
+            direct: false,
         }
     }
 }
 
 impl ShareOptions {
     /// The words for what is not as usual, as they stand behind a folder on the command line.
-    pub const WORDS: [&str; 8] = [
+    pub const WORDS: [&str; 9] = [
         "ro",
         "no-streams",
         "no-oplocks",
@@ -99,6 +102,7 @@ impl ShareOptions {
         "catia",
         "no-mapping",
         "guest",
+        "direct",
         "snapshots=FOLDER",
     ];
 
@@ -112,6 +116,7 @@ impl ShareOptions {
             "catia" => self.mapping = Mapping::Catia,
             "no-mapping" => self.mapping = Mapping::None,
             "guest" => self.guests = true,
+            "direct" => self.direct = true,
             _ => match word.strip_prefix("snapshots=") {
                 Some(folder) if !folder.is_empty() => self.snapshots = Some(folder.into()),
                 _ => return false,

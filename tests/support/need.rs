@@ -15,6 +15,8 @@ pub(crate) enum Need {
     /// Free bytes in the folder for temporary files.
     Space(u64),
     IoUring,
+    /// Files past the page cache in the folder for temporary files.
+    DirectIo,
     /// `mkfs.btrfs`, and a kernel that mounts what it makes; as root.
     Btrfs,
     /// A kernel that mounts shares; as root.
@@ -37,6 +39,9 @@ impl Need {
             }
             Self::Btrfs if !has_btrfs() => Some("no mkfs.btrfs, or no btrfs in this kernel".into()),
             Self::Cifs if !has_file_system("cifs") => Some("no cifs in this kernel".into()),
+            Self::DirectIo if !has_direct_io() => {
+                Some(format!("no O_DIRECT in {}", std::env::temp_dir().display()))
+            }
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,
         }
@@ -64,6 +69,13 @@ fn has_file_system(name: &str) -> bool {
     let _ = Command::new("/usr/sbin/modprobe").arg(name).stderr(Stdio::null()).status();
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     known.lines().any(|line| line.ends_with(&format!("\t{name}")))
+}
+
+fn has_direct_io() -> bool {
+    use rustix::fs::OFlags;
+    let made = tempfile::NamedTempFile::new();
+    let how = OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
+    made.is_ok_and(|file| rustix::fs::open(file.path(), how, rustix::fs::Mode::empty()).is_ok())
 }
 
 fn free_space() -> u64 {

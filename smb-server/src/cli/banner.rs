@@ -42,8 +42,13 @@ fn write(out: &mut String, config: &Config, facts: &BannerFacts) -> std::fmt::Re
             Mapping::None => " (without mapped characters)",
         };
         let guests = if share.options.guests { " (guests too)" } else { "" };
+        let direct = if share.options.direct { " (past the page cache)" } else { "" };
         let path = share.path.display();
-        writeln!(out, "  {} -> {path}{read_only}{streams}{hidden}{mapping}{guests}", share.name)?;
+        writeln!(
+            out,
+            "  {} -> {path}{read_only}{streams}{hidden}{mapping}{guests}{direct}",
+            share.name
+        )?;
     }
     for address in &facts.addresses {
         writeln!(out, "listening on {address}")?;

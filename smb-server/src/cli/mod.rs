@@ -77,9 +77,10 @@ pub(crate) struct ServeArgs {
     listen: Vec<SocketAddr>,
     /// A folder to serve under a name of your choice, with options behind it: "ro" for read-only,
     /// "no-streams" for files without named streams, "no-oplocks" for files of which clients keep no copies,
-    /// "hide-unreadable" for listings without what the user may not read, "catia" or "no-mapping" for other characters, or none, in place of those that names in
-    /// SMB cannot have, "guest" for one that guests and anonymous sessions may use, too, "snapshots=FOLDER" for
-    /// previous versions out of a folder of snapshots
+    /// "hide-unreadable" for listings without what the user may not read, "catia" or "no-mapping" for other
+    /// characters, or none, in place of those that names in SMB cannot have, "guest" for one that guests and
+    /// anonymous sessions may use, too, "direct" for large transfers past the page cache of this host,
+    /// "snapshots=FOLDER" for previous versions out of a folder of snapshots
     #[arg(long, value_name = "NAME=PATH[,OPTION...]")]
     share: Vec<ShareArg>,
     /// Somebody who may log on. The password is visible to other users of this host (in ps) while
@@ -325,7 +326,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let folder = top.path().join("a,b");
         std::fs::create_dir(&folder).unwrap();
-        let share = format!("x={},no-streams,no-oplocks,catia,ro", folder.display());
+        let share = format!("x={},no-streams,no-oplocks,catia,direct,ro", folder.display());
         let config = config(&["--share", &share]).unwrap();
         assert!(config.shares[0].path.ends_with("a,b"));
         let expected = ShareOptions {
@@ -336,6 +337,7 @@ mod tests {
             snapshots: None,
             guests: false,
             oplocks: false,
+            direct: true,
         };
         assert_eq!(config.shares[0].options, expected);
     }

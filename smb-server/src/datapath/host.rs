@@ -91,16 +91,20 @@ fn of_capacities(capacities: &[usize]) -> Found {
 
 /// On a file without a name.
 async fn with_files(folder: &Path) -> Vec<Trial> {
-    let found = match sample(folder).await {
-        Ok(file) => on_file(&file).await,
+    let found = match sample(folder, OFlags::empty()).await {
+        Ok(file) => {
+            let [cached, out, into, mapped] = on_file(&file).await;
+            [past_cache(folder).await, cached, out, into, mapped]
+        }
         Err(error) => {
             let why = Found::Untried(format!("no file to try with ({error})"));
-            [why.clone(), why.clone(), why.clone(), why]
+            std::array::repeat(why)
         }
     };
-    let [cached, out, into, mapped] = found;
+    let [past_cache, cached, out, into, mapped] = found;
     let trial = |what, need, found| Trial { what, need, found };
     vec![
+        trial("transfers past the page cache", Some(Need::Direct), past_cache),
         trial("telling what is cached", Some(Need::Cached), cached),
         trial("splices out of files", Some(Need::Splice), out),
         trial("splices into files", None, into),
@@ -108,12 +112,19 @@ async fn with_files(folder: &Path) -> Vec<Trial> {
     ]
 }
 
-async fn sample(folder: &Path) -> io::Result<File> {
+async fn sample(folder: &Path, flags: OFlags) -> io::Result<File> {
     let directory = Dir::open_ambient(folder)?;
-    let how = OpenHow::new(OFlags::TMPFILE | OFlags::RDWR).mode(Mode::RUSR | Mode::WUSR);
+    let how = OpenHow::new(OFlags::TMPFILE | OFlags::RDWR | flags).mode(Mode::RUSR | Mode::WUSR);
     let file = directory.open_at(".", &how).await?;
-    file.write_all_at(vec![1; SAMPLE], 0).await.0?;
+    if !flags.contains(OFlags::DIRECT) {
+        file.write_all_at(vec![1; SAMPLE], 0).await.0?;
+    }
     Ok(file)
+}
+
+/// Which blocks and which memory, the server finds out of each file.
+async fn past_cache(folder: &Path) -> Found {
+    Found::of(sample(folder, OFlags::DIRECT).await)
 }
 
 async fn on_file(file: &File) -> [Found; 4] {
@@ -192,7 +203,7 @@ mod tests {
     fn a_file_system_that_keeps_no_files_is_not_tried_and_lacks_nothing_for_that() {
         let trials = trials(Path::new("/proc"), 1);
         let untried = trials.iter().filter(|trial| matches!(trial.found, Found::Untried(_)));
-        assert_eq!(untried.count(), 4, "{trials:?}");
+        assert_eq!(untried.count(), 5, "{trials:?}");
         assert!(lacking(&trials).is_empty());
     }
 

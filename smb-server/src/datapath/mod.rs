@@ -4,6 +4,7 @@
 //! the table in [`plan`] has for it, and counted.
 
 mod counters;
+mod direct;
 pub mod host;
 mod mapped;
 pub mod plan;

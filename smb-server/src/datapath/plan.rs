@@ -25,6 +25,8 @@ pub enum Route {
     /// Into a buffer with room for the head in front, and from there to the socket; out of the buffer itself, where
     /// the network takes it so.
     Buffered,
+    /// The same from the disk, past the page cache; or from such a buffer to the disk.
+    Direct,
     /// From the page cache into a pipe, and from there to the socket; or from the socket to the page cache.
     Spliced,
     /// From the page cache to the socket, copied once by the kernel, out of a mapping of the file.
@@ -37,8 +39,8 @@ pub enum Route {
 
 impl Route {
     /// All, in the order of [`Self::index`].
-    pub const ALL: [Self; 5] =
-        [Self::Buffered, Self::Spliced, Self::Mapped, Self::Message, Self::Attribute];
+    pub const ALL: [Self; 6] =
+        [Self::Buffered, Self::Direct, Self::Spliced, Self::Mapped, Self::Message, Self::Attribute];
 
     /// Its place in tables.
     #[must_use]
@@ -51,6 +53,7 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Buffered => "buffered",
+            Self::Direct => "direct",
             Self::Spliced => "spliced",
             Self::Mapped => "mapped",
             Self::Message => "message",
@@ -90,6 +93,8 @@ pub struct Transfer {
     pub length: usize,
     /// Whether the bytes are in a file of their own, and not in an extended attribute.
     pub is_file: bool,
+    /// Whether the share wants it past the page cache, and the file takes it there, as far as is known.
+    pub direct: bool,
     /// Whether it is known where in the file they go.
     pub is_placed: bool,
     /// Whether they have been received.
@@ -107,6 +112,8 @@ pub struct Transfer {
 /// What a way takes that only an attempt shows to be there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Need {
+    /// A file that goes past the page cache.
+    Direct,
     /// All of the bytes in the page cache, and a file system that tells so.
     Cached,
     /// An empty pipe.
@@ -122,6 +129,7 @@ impl Transfer {
     #[must_use]
     pub fn without(self, need: Need) -> Self {
         match need {
+            Need::Direct => Self { direct: false, ..self },
             Need::Cached => Self { cached: false, ..self },
             Need::Pipe | Need::Splice => Self { has_pipes: false, ..self },
             Need::Mapping => Self { has_mapping: false, ..self },
@@ -158,6 +166,14 @@ pub static TABLE: &[Row] = &[
         route: Route::Attribute,
         needs: &[],
         because: "that is read as a whole",
+    },
+    Row {
+        direction: Direction::Read,
+        when: "the share is direct, and 64 KiB or more of it are whole blocks",
+        fits: |it| it.direct,
+        route: Route::Direct,
+        needs: &[Need::Direct],
+        because: "the share asks for it: the page cache is for others",
     },
     Row {
         direction: Direction::Read,
@@ -241,6 +257,14 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Write,
+        when: "the share is direct, and 64 KiB or more of it are whole blocks",
+        fits: |it| it.direct,
+        route: Route::Direct,
+        needs: &[Need::Direct],
+        because: "the share asks for it: the page cache is for others",
+    },
+    Row {
+        direction: Direction::Write,
         when: "it is signed or encrypted",
         fits: |it| it.protection != Protection::Plain,
         route: Route::Message,
@@ -318,7 +342,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
     let lengths = [1 << 20, 128 << 10, 4096, 0];
     let sized = messages.flat_map(move |message| lengths.map(|length| (message, length)));
     sized.flat_map(|((direction, protection), length)| {
-        (0..=u8::MAX).map(move |bits| {
+        (0..1_u16 << 9).map(move |bits| {
             let is = |bit: u8| bits & (1 << bit) == 0;
             Transfer {
                 direction,
@@ -326,6 +350,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
                 alone: is(0),
                 length,
                 is_file: is(1),
+                direct: !is(8),
                 is_placed: is(2),
                 is_here: !is(3),
                 near: !is(4),
@@ -348,6 +373,7 @@ mod tests {
         alone: true,
         length: 1 << 20,
         is_file: true,
+        direct: false,
         is_placed: true,
         is_here: false,
         near: false,
@@ -389,6 +415,20 @@ mod tests {
         let short = Transfer { length: 200_000, ..near };
         assert_eq!(plan(&short), Route::Spliced);
         assert_eq!(plan(&short.without(Need::Pipe)), Route::Buffered);
+    }
+
+    #[test]
+    fn what_a_direct_share_wants_past_the_cache_goes_there_whatever_is_around_it() {
+        for direction in [Direction::Read, Direction::Write] {
+            for protection in [Protection::Plain, Protection::Signed, Protection::Sealed] {
+                for alone in [true, false] {
+                    let direct = Transfer { direction, protection, alone, direct: true, ..READ };
+                    assert_eq!(plan(&direct), Route::Direct);
+                    let refused = Transfer { direct: false, ..direct };
+                    assert_ne!(plan(&refused), Route::Direct);
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use ringway::fs::File;
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
 use crate::transport::Elsewhere;
-use crate::vfs::{self, Handle, StreamContents, read_contents, write_contents};
+use crate::vfs::{self, Direct, Handle, StreamContents, read_contents, write_contents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
 use super::counters::Counters;
+use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
 use super::{Incoming, Message, Sink, Source, mapped, spliced};
 
@@ -24,12 +25,14 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
     let file = file(&source.open)?;
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
+    let past_cache = direct::of(file, offset, length).await;
     let mut transfer = Transfer {
         direction: Direction::Read,
         protection: source.message.protection,
         alone: source.message.alone,
         length,
         is_file: matches!(contents, StreamContents::File(_)),
+        direct: past_cache.is_some(),
         is_placed: true,
         is_here: false,
         near: source.message.near,
@@ -39,7 +42,7 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
     };
     let (row, payload) = loop {
         let row = row(&transfer);
-        match by(row.route, &contents, offset, length).await? {
+        match by(row.route, &contents, past_cache, (offset, length)).await? {
             Ok(payload) => break (row, payload),
             Err(lacking) => transfer = transfer.without(lacking),
         }
@@ -65,16 +68,25 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
 async fn by(
     route: Route,
     contents: &StreamContents,
-    offset: u64,
-    length: usize,
+    past_cache: Option<&Direct>,
+    (offset, length): (u64, usize),
 ) -> Result<Result<Payload, Need>, NtStatus> {
     let on_disk = match contents {
         StreamContents::File(on_disk) => on_disk,
         StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
     };
-    match route {
-        Route::Spliced => Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)),
-        Route::Mapped => {
+    match (route, past_cache) {
+        (Route::Direct, Some(past_cache)) => {
+            match direct::read(past_cache, on_disk, offset, length).await {
+                Ok(payload) => Ok(Ok(payload)),
+                Err(NotRead::Refused) => Ok(Err(Need::Direct)),
+                Err(NotRead::Failed(error)) => Err(error.into()),
+            }
+        }
+        (Route::Spliced, _) => {
+            Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere))
+        }
+        (Route::Mapped, _) => {
             let mapped = mapped::read(on_disk, offset, length);
             Ok(mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect())))
         }
@@ -124,24 +136,33 @@ async fn place(
     bytes: Incoming,
     message: Message,
 ) -> Result<&'static Row, NtStatus> {
+    let past_cache = direct::for_bytes(file, offset, &bytes).await;
     let pipe = match &bytes {
-        Incoming::Here(_) => None,
-        Incoming::Rest(_) => spliced::pipe().ok(),
+        Incoming::Rest(_) if past_cache.is_none() => spliced::pipe().ok(),
+        _ => None,
     };
-    let row = row(&Transfer {
+    let transfer = Transfer {
         direction: Direction::Write,
         protection: message.protection,
         alone: message.alone,
         length: bytes.len(),
         is_file: file.handle.file().is_some(),
+        direct: past_cache.is_some(),
         is_placed: offset.is_some(),
         is_here: matches!(bytes, Incoming::Here(_)),
         near: message.near,
         cached: true,
         has_pipes: pipe.is_some(),
         has_mapping: false,
-    });
-    match (row.route, file.handle.file(), offset, bytes, pipe) {
+    };
+    let taken = row(&transfer);
+    if let (Route::Direct, Some(past_cache), Some(on_disk), Some(offset)) =
+        (taken.route, past_cache, file.handle.file(), offset)
+    {
+        let is_direct = direct::write(past_cache, on_disk, offset, bytes).await?;
+        return Ok(if is_direct { taken } else { row(&transfer.without(Need::Direct)) });
+    }
+    match (taken.route, file.handle.file(), offset, bytes, pipe) {
         (Route::Spliced, Some(on_disk), Some(offset), Incoming::Rest(rest), Some(pipe)) => {
             spliced::write(on_disk, offset, rest, &pipe).await.map_err(failed)?;
         }
@@ -153,7 +174,7 @@ async fn place(
             }
         }
     }
-    Ok(row)
+    Ok(taken)
 }
 
 fn file(open: &Open) -> Result<&FileOpen, NtStatus> {

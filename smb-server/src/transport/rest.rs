@@ -92,8 +92,8 @@ impl Rest {
     }
 }
 
-/// What has been received already, and the `left` bytes that follow it. If there are many, those behind a head of this
-/// length begin with a page.
+/// What has been received already, and the `left` bytes that follow it. If there are many, those behind the `head` begin
+/// with a page.
 pub(super) async fn receive_behind(
     stream: &TcpStream,
     front: &[u8],

@@ -14,6 +14,7 @@ use crate::buffers::{Buffer, LARGE_MIN, Memory};
 use crate::wire::codec::Malformed;
 use crate::wire::frame::{Frame, PREFIX};
 use crate::wire::header::Header;
+use crate::wire::transform::TransformHeader;
 use crate::wire::write::WriteRequest;
 
 /// How much is asked of the socket at once where no longer message is known to come: enough for
@@ -92,6 +93,12 @@ pub trait Intake {
 
 /// How much of a message is looked at to tell whether it can be taken apart: the headers of a WRITE.
 const HEAD: usize = Header::SIZE + WriteRequest::FIXED;
+
+/// How much stands in front of the payload of a message that begins so, if it is a WRITE.
+fn head_of(front: &[u8]) -> usize {
+    let is_sealed = front.starts_with(&TransformHeader::PROTOCOL_ID);
+    if is_sealed { TransformHeader::SIZE + HEAD } else { HEAD }
+}
 
 /// Why there are no more messages.
 #[derive(Debug, thiserror::Error)]
@@ -210,7 +217,8 @@ impl MessageReader {
         let here = self.pending().min(length);
         let front = &self.buffer[self.start..self.start + here];
         self.start += here;
-        match receive_behind(&self.stream, front, length - here, 0).await {
+        let head = head_of(front);
+        match receive_behind(&self.stream, front, length - here, head).await {
             Ok(message) => Ok(message),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Truncated),
             Err(error) => Err(error.into()),

@@ -6,7 +6,7 @@ mod names;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ringway::fs::{
     Access, AtFlags, Dir, FallocateFlags, File, SetTime, Statx, StatxFlags, Timespec,
@@ -15,6 +15,7 @@ use ringway::fs::{
 use rustix::fs::{Gid, SeekFrom, Uid, chownat, seek};
 use rustix::io::Errno;
 
+use super::direct::Direct;
 use super::dos_info::{DosInfo, SetChange};
 use super::listing::DirStream;
 use super::metadata::{FileKey, MASK, Metadata, Time};
@@ -34,8 +35,10 @@ pub struct Handle {
     /// The share's tree, as the user sees it who opened this.
     pub(super) tree: Tree,
     pub(super) file: File,
+    /// The same past the page cache, once somebody has asked.
+    pub(super) direct: OnceLock<Option<Direct>>,
     key: FileKey,
-    what: What,
+    pub(super) what: What,
     /// Deletions are not the user's to the kernel.
     deleted_by_process: AtomicBool,
     by_short_name: bool,
@@ -103,7 +106,17 @@ impl Handle {
     ) -> Self {
         let (key, path) = (FileKey::of(stat), Mutex::new(path));
         let deleted_by_process = AtomicBool::new(false);
-        Self { tree, file, key, what, deleted_by_process, by_short_name, path, stream: None }
+        Self {
+            tree,
+            file,
+            direct: OnceLock::new(),
+            key,
+            what,
+            deleted_by_process,
+            by_short_name,
+            path,
+            stream: None,
+        }
     }
 
     /// Waits until nobody else changes what extended attributes hold of this file, and keeps others from it.

@@ -9,6 +9,7 @@
 mod abilities;
 mod attributes;
 mod blocks;
+mod direct;
 pub(crate) mod dos_info;
 pub(crate) mod ea;
 mod error;
@@ -40,6 +41,7 @@ mod xattr;
 
 pub use abilities::Abilities;
 pub use attributes::Attributes;
+pub use direct::Direct;
 pub use ea::Ea;
 pub use error::Error;
 pub use handle::{

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::{Buf, Bytes};
 use ringway::buf::{IoBufExt, IoBufMut};
@@ -312,6 +312,7 @@ impl Handle {
         let handle = Self {
             tree: self.tree.clone(),
             file: self.file.clone(),
+            direct: OnceLock::new(),
             key: self.key,
             what: What::File,
             deleted_by_process: AtomicBool::new(false),
