@@ -137,6 +137,7 @@ macro_rules! on_each_backend {
 }
 
 mod blocks;
+mod direct;
 mod names;
 mod store;
 
