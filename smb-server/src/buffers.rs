@@ -10,10 +10,11 @@ use ringway::buf::{EitherBuf, FixedBuf, FixedPool, IoBufExt, Slice};
 /// What is shorter is the allocator's, which is quick with it.
 pub(crate) const LARGE_MIN: usize = 64 * 1024;
 
-/// How much memory a thread keeps: twenty transfers of a mebibyte, or three of the largest.
+/// How much memory a thread keeps: thirty transfers of a mebibyte, or three of the largest. All of it that the ring
+/// knows is locked; where a limit on that is lower, the ring knows less.
 const KEPT_MAX: usize = 32 * 1024 * 1024;
 
-/// No machine has smaller pages, and no disk larger sectors.
+/// No machine has smaller pages, and no disk wants memory that is aligned to more.
 pub(crate) const PAGE: usize = 4096;
 
 /// How long kept pieces are, behind a page for heads: what clients transfer at once, and at most four times as much as

@@ -13,7 +13,8 @@ use ringway::fs::{Dir, File, OFlags, OpenHow, StatxFlags};
 use super::Handle;
 use super::handle::What;
 
-/// Where the file system does not say what it takes (before Linux 6.1): no disk has larger blocks.
+/// Of places in the file and in memory, where the file system does not say (before Linux 6.1, which knows no disks with
+/// larger blocks). Of memory it is the most that ours has.
 const ALIGNMENT: usize = 4096;
 
 /// See the module.
@@ -22,7 +23,7 @@ pub struct Direct {
     file: File,
     /// What places and lengths in the file are to be multiples of.
     block: usize,
-    /// What addresses in memory are.
+    /// What addresses in memory are to be multiples of.
     memory: usize,
     /// It has refused what it should take, and is not asked again.
     refused: AtomicBool,
