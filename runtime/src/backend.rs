@@ -86,7 +86,8 @@ pub(crate) fn open(
     let (mut reasons, mut ring) = (Vec::new(), None);
     let in_epoll = guest || wanted == Backend::Hybrid;
     let sleep = if in_epoll { Sleep::InEpoll } else { Sleep::InRing };
-    let parking = match (wanted != Backend::Epoll).then(|| UringDriver::open(sleep, mask)) {
+    let open = || UringDriver::open(sleep, mask, options.pool_cpus.len());
+    let parking = match (wanted != Backend::Epoll).then(open) {
         None => Parking::Epoll,
         Some(Ok((driver, found))) => {
             ring = Some(found);
@@ -109,7 +110,9 @@ pub(crate) fn open(
     let ops = ring.as_ref().map(|ring| ring.ops).unwrap_or_default();
     let personalities = ring.as_ref().is_some_and(|ring| ring.has(Feature::Personality));
     let switches_here = ring.as_ref().is_none_or(|ring| ring.has(Feature::DeferTaskrun));
-    let ladder = Ladder::new(ops, personalities, switches_here, policy);
+    let workers = ring.as_ref().is_some_and(|ring| ring.has(Feature::UnboundWorkers));
+    let ladder =
+        Ladder::new(ops, personalities, switches_here, policy).with_unbound_workers(workers);
     let found = sockets::features(mask);
     let features = Features { backend, chosen_by, reasons, ring, found, ladder };
     Ok((Drivers::new(epoll, parking)?, features))

@@ -78,6 +78,9 @@ pub enum Feature {
     /// `IORING_OP_MSG_RING` (5.18): messages from ring to ring. Told and not used: threads wake each
     /// other by event descriptors, which is quicker.
     MsgRing,
+    /// The ring's threads run on other processors than a thread that is bound to one: for what is to be off that thread.
+    /// Where they do not, the pool's do it.
+    UnboundWorkers,
     /// `SO_ZEROCOPY` with `MSG_ZEROCOPY` (4.14): zero-copy sends without a ring.
     MsgZerocopy,
     /// `UDP_SEGMENT` (4.18): one send, many datagrams.
@@ -88,7 +91,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SingleIssuer,
         Self::DeferTaskrun,
         Self::CoopTaskrun,
@@ -104,6 +107,7 @@ impl Feature {
         Self::FixedBuffers,
         Self::Personality,
         Self::MsgRing,
+        Self::UnboundWorkers,
         Self::MsgZerocopy,
         Self::UdpGso,
         Self::UdpGro,

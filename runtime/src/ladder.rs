@@ -75,6 +75,7 @@ pub(crate) struct Ladder {
     /// Of operations on somebody's behalf.
     for_somebody: [Rungs; OpKind::ALL.len()],
     switches_here: bool,
+    unbound_workers: bool,
 }
 
 impl Ladder {
@@ -99,7 +100,12 @@ impl Ladder {
             };
             ordered(kind, policy, order_for_somebody(kind).filter(|&rung| here(rung)))
         });
-        Self { rungs, for_somebody, switches_here }
+        Self { rungs, for_somebody, switches_here, unbound_workers: true }
+    }
+
+    /// Whether the ring's threads run elsewhere than this one.
+    pub(crate) fn with_unbound_workers(self, unbound_workers: bool) -> Self {
+        Self { unbound_workers, ..self }
     }
 
     /// The rungs of operations of `kind`.
@@ -121,7 +127,7 @@ impl Ladder {
     /// The rung on which `op`, which is about a file, does not take this thread's time.
     pub(crate) fn apart(&self, op: &Op, for_somebody: bool) -> Rung {
         let on_ring = self.rungs_of(op, for_somebody).iter().any(|rung| rung == Rung::Ring);
-        if on_ring { Rung::Worker } else { Rung::Pool }
+        if on_ring && self.unbound_workers { Rung::Worker } else { Rung::Pool }
     }
 
     /// The rung to go to when `rung` cannot.
@@ -325,6 +331,7 @@ mod tests {
         let preferred = Ladder::new(all(), true, true, &pool_only);
         assert_eq!(with.apart(&READ, false), Rung::Worker);
         assert_eq!(without.apart(&READ, false), Rung::Pool);
+        assert_eq!(with.clone().with_unbound_workers(false).apart(&READ, false), Rung::Pool);
         assert_eq!(preferred.apart(&READ, false), Rung::Pool);
         assert_eq!(with.after(Rung::Worker, &READ, false), Some(Rung::Pool));
         assert_eq!(without.after(Rung::Pool, &READ, false), None);

@@ -1,11 +1,14 @@
 //! One runtime per core.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringway::{Backend, Builder, Cores};
+use ringway::fs::File;
+use ringway::{Backend, Builder, Cores, Feature, OpKind, Rung};
 
 const BACKENDS: [Backend; 3] = [Backend::Auto, Backend::Hybrid, Backend::Epoll];
 const GRACE: Duration = Duration::from_secs(5);
@@ -56,6 +59,45 @@ fn what_blocks_runs_where_the_process_may_and_not_only_where_its_core_does() {
         cores.spawn_on(0, ask).unwrap();
         assert_eq!(told.recv_timeout(GRACE).unwrap(), (1, allowed));
     });
+}
+
+#[test]
+fn what_is_left_to_other_threads_leaves_the_processor_of_its_core() {
+    let allowed = cpus_of_this_thread();
+    if allowed < 2 {
+        return eprintln!("SKIPPED: one processor");
+    }
+    with_cores(1, |cores| {
+        let free = cores.features().has(Feature::UnboundWorkers);
+        let (tell, told) = mpsc::channel();
+        let work = move || async move {
+            let file = File::from(OwnedFd::from(tempfile::tempfile().unwrap())).apart();
+            file.write_all_at(vec![1; 1 << 20], 0).await.0.unwrap();
+            let name = format!("iou-wrk-{}", rustix::thread::gettid().as_raw_nonzero());
+            let by = |rung| ringway::metrics().of(OpKind::Write, rung).map_or(0, |op| op.count);
+            tell.send((cpus_of_threads(&name), by(Rung::Worker), by(Rung::Pool))).unwrap();
+        };
+        cores.spawn_on(0, work).unwrap();
+        let (cpus, by_worker, by_pool) = told.recv_timeout(GRACE).unwrap();
+        // Else the ring's threads are where the core is, or nowhere to be seen.
+        assert_eq!((by_worker, by_pool), if free { (1, 0) } else { (0, 1) });
+        assert!(!free || cpus.iter().all(|cpus| *cpus == allowed), "{cpus:?}, not {allowed}");
+    });
+}
+
+/// How many processors each thread of this name may run on; names of threads end after 15 characters.
+fn cpus_of_threads(name: &str) -> Vec<u32> {
+    let is_named = |task: &fs::DirEntry| {
+        let comm = fs::read_to_string(task.path().join("comm"));
+        comm.is_ok_and(|comm| name.starts_with(comm.trim()))
+    };
+    let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok).filter(is_named);
+    let id = |task: fs::DirEntry| task.file_name().to_str().and_then(|id| id.parse().ok());
+    let ids = threads.filter_map(id).filter_map(rustix::process::Pid::from_raw);
+    // One may have ended meanwhile.
+    ids.filter_map(|id| rustix::thread::sched_getaffinity(Some(id)).ok())
+        .map(|set| set.count())
+        .collect()
 }
 
 /// How many processors the calling thread may run on.
@@ -272,8 +314,8 @@ fn cores_that_cannot_all_be_started_leave_none_behind() {
     Cores::start(64, &Builder::new().backend(Backend::Epoll)).unwrap_err();
     setrlimit(Resource::Nofile, before).unwrap();
     let left = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-        let names = tasks.filter_map(|task| std::fs::read_to_string(task.join("comm")).ok());
+        let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let names = tasks.filter_map(|task| fs::read_to_string(task.join("comm")).ok());
         names.filter(|name| name.starts_with("ringway-")).count()
     };
     while left() > 0 {

@@ -26,13 +26,13 @@ thread_local! {
 
 impl File {
     /// The same open file, of which [`read_at`](Self::read_at) and [`write_at`](Self::write_at), and what is made of
-    /// them, do not take this thread's time: a thread of the ring's, or the pool's, copies the bytes, without a try
-    /// here before. As many as there are other processors do so at a time, and no more than four; what comes
+    /// them, do not take this thread's time: a thread of the ring's copies the bytes, or one of the pool's where those
+    /// are bound as this one is, without a try here before. As many as there are other processors do so at a time, and no more than four; what comes
     /// beyond that goes the usual way.
     ///
     /// Alone, a transfer takes longer so: it is for large ones, while there is something else to do and a processor
     /// that has nothing. [`Metrics`](crate::Metrics) counts them under [`Rung::Worker`](crate::Rung::Worker), or
-    /// [`Rung::Pool`](crate::Rung::Pool) where there is no ring.
+    /// [`Rung::Pool`](crate::Rung::Pool).
     #[must_use]
     pub fn apart(&self) -> Self {
         Self { apart: true, ..self.clone() }

@@ -13,6 +13,7 @@ pub(crate) mod provided;
 mod registered;
 mod setup;
 mod sqe;
+mod workers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -96,12 +97,16 @@ enum Watch {
 }
 
 impl UringDriver {
-    /// A ring that has been shown to work.
+    /// A ring that has been shown to work. The process may run on `cpus` processors, wherever this thread may.
     ///
     /// # Errors
     /// When there is none to be had.
-    pub(crate) fn open(sleep: Sleep, mask: Mask) -> Result<(Self, RingFeatures), SetupError> {
-        let (ring, mut features) = setup::open(sleep, mask)?;
+    pub(crate) fn open(
+        sleep: Sleep,
+        mask: Mask,
+        cpus: usize,
+    ) -> Result<(Self, RingFeatures), SetupError> {
+        let (ring, mut features) = setup::open(sleep, mask, cpus)?;
         let mut registered = None;
         let register = || RegisteredRing::register(&ring).map(|ring| registered = Some(ring));
         features.found.push(mask.probe(Feature::RegisteredRing, register));
@@ -423,7 +428,7 @@ mod tests {
 
     fn on_each_ring(test: fn(UringDriver)) {
         for sleep in [Sleep::InRing, Sleep::InEpoll] {
-            match UringDriver::open(sleep, Mask::none()) {
+            match UringDriver::open(sleep, Mask::none(), 0) {
                 Ok((ring, _)) => test(ring),
                 Err(error) => eprintln!("SKIPPED: {error}"),
             }

@@ -130,7 +130,7 @@ fn msg_ring(ring: &mut IoUring) -> io::Result<()> {
 const TRIAL: u64 = 0xf << 60;
 
 /// Runs one entry that names no memory, to its last completion; gives the first one's result.
-fn run(ring: &mut IoUring, entry: &Entry) -> io::Result<i32> {
+pub(super) fn run(ring: &mut IoUring, entry: &Entry) -> io::Result<i32> {
     let entry = entry.clone().user_data(TRIAL);
     // SAFETY: `entry` names no memory.
     unsafe { ring.submission().push(&entry) }

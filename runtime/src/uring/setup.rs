@@ -3,12 +3,11 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::thread;
 
 use io_uring::{Builder, IoUring};
 use ringway_driver::OpKind;
 
-use super::probe;
+use super::{probe, workers};
 use crate::features::{Feature, Mask, RingFeatures, Support, is_found};
 
 /// Submission entries to begin with: a batch of a few hundred operations per system call.
@@ -66,11 +65,15 @@ impl Sleep {
     }
 }
 
-/// A ring that works, and what it can do.
+/// A ring that works, and what it can do. The process may run on `cpus` processors, wherever this thread may.
 ///
 /// # Errors
 /// When there is none to be had, with the step that failed.
-pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), SetupError> {
+pub(super) fn open(
+    sleep: Sleep,
+    mask: Mask,
+    cpus: usize,
+) -> Result<(IoUring, RingFeatures), SetupError> {
     let (mut ring, flags) = create(sleep, mask)?;
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
         let error = io::Error::new(io::ErrorKind::Unsupported, "older than Linux 5.11");
@@ -78,9 +81,11 @@ pub(super) fn open(sleep: Sleep, mask: Mask) -> Result<(IoUring, RingFeatures), 
     }
     let ops = probe::supported_ops(&ring).map_err(|error| SetupError::new("probe", error))?;
     probe::round_trip(&mut ring).map_err(|error| SetupError::new("enter", error))?;
-    limit_workers(&ring);
+    workers::limit(&ring);
     let mut found = flags_found(flags, sleep, mask);
     probe::features(&mut ring, ops, mask, &mut found);
+    let leave = || workers::leave_bound_thread(&mut ring, cpus);
+    found.push(mask.probe(Feature::UnboundWorkers, leave));
     let entries = ring.params().sq_entries();
     let ops = mask.of_ops(ops).retain(|kind| is_whole(kind, &found));
     Ok((ring, RingFeatures { entries, ops, found }))
@@ -184,14 +189,6 @@ impl SetupFlag {
             Self::Clamp => builder.setup_clamp(),
         };
     }
-}
-
-/// Without a limit, the kernel starts as many threads for slow operations as the user may have
-/// processes. A kernel before 5.15 cannot be told; then its own limits stand.
-fn limit_workers(ring: &IoUring) {
-    let cpus = thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-    let workers = (2 * cpus).max(4);
-    let _ = ring.submitter().register_iowq_max_workers(&mut [workers, workers]);
 }
 
 /// Why there is no ring. Displays the likely cause too.
