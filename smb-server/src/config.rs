@@ -14,6 +14,7 @@ use std::time::Duration;
 use ringway::Backend;
 use zeroize::Zeroizing;
 
+use crate::cores::Helping;
 use crate::vfs::Mapping;
 
 /// Everything the server needs to start.
@@ -29,6 +30,8 @@ pub struct Config {
     pub backend: Backend,
     /// How many cores serve connections, one runtime on each.
     pub threads: NonZeroUsize,
+    /// When a core leaves some of its work to others.
+    pub helping: Helping,
     /// Refuse requests that are not signed.
     pub require_signing: bool,
     /// Refuse sessions that cannot encrypt.

@@ -19,6 +19,7 @@ use ringway::time::{sleep, sleep_until, timeout};
 
 use crate::buffers::Buffer;
 use crate::command::{self, Ongoing};
+use crate::cores::{self, AtWork, Help};
 use crate::datapath::plan::APART_MIN;
 use crate::memory::Part;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
@@ -68,6 +69,8 @@ pub(crate) struct Connection {
     closing: Cell<bool>,
     /// Nothing will be sent but what is queued.
     draining: Cell<bool>,
+    /// Something is being sent.
+    sending: Cell<bool>,
     /// There is something to send.
     outgoing: Signal,
     /// There is an earlier deadline.
@@ -143,6 +146,7 @@ impl Connection {
             stopping: Cell::new(false),
             closing: Cell::new(false),
             draining: Cell::new(false),
+            sending: Cell::new(false),
             outgoing: Signal::default(),
             rearm: Signal::default(),
             progress: Signal::default(),
@@ -254,6 +258,27 @@ impl Connection {
             let near = running.connection.near;
             running.finish(command::run_chain(&server, chain, ongoing, rest, near).await);
         }));
+    }
+
+    /// Has large answers signed and sealed by other processors, where some are free, before their turn comes.
+    fn protect_ahead(self: &Rc<Self>) {
+        // Where nothing is being sent, the next one's turn is now.
+        let left = usize::from(!self.sending.get());
+        while self.machine.borrow().has_job(left)
+            && let Some(helper) = cores::help(Help::Protect)
+        {
+            let Some(job) = self.machine.borrow_mut().poll_job(left) else { return };
+            let (connection, id) = (Rc::clone(self), job.id());
+            drop(ringway::spawn(async move {
+                let work = move || {
+                    let _helper = helper;
+                    job.run()
+                };
+                let done = ringway::spawn_blocking(work).await.ok().flatten();
+                connection.machine.borrow_mut().handle_job(id, done);
+                connection.outgoing.notify();
+            }));
+        }
     }
 
     fn cancel(&self, chain: ChainId) {
@@ -409,6 +434,8 @@ struct Running {
     /// What it holds: its requests, and until it waits for others what they ask to be moved.
     size: usize,
     wanted: Rc<Cell<usize>>,
+    /// Nothing while it waits for others.
+    at_work: Rc<Cell<Option<AtWork>>>,
     replies: Option<Vec<protocol::Reply>>,
 }
 
@@ -416,6 +443,8 @@ impl Running {
     fn new(connection: Rc<Connection>, chain: &Chain) -> (Self, Rc<Ongoing>) {
         let (id, size, wanted) = (chain.id, chain.size(), Rc::new(Cell::new(chain.wanted())));
         connection.hold(size.saturating_add(wanted.get()));
+        let at_work = Rc::new(Cell::new(Some(AtWork::new())));
+        let rests = Rc::clone(&at_work);
         let (to_tell, unused) = (Rc::downgrade(&connection), Rc::clone(&wanted));
         let ongoing = Rc::new(Ongoing::new(move |finished| {
             let Some(connection) = to_tell.upgrade() else { return false };
@@ -423,11 +452,12 @@ impl Running {
             if waits {
                 // Otherwise what waits could keep out the very request that it waits for.
                 connection.release(unused.take());
+                rests.take();
             }
             waits
         }));
         connection.running.borrow_mut().insert(id, Rc::clone(&ongoing));
-        (Self { connection, chain: id, size, wanted, replies: None }, ongoing)
+        (Self { connection, chain: id, size, wanted, at_work, replies: None }, ongoing)
     }
 
     fn finish(mut self, replies: Vec<protocol::Reply>) {
@@ -439,7 +469,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let connection = &self.connection;
         let replies = self.replies.take().unwrap_or_default();
+        self.at_work.take();
         connection.machine.borrow_mut().handle_replies(Instant::now(), self.chain, replies);
+        connection.protect_ahead();
         let ongoing = connection.running.borrow_mut().remove(&self.chain);
         if let Some(ongoing) = ongoing {
             connection.pass_on_kept_back(&ongoing);
@@ -452,8 +484,10 @@ impl Drop for Running {
 
 async fn write(connection: Rc<Connection>) {
     loop {
+        // Of several, the next is for this core.
+        connection.protect_ahead();
         let Some(transmit) = connection.next_transmit() else {
-            if connection.draining.get() {
+            if connection.draining.get() && !connection.machine.borrow().has_queued() {
                 return;
             }
             connection.outgoing.wait().await;
@@ -461,7 +495,9 @@ async fn write(connection: Rc<Connection>) {
         };
         let bytes = transmit.size();
         connection.hold(bytes);
+        connection.sending.set(true);
         let result = connection.send(transmit).await;
+        connection.sending.set(false);
         connection.release(bytes);
         if let Err(error) = result {
             tracing::debug!(peer = %connection.peer, %error, "connection lost");

@@ -24,6 +24,7 @@ mod calendar;
 pub mod command;
 pub mod config;
 mod connection;
+pub mod cores;
 pub mod crypto;
 pub mod datapath;
 #[doc(hidden)]

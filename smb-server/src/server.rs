@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
-use ringway::cores::Cores;
+use ringway::cores::{Cores, Load};
 use ringway::net::{TcpListener, TcpStream};
 use ringway::{Builder, Features, JoinHandle, ShutdownReport};
 use rustix::net::sockopt;
@@ -19,6 +19,7 @@ use rustix::net::sockopt;
 use crate::auth::{AcceptorConfig, Principal, UserStore};
 use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
+use crate::cores::{self, Help, Processors};
 use crate::crypto::random;
 use crate::datapath::{Count, RowCount};
 use crate::memory::Memory;
@@ -109,6 +110,7 @@ struct Shared {
     protocol: Arc<protocol::Config>,
     limits: Limits,
     memory: Arc<Memory>,
+    processors: Arc<Processors>,
     gate: Mutex<Gate>,
     /// Connections on each core.
     load: Vec<AtomicUsize>,
@@ -140,11 +142,12 @@ impl Server {
     /// Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let shares = open_shares(&config)?;
-        let shared = Arc::new(Shared::new(&config, shares)?);
         let builder = Builder::new().backend(config.backend);
         let cores = Cores::start(config.threads.get(), &builder).map_err(StartError::Runtime)?;
+        let shared = Arc::new(Shared::new(&config, shares, cores.load())?);
         let cores = Arc::new(cores);
         let mut server = Self { cores, shared, local_addrs: Vec::new(), monitored: Vec::new() };
+        server.share_processors();
         server.monitored = server.monitor().map_err(StartError::Runtime)?;
         for addr in config.listen {
             let bound =
@@ -188,7 +191,8 @@ impl Server {
         &self.monitored
     }
 
-    /// Tells the log how many transfers have taken which way so far: first by reason, then all.
+    /// Tells the log how many transfers have taken which way so far, first by reason, then all; and what cores have
+    /// left to others.
     pub fn log_routes(&self) {
         let routes = &self.shared.server.routes;
         let counts = routes.counts();
@@ -206,6 +210,9 @@ impl Server {
         for Count { route, direction, transfers, bytes } in counts {
             tracing::info!(%direction, %route, transfers, bytes, "moved so far");
         }
+        let helped = |with| self.shared.processors.helped(with);
+        let (protected, copied) = (helped(Help::Protect), helped(Help::Copy));
+        tracing::info!(protected, copied, "left to other processors so far");
     }
 
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,
@@ -229,6 +236,15 @@ impl Server {
         match Arc::try_unwrap(self.cores) {
             Ok(cores) => cores.shutdown(left),
             Err(_) => ShutdownReport::default(),
+        }
+    }
+
+    /// Lets each core know who may help it.
+    fn share_processors(&self) {
+        for core in 0..self.cores.len() {
+            let processors = Arc::clone(&self.shared.processors);
+            // One that takes no more work needs no help.
+            let _ = self.cores.spawn_on(core, || async { cores::join(processors) });
         }
     }
 
@@ -282,7 +298,11 @@ fn has_ended() -> io::Error {
 }
 
 impl Shared {
-    fn new(config: &Config, shares: Vec<Arc<Share>>) -> Result<Self, StartError> {
+    fn new(
+        config: &Config,
+        shares: Vec<Arc<Share>>,
+        load_of_cores: Load,
+    ) -> Result<Self, StartError> {
         let name = host_name();
         let rpc = rpc_info(&name, &shares);
         let session_limits = SessionLimits {
@@ -300,7 +320,8 @@ impl Shared {
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
         let limits = config.limits.clone();
         let memory = Arc::new(Memory::new(limits.memory_max));
-        Ok(Self { server, protocol, limits, memory, gate: Mutex::default(), load })
+        let processors = Arc::new(Processors::new(config.helping, load_of_cores));
+        Ok(Self { server, protocol, limits, memory, processors, gate: Mutex::default(), load })
     }
 
     /// Counts a connection in, or says why not.

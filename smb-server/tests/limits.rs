@@ -27,6 +27,7 @@ fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
         users: ByName::new(vec![user]).unwrap(),
         backend: Backend::Auto,
         threads: NonZeroUsize::MIN,
+        helping: usmbd::cores::Helping::Auto,
         require_signing: false,
         require_encryption: false,
         guest: None,

@@ -148,6 +148,7 @@ mod tests {
             users: ByName::new(vec![user]).unwrap(),
             backend: Backend::Auto,
             threads: NonZeroUsize::MIN,
+            helping: usmbd::cores::Helping::default(),
             require_signing: false,
             require_encryption: false,
             guest: None,

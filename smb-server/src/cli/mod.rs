@@ -19,6 +19,7 @@ use usmbd::config::{
     ByName, Config, ConfigError, Limits, Secret, ShareConfig, ShareName, ShareOptions, UserConfig,
     UserName,
 };
+use usmbd::cores::Helping;
 
 /// The port that is used when none is named: 445 needs privilege, and one more 4 is easy to keep in mind.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4450";
@@ -93,6 +94,9 @@ pub(crate) struct ServeArgs {
     /// How many cores serve [default: all there are]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
+    /// When one connection's encryption and copies take several cores: auto, where some are idle, never or always
+    #[arg(long, value_name = "WHEN", default_value_t)]
+    helpers: Helping,
     /// Refuse requests that are not signed
     #[arg(long)]
     require_signing: bool,
@@ -206,6 +210,7 @@ impl ServeArgs {
             users: ByName::new(users)?,
             backend: self.backend,
             threads: self.threads.unwrap_or_else(cores),
+            helping: self.helpers,
             require_signing: self.require_signing,
             require_encryption: self.require_encryption,
             guest: self.guest,

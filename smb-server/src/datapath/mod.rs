@@ -3,6 +3,7 @@
 //! A command describes a transfer by a [`Source`] or a [`Sink`]; here it is carried out, by the [`Route`] that
 //! the table in [`plan`] has for it, and counted.
 
+mod copied;
 mod counters;
 mod direct;
 pub mod host;

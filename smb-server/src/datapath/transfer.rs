@@ -8,14 +8,14 @@ use ringway::fs::File;
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
 use crate::transport::Elsewhere;
-use crate::vfs::{self, Direct, Handle, StreamContents, read_contents, write_contents};
+use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
 use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
-use super::{Incoming, Message, Sink, Source, mapped, spliced};
+use super::{Incoming, Message, Sink, Source, copied, mapped, spliced};
 
 /// Reads what a READ wants.
 ///
@@ -90,13 +90,21 @@ async fn by(
             let mapped = mapped::read(on_disk, offset, length);
             Ok(mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect())))
         }
-        _ => read_file(on_disk, offset, length).await.map(Ok),
+        _ => {
+            let cached = on_disk.cached_len(offset, length).is_some();
+            read_file(on_disk, offset, length, cached).await.map(Ok)
+        }
     }
 }
 
 /// As many bytes as there are, with room in front.
-async fn read_file(file: &File, offset: u64, length: usize) -> Result<Payload, NtStatus> {
-    let read = async |memory| read_contents(file, offset, length, memory).await;
+async fn read_file(
+    file: &File,
+    offset: u64,
+    length: usize,
+    cached: bool,
+) -> Result<Payload, NtStatus> {
+    let read = async |memory| copied::read(file, offset, length, memory, cached).await;
     Ok(Payload::new(Payload::buffer_for(length).appended(read).await?))
 }
 
@@ -169,7 +177,7 @@ async fn place(
         (_, on_disk, offset, bytes, _) => {
             let bytes = bytes.bytes().await.map_err(|_| NtStatus::CONNECTION_DISCONNECTED)?;
             match on_disk {
-                Some(on_disk) => write_contents(on_disk, offset, bytes).await?,
+                Some(on_disk) => copied::write(on_disk, offset, bytes).await?,
                 None => file.handle.write_stream(offset, bytes).await?,
             }
         }

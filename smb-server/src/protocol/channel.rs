@@ -1,5 +1,7 @@
 //! One session as this connection sees it: the keys, and what has to be signed or sealed with them.
 
+use std::sync::Arc;
+
 use crate::auth::Principal;
 use crate::crypto::kdf::SessionKeys;
 use crate::crypto::seal::{Cipher, SealError, Sealer};
@@ -13,14 +15,14 @@ pub(super) struct Channel {
     pub(super) signing_required: bool,
     /// Everything after SESSION_SETUP must be encrypted.
     pub(super) encryption_required: bool,
-    pub(super) signer: Signer,
+    pub(super) signer: Arc<Signer>,
     sealing: Option<Sealing>,
 }
 
 /// One key per direction.
 struct Sealing {
     opens: Sealer,
-    seals: Sealer,
+    seals: Arc<Sealer>,
 }
 
 /// What two sides agreed on in NEGOTIATE that keys depend on.
@@ -45,11 +47,11 @@ impl Channel {
         keys: &SessionKeys,
         algorithms: Algorithms,
     ) -> Result<Self, KeyError> {
-        let signer = Signer::new(algorithms.signing, keys.signing.as_bytes())?;
+        let signer = Arc::new(Signer::new(algorithms.signing, keys.signing.as_bytes())?);
         let sealing = match (algorithms.cipher, &keys.server_in, &keys.server_out) {
             (Some(cipher), Some(server_in), Some(server_out)) => Some(Sealing {
                 opens: Sealer::new(cipher, server_in.as_bytes())?,
-                seals: Sealer::new(cipher, server_out.as_bytes())?,
+                seals: Arc::new(Sealer::new(cipher, server_out.as_bytes())?),
             }),
             _ => None,
         };
@@ -70,6 +72,11 @@ impl Channel {
     pub(super) fn open(&self, frame: &mut [u8]) -> Result<(), SealError> {
         let sealing = self.sealing.as_ref().ok_or(SealError::Key)?;
         sealing.opens.open(frame).map(|_| ())
+    }
+
+    /// What messages of ours are sealed with, for whoever does it later.
+    pub(super) fn sealer(&self) -> Option<Arc<Sealer>> {
+        self.sealing.as_ref().map(|sealing| Arc::clone(&sealing.seals))
     }
 
     /// Seals a message of ours in place; room for the transform header stands in front of it.

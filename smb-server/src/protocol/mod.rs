@@ -8,6 +8,7 @@
 //!   [`handle_timeout`](Connection::handle_timeout) (the deadline has passed);
 //! * `poll_*` gives something out: [`poll_event`](Connection::poll_event) (work for the commands),
 //!   [`poll_transmit`](Connection::poll_transmit) (bytes for the client),
+//!   [`poll_job`](Connection::poll_job) (a message to be signed or sealed, for whoever has a processor for it),
 //!   [`poll_timeout`](Connection::poll_timeout) (when to call `handle_timeout`);
 //! * the rest are getters.
 //!
@@ -26,6 +27,7 @@ mod error;
 mod intake;
 mod message;
 mod negotiate;
+mod outgoing;
 mod pending;
 mod reply;
 pub(crate) mod script;
@@ -40,3 +42,4 @@ pub use message::{
     Body, Chain, ChainId, Element, Established, Event, Payload, Protection, Reply, Request,
     Transmit, Work,
 };
+pub use outgoing::{Done, Job, JobId};

@@ -13,6 +13,7 @@ use crate::wire::{echo, flush, lock, logoff, set_info, tree_disconnect};
 
 use super::channel::Channel;
 use super::message::{Body, Payload, Reply, Transmit};
+use super::outgoing::{self, Key, Unprotected};
 
 /// The room in front of the first header: the stream's prefix and a transform header.
 pub(super) const HEADROOM: usize = PREFIX + TransformHeader::SIZE;
@@ -162,6 +163,16 @@ impl Encoded {
         self.buffer.get_mut(start..end)
     }
 
+    /// Whether it is so long that another thread may be worth the way there, and all of it here.
+    pub(super) fn may_be_protected_apart(&self) -> bool {
+        self.buffer.len() >= outgoing::APART_MIN && self.tail.is_empty()
+    }
+
+    /// The message, to be protected with `key`.
+    pub(super) fn unprotected(self, key: Key) -> Unprotected {
+        Unprotected::new(self.buffer, key)
+    }
+
     /// The finished message, encrypted with `seal` where there is one.
     ///
     /// # Errors
@@ -178,12 +189,7 @@ impl Encoded {
                 0
             }
         };
-        let length = self.buffer.len() - start - PREFIX + Elsewhere::total(&self.tail);
-        // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
-        let prefix = Frame::message_prefix(length).unwrap_or_default();
-        if let Some(room) = self.buffer.get_mut(start..start + PREFIX) {
-            room.copy_from_slice(&prefix);
-        }
+        put_prefix(&mut self.buffer, start, Elsewhere::total(&self.tail));
         Ok(Transmit { buffer: self.buffer, start, tail: self.tail })
     }
 }
@@ -226,6 +232,16 @@ impl Elements {
         let length = (self.buffer.len() - start).next_multiple_of(8);
         self.buffer.resize(start + length, 0);
         Some((start, length))
+    }
+}
+
+/// Says how long a message is that begins at `start` with room for that, and goes on for `tail` bytes elsewhere.
+pub(super) fn put_prefix(buffer: &mut [u8], start: usize, tail: usize) {
+    let here = buffer.len().saturating_sub(start + PREFIX);
+    // Intake bounds what a chain may ask for, so a response is never too long for its prefix.
+    let prefix = Frame::message_prefix(here.saturating_add(tail)).unwrap_or_default();
+    if let Some(room) = buffer.get_mut(start..start + PREFIX) {
+        room.copy_from_slice(&prefix);
     }
 }
 

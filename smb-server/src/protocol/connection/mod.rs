@@ -28,6 +28,7 @@ use super::error::Disconnect;
 use super::intake::{self, Kind, Part};
 use super::message::{Body, ChainId, Event, Reply, Transmit};
 use super::negotiate::{self, Negotiated};
+use super::outgoing::{Done, Job, JobId, Outgoing};
 use super::pending::{Pending, PendingTable};
 use super::reply::Slot;
 use super::session_setup::{Asked, Change, Sessions};
@@ -55,9 +56,7 @@ pub struct Connection {
     /// Since when there has been no session.
     sessionless_since: Option<Instant>,
     events: VecDeque<Event>,
-    transmits: VecDeque<Transmit>,
-    /// The bytes in `transmits`.
-    queued_bytes: usize,
+    outgoing: Outgoing,
 }
 
 /// A chain with a LOGOFF that has succeeded.
@@ -112,8 +111,7 @@ impl Connection {
             next_async_id: 1,
             sessionless_since: Some(now),
             events: VecDeque::new(),
-            transmits: VecDeque::new(),
-            queued_bytes: 0,
+            outgoing: Outgoing::default(),
         }
     }
 
@@ -134,7 +132,13 @@ impl Connection {
     /// How many bytes of memory the responses hold that wait to be polled.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.outgoing.bytes()
+    }
+
+    /// Whether responses wait to be polled, or to be brought back by who has a [`Job`].
+    #[must_use]
+    pub fn has_queued(&self) -> bool {
+        !self.outgoing.is_empty()
     }
 
     /// Whether there is a session, be it anybody's.
@@ -172,16 +176,27 @@ impl Connection {
         self.events.pop_front()
     }
 
-    /// The next bytes for the client.
+    /// The next bytes for the client; large ones are signed or sealed now, unless they have been before. `None` also
+    /// while somebody is at that: poll again after [`Self::handle_job`].
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        let transmit = self.transmits.pop_front()?;
-        self.queued_bytes = self.queued_bytes.saturating_sub(transmit.size());
-        Some(transmit)
+        self.outgoing.pop()
     }
 
     /// The next bytes for the client, if `wanted` says so of them.
     pub fn poll_transmit_if(&mut self, wanted: impl FnOnce(&Transmit) -> bool) -> Option<Transmit> {
-        self.transmits.front().is_some_and(wanted).then(|| self.poll_transmit())?
+        self.outgoing.pop_if(wanted)
+    }
+
+    /// Whether [`Self::poll_job`] has something to give.
+    #[must_use]
+    pub fn has_job(&self, left: usize) -> bool {
+        self.outgoing.has_job(left)
+    }
+
+    /// A large message to be signed or sealed before its turn; the first `left` of such are left to be polled as they
+    /// are. Nobody has to poll these.
+    pub fn poll_job(&mut self, left: usize) -> Option<Job> {
+        self.outgoing.take_job(left)
     }
 
     /// When to call [`Self::handle_timeout`] if nothing else happens.
@@ -272,6 +287,11 @@ impl Connection {
         for Leaving { slots, replies, .. } in leaving {
             self.respond(now, slots, replies);
         }
+    }
+
+    /// Takes what has come of a job; `None`: whoever has taken it has not done it.
+    pub fn handle_job(&mut self, job: JobId, done: Option<Done>) {
+        self.outgoing.settle(job, done);
     }
 
     /// The last request of a chain is to wait for what others do: `finished`, the answers to those before

@@ -1,5 +1,6 @@
 //! From replies to bytes: credits, signatures, seals, and what a response changes.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::wire::dialect::Dialect;
@@ -9,6 +10,7 @@ use crate::wire::status::NtStatus;
 
 use crate::protocol::channel::Channel;
 use crate::protocol::message::{Body, ChainId, Protection, Reply};
+use crate::protocol::outgoing::Key;
 use crate::protocol::reply::{Encoded, Response, Slot};
 
 use super::{Connection, Phase};
@@ -88,6 +90,11 @@ impl Connection {
         let first =
             responses.first().map(|response| (response.slot.session_id, response.reply.status));
         let mut encoded = Encoded::new(responses, self.dialect() == Some(Dialect::SMB_3_1_1));
+        if encoded.may_be_protected_apart()
+            && let Some(key) = self.key(seal_for, &signers)
+        {
+            return self.outgoing.push_unprotected(encoded.unprotected(key));
+        }
         for (index, signer) in signers.into_iter().enumerate() {
             let channel = signer.and_then(|session_id| self.sessions.get(session_id));
             if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))
@@ -101,13 +108,19 @@ impl Connection {
         let seal =
             seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
         match encoded.finish(seal) {
-            Ok(transmit) => {
-                self.queued_bytes = self.queued_bytes.saturating_add(transmit.size());
-                self.transmits.push_back(transmit);
-            }
+            Ok(transmit) => self.outgoing.push(transmit),
             Err(error) => {
                 tracing::error!(%error, "a response could not be encrypted and is not sent")
             }
+        }
+    }
+
+    /// What a whole message is protected with; `None` if with nothing, or with a signature for each of several parts.
+    fn key(&self, seal_for: Option<u64>, signers: &[Option<u64>]) -> Option<Key> {
+        match (seal_for, signers) {
+            (Some(id), _) => Some(Key::Seal(self.sessions.get(id)?.sealer()?, id)),
+            (None, [Some(id)]) => Some(Key::Sign(Arc::clone(&self.sessions.get(*id)?.signer))),
+            (None, _) => None,
         }
     }
 

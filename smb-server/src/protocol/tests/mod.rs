@@ -5,6 +5,7 @@ use super::script::{ask, client, pair};
 
 mod compounds;
 mod credits;
+mod jobs;
 mod negotiate;
 mod notifications;
 mod payload;
