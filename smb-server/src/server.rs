@@ -213,6 +213,8 @@ impl Server {
         let helped = |with| self.shared.processors.helped(with);
         let (protected, copied) = (helped(Help::Protect), helped(Help::Copy));
         tracing::info!(protected, copied, "left to other processors so far");
+        let (requests, bytes) = self.shared.server.routes.read_ahead();
+        tracing::info!(requests, bytes, "read ahead so far");
     }
 
     /// Stops: accepts nothing more, finishes what is in flight, brings what was written to the disk,

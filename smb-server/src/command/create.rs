@@ -281,6 +281,7 @@ async fn keep(
         mode: Mode::new(options),
         dirty: AtomicBool::new(wanted.truncates()),
         position: AtomicU64::new(0),
+        read_ahead: Mutex::default(),
         next_ea: AtomicUsize::new(0),
         enumeration: AsyncMutex::new(None),
     };

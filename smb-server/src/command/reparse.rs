@@ -213,6 +213,7 @@ async fn go_over(
         mode: Mode::new(open.options),
         dirty: AtomicBool::new(false),
         position: AtomicU64::new(0),
+        read_ahead: Mutex::default(),
         next_ea: AtomicUsize::new(0),
         enumeration: AsyncMutex::new(None),
     }));

@@ -10,6 +10,7 @@ pub struct Counters {
     /// In the order of the table.
     by_row: Vec<Counter>,
     cut_off: AtomicU64,
+    read_ahead: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ pub struct RowCount {
 impl Default for Counters {
     fn default() -> Self {
         let by_row = TABLE.iter().map(|_| Counter::default()).collect();
-        Self { by_row, cut_off: AtomicU64::new(0) }
+        Self { by_row, cut_off: AtomicU64::new(0), read_ahead: Counter::default() }
     }
 }
 
@@ -66,6 +67,18 @@ impl Counters {
     #[must_use]
     pub fn cut_off(&self) -> u64 {
         self.cut_off.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_read_ahead(&self, bytes: u64) {
+        self.read_ahead.transfers.fetch_add(1, Ordering::Relaxed);
+        self.read_ahead.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How often the kernel was asked to read ahead, and how many bytes altogether.
+    #[must_use]
+    pub fn read_ahead(&self) -> (u64, u64) {
+        let Counter { transfers, bytes } = &self.read_ahead;
+        (transfers.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
     }
 
     /// What there has been so far, without the rows that nothing took.

@@ -9,6 +9,7 @@ mod direct;
 pub mod host;
 mod mapped;
 pub mod plan;
+mod read_ahead;
 mod server_copy;
 mod spliced;
 mod transfer;
@@ -24,6 +25,7 @@ use crate::transport::Rest;
 
 pub use counters::{Count, Counters, RowCount};
 pub use plan::Route;
+pub use read_ahead::ReadAhead;
 pub use server_copy::copy_range;
 pub use transfer::{read, write};
 

@@ -15,7 +15,7 @@ use crate::wire::write::WriteResponse;
 use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
-use super::{Incoming, Message, Sink, Source, copied, mapped, spliced};
+use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced};
 
 /// Reads what a READ wants.
 ///
@@ -40,9 +40,12 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
         has_pipes: true,
         has_mapping: true,
     };
+    let note = |on_disk: &File, cached| {
+        read_ahead::note(&source.open, on_disk, (offset, length), cached, counters);
+    };
     let (row, payload) = loop {
         let row = row(&transfer);
-        match by(row.route, &contents, past_cache, (offset, length)).await? {
+        match by(row.route, &contents, past_cache, (offset, length), note).await? {
             Ok(payload) => break (row, payload),
             Err(lacking) => transfer = transfer.without(lacking),
         }
@@ -64,37 +67,43 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
     }
 }
 
-/// What is wanted, by one route, unless that does not lead there.
+/// What is wanted, by one route, unless that does not lead there. `note` is told whether the page cache has it.
 async fn by(
     route: Route,
     contents: &StreamContents,
     past_cache: Option<&Direct>,
     (offset, length): (u64, usize),
+    note: impl Fn(&File, bool),
 ) -> Result<Result<Payload, Need>, NtStatus> {
     let on_disk = match contents {
         StreamContents::File(on_disk) => on_disk,
         StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
     };
-    match (route, past_cache) {
+    let elsewhere = match (route, past_cache) {
         (Route::Direct, Some(past_cache)) => {
-            match direct::read(past_cache, on_disk, offset, length).await {
+            return match direct::read(past_cache, on_disk, offset, length).await {
                 Ok(payload) => Ok(Ok(payload)),
                 Err(NotRead::Refused) => Ok(Err(Need::Direct)),
                 Err(NotRead::Failed(error)) => Err(error.into()),
-            }
+            };
         }
-        (Route::Spliced, _) => {
-            Ok(spliced::read(on_disk, offset, length).await.map(Payload::elsewhere))
-        }
+        (Route::Spliced, _) => spliced::read(on_disk, offset, length).await.map(Payload::elsewhere),
         (Route::Mapped, _) => {
             let mapped = mapped::read(on_disk, offset, length);
-            Ok(mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect())))
+            mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect()))
         }
         _ => {
-            let cached = on_disk.cached_len(offset, length).is_some();
-            read_file(on_disk, offset, length, cached).await.map(Ok)
+            // Of a short one nobody asks: it is tried.
+            let cached =
+                length >= read_ahead::LENGTH_MIN && on_disk.cached_len(offset, length).is_some();
+            note(on_disk, cached);
+            return read_file(on_disk, offset, length, cached).await.map(Ok);
         }
+    };
+    if elsewhere.is_ok() {
+        note(on_disk, true);
     }
+    Ok(elsewhere)
 }
 
 /// As many bytes as there are, with room in front.

@@ -8,6 +8,7 @@ use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
 
+use crate::datapath::ReadAhead;
 use crate::security::Token;
 use crate::vfs::name::Pattern;
 use crate::vfs::{DirStream, Handle};
@@ -71,6 +72,8 @@ pub struct FileOpen {
     pub dirty: AtomicBool,
     /// FilePositionInformation: kept for the client, used by nobody.
     pub position: AtomicU64,
+    /// How it has been read, to read ahead.
+    pub read_ahead: Mutex<ReadAhead>,
     /// How many EAs have been told by queries that go on where the one before ended.
     pub next_ea: AtomicUsize,
     /// How far a listing has come.
