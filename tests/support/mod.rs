@@ -15,6 +15,7 @@ pub(crate) mod requests;
 pub(crate) mod restrict;
 pub(crate) mod server;
 pub(crate) mod session;
+pub(crate) mod slow_disk;
 pub(crate) mod tap;
 pub(crate) mod transfers;
 

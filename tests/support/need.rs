@@ -8,6 +8,8 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::slow_disk;
+
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
     Smbclient,
@@ -21,6 +23,8 @@ pub(crate) enum Need {
     Btrfs,
     /// A kernel that mounts shares; as root.
     Cifs,
+    /// Control groups that slow a disk down, and a disk below the folder for temporary files; as root.
+    SlowDisk,
 }
 
 impl Need {
@@ -41,6 +45,9 @@ impl Need {
             Self::Cifs if !has_file_system("cifs") => Some("no cifs in this kernel".into()),
             Self::DirectIo if !has_direct_io() => {
                 Some(format!("no O_DIRECT in {}", std::env::temp_dir().display()))
+            }
+            Self::SlowDisk if !slow_disk::is_there() => {
+                Some("needs root, blkio of cgroup v1, and temporary files on a disk".into())
             }
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,

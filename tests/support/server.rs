@@ -243,6 +243,30 @@ impl Server {
         }
     }
 
+    /// The line with `what` that it says on SIGUSR1.
+    pub(crate) fn told(&self, what: &str) -> Result<String, Failed> {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let before = self.log.lines().len();
+        kill_process(self.pid()?, Signal::USR1)?;
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let found =
+                self.log.lines().iter().skip(before).find(|line| line.contains(what)).cloned();
+            if let Some(line) = found {
+                return Ok(line);
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("it does not say '{what}'").into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The server does nothing at all until this is dropped.
     pub(crate) fn stopped(&self) -> Result<Stopped, Failed> {
         let pid = self.pid()?;
