@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use ringway::buf::FixedPool;
 use ringway::{Backend, Builder, OpKind, Rung, Runtime};
 use support::files::{new_file, scratch};
 use support::pattern;
@@ -31,6 +32,10 @@ fn what_is_written_apart_is_read_apart(rt: Runtime) {
         let (read, buf) = file.read_exact_at(vec![0; bytes.len()], 777).await;
         read.unwrap();
         assert!(buf == bytes);
+        let piece = FixedPool::new(1, 1 << 20).unwrap().try_get().unwrap();
+        let (read, piece) = file.read_fixed_at(piece, 777).await;
+        assert_eq!(read.unwrap(), 1 << 20);
+        assert!(piece[..] == bytes[..1 << 20]);
     });
 }
 

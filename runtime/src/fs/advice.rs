@@ -8,7 +8,7 @@ use ringway_driver::Op;
 use rustix::fs::Advice;
 
 use super::File;
-use super::resident::{Residence, resident};
+use super::resident::resident_len;
 use crate::blocking::spawn_blocking;
 
 /// How much [`File::read_ahead`] asks for at once. The kernel takes no more of one such advice than it reads ahead by
@@ -50,7 +50,7 @@ impl File {
     /// # Errors
     /// Those of `posix_fadvise`; `WouldBlock` when no thread can be had for it.
     pub async fn read_ahead(&self, offset: u64, len: u64) -> io::Result<bool> {
-        if len == 0 || resident(self, offset, len) == Residence::All {
+        if len == 0 || resident_len(self, offset, len).is_some() {
             return Ok(false);
         }
         let file = self.clone();

@@ -135,7 +135,10 @@ impl File {
     /// # Errors
     /// Those of `pread`.
     pub async fn read_fixed_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
-        let Some(index) = registered(&buf) else { return self.read_at(buf, offset).await };
+        // To whom a copy is left, it is memory like any other.
+        let Some(index) = registered(&buf).filter(|_| !self.apart) else {
+            return self.read_at(buf, offset).await;
+        };
         if let Err(error) = self.fd.check_positions() {
             return (Err(error), buf);
         }
@@ -163,7 +166,9 @@ impl File {
     /// # Errors
     /// Those of `pwrite`.
     pub async fn write_fixed_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
-        let Some(index) = registered(&buf) else { return self.write_at(buf, offset).await };
+        let Some(index) = registered(&buf).filter(|_| !self.apart) else {
+            return self.write_at(buf, offset).await;
+        };
         if let Err(error) = self.fd.check_positions() {
             return (Err(error), buf);
         }
