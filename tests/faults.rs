@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use support::content::{Random, same_file, write_file};
 use support::guard::Protection;
-use support::requests::{Create, FileId, access, write};
+use support::requests::{Create, FileId, access, nt, write};
 use support::session::{Session, command, framed, u64_at};
 use support::transfers::Answer;
 use support::{BACKENDS, Client, Need, Outcome, Serve, Server, ensure};
@@ -172,12 +172,17 @@ fn every_length(server: &Server, protection: Protection) -> Outcome {
         session.close(file)?;
     }
     let ways = match protection {
-        Protection::Plain => ["direction=read route=spliced", "direction=write route=spliced"],
-        _ => ["direction=read route=buffered", "direction=write route=message"],
+        Protection::Plain => [
+            "direction=read route=spliced",
+            "direction=read route=mapped",
+            "direction=write route=spliced",
+        ]
+        .as_slice(),
+        _ => &["direction=read route=buffered", "direction=write route=message"],
     };
     let routes = server.routes()?;
     for way in ways {
-        let taken = routes.iter().any(|line| line.contains(way));
+        let taken = routes.iter().any(|line| line.contains(*way));
         ensure(taken, || format!("no '{way}' in {routes:#?}"))?;
     }
     Ok(())
@@ -335,16 +340,24 @@ fn nothing_is_left(server: &Server, before: usize) -> Outcome {
     let memory = server.memory()?;
     ensure(memory < MEMORY_MAX, || format!("{memory} bytes in use"))?;
     for file in 0..3 {
-        eventually("a file stays open", || {
-            Ok(exclusively(server, &format!("file-{file}")).unwrap_or(false))
-        })?;
+        let name = format!("file-{file}");
+        let mut last = None;
+        let closed = eventually("a file stays open", || {
+            last = Some(opened_alone(server, &name));
+            Ok(matches!(last, Some(Ok(true))))
+        });
+        closed.map_err(|_| format!("{name} stays open: {last:?}"))?;
     }
     Ok(())
 }
 
-fn exclusively(server: &Server, name: &str) -> Result<bool, Failed> {
+/// Whether nobody else has a file open, if there is one.
+fn opened_alone(server: &Server, name: &str) -> Result<bool, Failed> {
     let mut session = Session::protected(server.address, Protection::Plain)?;
-    Ok(session.open(Create::open(name, access::READ).exclusive())?.is_ok())
+    match session.open(Create::open(name, access::READ).exclusive())? {
+        Ok(_) | Err(nt::OBJECT_NAME_NOT_FOUND) => Ok(true),
+        Err(status) => Err(format!("{status:#010x}").into()),
+    }
 }
 
 fn descriptors_are_closed(server: &Server, before: usize) -> Outcome {

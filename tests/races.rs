@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use libtest_mimic::{Failed, Trial};
 use support::content::Random;
 use support::guard::Protection;
 use support::requests::{Create, access};
-use support::session::Session;
+use support::session::{Session, Wire};
 use support::transfers::Answer;
 use support::{BACKENDS, Client, Need, Outcome, Serve, Server, ensure};
 
@@ -30,34 +31,57 @@ const END_OF_FILE: u32 = 0xc000_0011;
 struct Case {
     name: &'static str,
     protection: Protection,
+    /// Where the client connects from, as the server sees it.
+    from: [u8; 4],
+    /// A message that has begun is not finished if the file is cut off: the connection ends.
+    may_end: bool,
     /// What is to be told of the ways that were taken.
     reads: &'static str,
     writes: &'static str,
     /// What makes smbclient do the same.
-    client: &'static str,
+    client: Option<&'static str>,
 }
 
-const CASES: [Case; 3] = [
+/// Another of this host's addresses than the server's is as good as another host's.
+const AWAY: [u8; 4] = [127, 0, 0, 2];
+const HERE: [u8; 4] = [127, 0, 0, 1];
+
+const CASES: [Case; 4] = [
     Case {
         name: "plain",
         protection: Protection::Plain,
+        from: AWAY,
+        may_end: false,
         reads: "direction=read route=spliced",
         writes: "direction=write route=spliced",
-        client: "--client-protection=off",
+        client: None,
+    },
+    Case {
+        name: "plain, on this host",
+        protection: Protection::Plain,
+        from: HERE,
+        may_end: true,
+        reads: "direction=read route=mapped",
+        writes: "direction=write route=spliced",
+        client: Some("--client-protection=off"),
     },
     Case {
         name: "signed",
         protection: Protection::Signed,
+        from: HERE,
+        may_end: false,
         reads: "direction=read route=buffered",
         writes: "direction=write route=message",
-        client: "--client-protection=sign",
+        client: Some("--client-protection=sign"),
     },
     Case {
         name: "sealed",
         protection: Protection::Sealed,
+        from: HERE,
+        may_end: false,
         reads: "direction=read route=buffered",
         writes: "direction=write route=message",
-        client: "--client-protection=encrypt",
+        client: Some("--client-protection=encrypt"),
     },
 ];
 
@@ -67,14 +91,18 @@ fn main() -> ExitCode {
         for (backend, needs) in BACKENDS {
             let serve = Serve::new().backend(backend).argument("--threads=1");
             let unkind = serve.clone().variable("RINGWAY_FAULTS", "short=1/3,interrupted=1/5");
-            let with_client = [needs, &[Need::Smbclient]].concat();
             trials.extend([
                 trial("what is read while others write was there", case, needs, &serve, raced),
                 trial("the same where transfers fall short", case, needs, &unkind, raced),
                 trial("a file that is cut off is read as it was", case, needs, &serve, cut_off),
                 trial("so it is where transfers fall short", case, needs, &unkind, cut_off),
-                trial("smbclient takes what others write", case, &with_client, &serve, fetched),
             ]);
+            if let Some(client) = case.client {
+                let (name, needs) =
+                    (named("smbclient takes it", case, &serve), [needs, &[Need::Smbclient]]);
+                let fetched = move |server: &Server| fetched(server, client);
+                trials.push(support::served(&name, &needs.concat(), serve, fetched));
+            }
         }
     }
     support::run(trials)
@@ -87,8 +115,12 @@ fn trial(
     serve: &Serve,
     body: fn(&Server, Case) -> Outcome,
 ) -> Trial {
-    let name = format!("{}: {what} ({})", case.name, serve.backend_name());
+    let name = named(what, case, serve);
     support::served(&name, needs, serve.clone(), move |server| body(server, case))
+}
+
+fn named(what: &str, case: Case, serve: &Serve) -> String {
+    format!("{}: {what} ({})", case.name, serve.backend_name())
 }
 
 /// What the one who writes tells the one who reads.
@@ -199,7 +231,7 @@ fn cut_off(server: &Server, case: Case) -> Outcome {
     fs::write(&path, vec![0; LENGTH])?;
     let local = fs::OpenOptions::new().write(true).open(&path)?;
     let mut reader = in_share(server, case)?;
-    let read = reader.opened(Create::open("file", access::READ))?;
+    let mut read = reader.opened(Create::open("file", access::READ))?;
     let (turns, mut random) = (Turns::default(), Random::new(3));
     let write = |turn| {
         local.set_len(8 * random.below(LENGTH / 8) as u64)?;
@@ -215,6 +247,11 @@ fn cut_off(server: &Server, case: Case) -> Outcome {
             let (offset, length) = part(round);
             let bytes = turns.check(true, || match reader.get(read, offset, length)? {
                 Answer::Refused(END_OF_FILE) => Ok(Vec::new()),
+                Answer::Closed if case.may_end => {
+                    reader = in_share(server, case)?;
+                    read = reader.opened(Create::open("file", access::READ))?;
+                    Ok(Vec::new())
+                }
                 answer => answer.done(),
             })?;
             *if bytes.len() == length { &mut whole } else { &mut short } += 1;
@@ -226,12 +263,12 @@ fn cut_off(server: &Server, case: Case) -> Outcome {
 }
 
 /// It checks signatures and seals by code that is not ours.
-fn fetched(server: &Server, case: Case) -> Outcome {
+fn fetched(server: &Server, protection: &str) -> Outcome {
     let path = server.folder().join("file");
     fs::write(&path, vec![0; LENGTH])?;
     let local = fs::OpenOptions::new().write(true).open(&path)?;
     let scratch = server.scratch("local")?;
-    let client = Client::new(server).local(&scratch).argument(case.client);
+    let client = Client::new(server).local(&scratch).argument(protection);
     let turns = Turns::default();
     let write = |turn| {
         let bytes = piece(turn);
@@ -250,7 +287,8 @@ fn fetched(server: &Server, case: Case) -> Outcome {
 
 /// With the credits for whatever follows.
 fn in_share(server: &Server, case: Case) -> Result<Session, Failed> {
-    let mut session = Session::protected(server.address, case.protection)?;
+    let wire = Wire::connect_from(SocketAddr::from((case.from, 0)), server.address)?;
+    let mut session = Session::protected_over(wire, case.protection)?;
     ensure(session.earn_credits()?, || "no echo".to_owned())?;
     Ok(session)
 }

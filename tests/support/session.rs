@@ -186,7 +186,12 @@ impl Session {
 
     /// With the tests' share connected, and all that follows the logon protected.
     pub(crate) fn protected(address: SocketAddr, protection: Protection) -> Result<Self, Failed> {
-        let mut session = Self::log_on(address, protection.recording())?;
+        Self::protected_over(Wire::connect(address)?, protection)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn protected_over(wire: Wire, protection: Protection) -> Result<Self, Failed> {
+        let mut session = Self::log_on_over(wire, USER, protection.recording())?;
         session.guard = protection.with(&SESSION_KEY, &session.preauth)?;
         session.connect(SHARE)?;
         Ok(session)
