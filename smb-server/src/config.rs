@@ -41,6 +41,10 @@ pub struct Config {
     pub guest: Option<UserName>,
     /// Set up sessions of clients that are nobody. They get at the named pipes, and at what is for guests.
     pub anonymous: bool,
+    /// Treat every client as one on another host, whatever the routes say: for measurements and trials, in which there
+    /// is no other host. A client on this host would get what is written to a file after it was sent and before it was
+    /// received.
+    pub assume_remote_peers: bool,
     /// How much of everything one server, one connection and one session may hold.
     pub limits: Limits,
 }

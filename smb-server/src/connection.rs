@@ -20,6 +20,7 @@ use ringway::time::{sleep, sleep_until, timeout};
 use crate::buffers::Buffer;
 use crate::command::{self, Ongoing};
 use crate::cores::{self, AtWork, Help};
+use crate::datapath::Receiver;
 use crate::datapath::plan::APART_MIN;
 use crate::memory::Part;
 use crate::protocol::{self, Chain, ChainId, Disconnect, Event, Now, Transmit};
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     stream: Rc<TcpStream>,
     /// The client is on this host.
     near: bool,
+    /// What of files is on its way to the client.
+    receiver: Rc<Receiver>,
     machine: RefCell<protocol::Connection>,
     sessions: RefCell<Vec<u64>>,
     /// Chains that are being carried out.
@@ -115,6 +118,7 @@ pub(crate) async fn serve(connection: Rc<Connection>) {
     connection.outgoing.notify();
     let _ = writer.await;
     connection.end_sessions().await;
+    connection.receiver.finish().await;
     // Fails when the client was faster.
     let _ = connection.stream.shutdown(Shutdown::Both);
     tracing::debug!(peer = %connection.peer, "closed");
@@ -128,14 +132,18 @@ impl Connection {
         config: Arc<protocol::Config>,
         memory: Part,
         timeouts: Timeouts,
+        assumed_off_host: bool,
     ) -> Self {
         let (notices, taken) = mpsc::unbounded();
+        let stream = Rc::new(stream);
+        let (to, tables) = (Rc::clone(&stream), Arc::clone(&server));
         Self {
             peer,
             server,
             notices: (notices, Cell::new(Some(taken))),
             near: transport::is_near(&stream),
-            stream: Rc::new(stream),
+            stream,
+            receiver: Receiver::new(to, peer, tables, assumed_off_host),
             machine: RefCell::new(protocol::Connection::new(config, peer.ip(), Instant::now())),
             sessions: RefCell::default(),
             running: RefCell::default(),
@@ -153,6 +161,11 @@ impl Connection {
             timeouts,
             heard: Cell::new(Instant::now()),
         }
+    }
+
+    /// Whom it sends to.
+    pub(crate) fn receiver(&self) -> &Receiver {
+        &self.receiver
     }
 
     /// Finishes what is in flight and then ends.
@@ -256,7 +269,9 @@ impl Connection {
         drop(ringway::spawn(async move {
             let server = Arc::clone(&running.connection.server);
             let near = running.connection.near;
-            running.finish(command::run_chain(&server, chain, ongoing, rest, near).await);
+            let receiver = Rc::clone(&running.connection.receiver);
+            let replies = command::run_chain(&server, &receiver, chain, ongoing, rest, near);
+            running.finish(replies.await);
         }));
     }
 
@@ -353,12 +368,15 @@ impl Connection {
     // ---- out
 
     async fn send(&self, transmit: Transmit) -> std::io::Result<()> {
+        let (length, pin) = (transmit.length(), transmit.pin());
         let Transmit { buffer, start, tail } = transmit;
         let sent = transport::send(&self.stream, buffer, start, tail);
-        match timeout(self.timeouts.send, sent).await {
+        let result = match timeout(self.timeouts.send, sent).await {
             Ok(result) => result,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-        }
+        };
+        self.receiver.note_sent(result.is_ok().then_some(length), pin.as_deref());
+        result
     }
 
     /// The next bytes for the client. Small answers that wait together are one: each send costs more than it

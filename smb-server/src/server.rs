@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use ringway::cores::{Cores, Load};
+use ringway::fs::{LeaseBreaks, ReadLease};
 use ringway::net::{TcpListener, TcpStream};
 use ringway::{Builder, Features, JoinHandle, ShutdownReport};
 use rustix::net::sockopt;
@@ -109,6 +111,7 @@ struct Shared {
     server: Arc<state::Server>,
     protocol: Arc<protocol::Config>,
     limits: Limits,
+    assume_remote_peers: bool,
     memory: Arc<Memory>,
     processors: Arc<Processors>,
     gate: Mutex<Gate>,
@@ -149,6 +152,7 @@ impl Server {
         let mut server = Self { cores, shared, local_addrs: Vec::new(), monitored: Vec::new() };
         server.share_processors();
         server.monitored = server.monitor().map_err(StartError::Runtime)?;
+        server.watch_leases().map_err(StartError::Runtime)?;
         for addr in config.listen {
             let bound =
                 server.listen(addr).map_err(|source| StartError::Listen { addr, source })?;
@@ -258,14 +262,24 @@ impl Server {
             let mut monitored = Vec::new();
             for share in server.shares() {
                 let (monitor, source) = Monitor::new(share, &server.watches).await;
-                let task = ringway::spawn(monitor.run());
-                CORE.with_borrow_mut(|core| core.tasks.push(task));
+                add_task(monitor.run());
                 monitored.push(Monitored { share: share.name.clone(), source });
             }
             let _ = tell.send(monitored);
         };
         self.on_first_core(start)?;
         told.recv().map_err(|_| has_ended())
+    }
+
+    /// Has the first core give up leases of the kernel that somebody waits for, and each see to what it has on its way.
+    fn watch_leases(&self) -> io::Result<()> {
+        let server = Arc::clone(&self.shared.server);
+        self.on_first_core(move || async move { add_task(give_up_leases(server)) })?;
+        for core in 0..self.cores.len() {
+            let start = move || async move { add_task(hurry_for_leases()) };
+            self.cores.spawn_on(core, start).map(drop).map_err(|_| has_ended())?;
+        }
+        Ok(())
     }
 
     fn on_first_core<F: Future<Output = ()> + 'static>(
@@ -284,8 +298,7 @@ impl Server {
         let start = move || async move {
             let listener = TcpListener::bind(addr).and_then(|it| Ok((it.local_addr()?, it)));
             let result = listener.map(|(addr, listener)| {
-                let task = ringway::spawn(accept(listener, cores, shared));
-                CORE.with_borrow_mut(|core| core.tasks.push(task));
+                add_task(accept(listener, cores, shared));
                 addr
             });
             let _ = bound_to.send(result);
@@ -323,7 +336,16 @@ impl Shared {
         let limits = config.limits.clone();
         let memory = Arc::new(Memory::new(limits.memory_max));
         let processors = Arc::new(Processors::new(config.helping, load_of_cores));
-        Ok(Self { server, protocol, limits, memory, processors, gate: Mutex::default(), load })
+        Ok(Self {
+            server,
+            protocol,
+            limits,
+            assume_remote_peers: config.assume_remote_peers,
+            memory,
+            processors,
+            gate: Mutex::default(),
+            load,
+        })
     }
 
     /// Counts a connection in, or says why not.
@@ -531,11 +553,47 @@ async fn run(stream: TcpStream, peer: SocketAddr, ticket: Ticket) {
     }
     let timeouts = Timeouts { send: limits.send_timeout, idle: limits.idle_timeout };
     let (server, protocol) = (Arc::clone(server), Arc::clone(protocol));
-    let connection = Connection::new(stream, peer, server, protocol, memory.part(), timeouts);
+    let (memory, remote) = (memory.part(), ticket.shared.assume_remote_peers);
+    let connection = Connection::new(stream, peer, server, protocol, memory, timeouts, remote);
     let connection = Rc::new(connection);
     CORE.with_borrow_mut(|core| core.connections.push(Rc::clone(&connection)));
     connection::serve(Rc::clone(&connection)).await;
     CORE.with_borrow_mut(|core| core.connections.retain(|other| !Rc::ptr_eq(other, &connection)));
+}
+
+/// A task that goes on until the server stops.
+fn add_task(task: impl Future<Output = ()> + 'static) {
+    let task = ringway::spawn(task);
+    CORE.with_borrow_mut(|core| core.tasks.push(task));
+}
+
+/// Without it there are no leases, and what is signed is copied.
+async fn give_up_leases(server: Arc<state::Server>) {
+    let leases = &server.kernel_leases;
+    let watching = async {
+        let mut breaks = LeaseBreaks::new()?;
+        loop {
+            leases.watch(ringway::spawn_blocking(ReadLease::break_time).await?);
+            breaks.next().await?;
+            leases.give_up_broken();
+        }
+    };
+    let Err::<Infallible, io::Error>(error) = watching.await;
+    tracing::warn!(%error, "leases of files are not watched");
+}
+
+/// Without it connections find out later that somebody waits for what they have on its way.
+async fn hurry_for_leases() {
+    let watching = async {
+        let mut breaks = LeaseBreaks::new()?;
+        loop {
+            breaks.next().await?;
+            let connections = CORE.with_borrow(|core| core.connections.clone());
+            connections.iter().for_each(|connection| connection.receiver().look());
+        }
+    };
+    let Err::<Infallible, io::Error>(error) = watching.await;
+    tracing::warn!(%error, "leases of files are not watched");
 }
 
 /// Ends what runs on this core; `done` is dropped, or told, when nothing is left.

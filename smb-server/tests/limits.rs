@@ -30,6 +30,7 @@ fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
         helping: usmbd::cores::Helping::Auto,
         require_signing: false,
         require_encryption: false,
+        assume_remote_peers: false,
         guest: None,
         anonymous: true,
         limits,

@@ -151,6 +151,7 @@ mod tests {
             helping: usmbd::cores::Helping::default(),
             require_signing: false,
             require_encryption: false,
+            assume_remote_peers: false,
             guest: None,
             anonymous: true,
             limits: Limits::default(),

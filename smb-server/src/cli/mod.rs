@@ -111,6 +111,10 @@ pub(crate) struct ServeArgs {
     /// shares use them, and get at files only in shares that have the option "guest"
     #[arg(long)]
     no_anonymous: bool,
+    /// For measurements and trials: treat every client as one on another host. Clients on this host may get wrong
+    /// signatures
+    #[arg(long, hide = true)]
+    assume_remote_peers: bool,
     /// How many connections there may be; 256 of them from one address
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_max)]
     max_connections: usize,
@@ -213,6 +217,7 @@ impl ServeArgs {
             helping: self.helpers,
             require_signing: self.require_signing,
             require_encryption: self.require_encryption,
+            assume_remote_peers: self.assume_remote_peers,
             guest: self.guest,
             anonymous: !self.no_anonymous,
             limits: Limits {

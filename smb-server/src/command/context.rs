@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
-use crate::datapath::{Incoming, Message};
+use crate::datapath::{Incoming, Message, Receiver};
 use crate::protocol::{Body, Reply, Request};
 use crate::state::{FileOpen, Open, Server, Session, TreeConnect};
 use crate::transport::Rest;
@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub(super) rest: Option<Rest>,
     /// What the chain came in and is answered in.
     pub(super) message: Message,
+    /// Who gets the answer.
+    pub(super) receiver: Rc<Receiver>,
     /// The status of a CREATE that the following related requests build on.
     pub(super) create_failed: Option<NtStatus>,
     ongoing: Rc<Ongoing>,
@@ -37,13 +39,19 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(server: Arc<Server>, ongoing: Rc<Ongoing>, message: Message) -> Self {
+    pub(super) fn new(
+        server: Arc<Server>,
+        ongoing: Rc<Ongoing>,
+        message: Message,
+        receiver: Rc<Receiver>,
+    ) -> Self {
         let bytes = Bytes::new();
         Self {
             server,
             bytes,
             rest: None,
             message,
+            receiver,
             create_failed: None,
             ongoing,
             session: None,

@@ -13,7 +13,8 @@ use crate::protocol::{Body, Reply};
 use crate::rpc;
 use crate::security::Token;
 use crate::state::{
-    Conflict, FileOpen, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target, Ticket, WRITES,
+    Conflict, FileOpen, Leasing, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target,
+    Ticket, WRITES,
 };
 use crate::vfs::{self, Action, Attributes, Change, Metadata, Opened};
 use crate::wire::access_mask::AccessMask;
@@ -277,6 +278,7 @@ async fn keep(
         ticket: Mutex::new(Some(ticket)),
         oplock: Mutex::default(),
         watch: Mutex::default(),
+        leasing: Leasing::default(),
         sticky: Mutex::default(),
         mode: Mode::new(options),
         dirty: AtomicBool::new(wanted.truncates()),

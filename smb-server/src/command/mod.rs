@@ -40,7 +40,7 @@ mod write;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::datapath::{self, Message, Sink, Source};
+use crate::datapath::{self, Message, Receiver, Sink, Source};
 use crate::protocol::{Body, Chain, Element, Reply, Request, Work};
 use crate::state::Server;
 use crate::transport::Rest;
@@ -74,6 +74,7 @@ impl From<Body> for Answer {
 /// `rest` is the payload of a lone WRITE that came without it. `near`: the client is on this host.
 pub async fn run_chain(
     server: &Arc<Server>,
+    receiver: &Rc<Receiver>,
     chain: Chain,
     ongoing: Rc<Ongoing>,
     rest: Option<Rest>,
@@ -81,7 +82,8 @@ pub async fn run_chain(
 ) -> Vec<Reply> {
     let count = chain.elements.len();
     let message = Message { protection: chain.protection, alone: count == 1, near };
-    let mut context = Context::new(Arc::clone(server), Rc::clone(&ongoing), message);
+    let mut context =
+        Context::new(Arc::clone(server), Rc::clone(&ongoing), message, Rc::clone(receiver));
     context.rest = rest;
     for (index, element) in chain.elements.into_iter().enumerate() {
         ongoing.left.set(count - index - 1);

@@ -134,7 +134,7 @@ mod tests {
     use super::super::Ongoing;
     use super::*;
     use crate::auth::Principal;
-    use crate::datapath::Message;
+    use crate::datapath::{Message, Receiver};
     use crate::protocol::Protection;
     use crate::rpc::ServerInfo;
     use crate::state::{Accounts, Server, SessionLimits, SystemAccounts};
@@ -156,6 +156,14 @@ mod tests {
         Arc::new(Server::new(Vec::new(), accounts, Arc::new(rpc), limits))
     }
 
+    fn receiver(server: &Arc<Server>) -> Rc<Receiver> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = listener.local_addr().unwrap();
+        let stream = std::net::TcpStream::connect(peer).unwrap();
+        let stream = Rc::new(ringway::net::TcpStream::from_std(stream).unwrap());
+        Receiver::new(stream, peer, Arc::clone(server), false)
+    }
+
     fn pipe(server: &Server, name: &str) -> PipeOpen {
         let pipe = Pipe::open(name, Arc::clone(&server.rpc), Principal::User("alice".into()));
         PipeOpen::new(pipe.unwrap())
@@ -165,7 +173,8 @@ mod tests {
     fn only_one_look_up_takes_a_thread_and_what_asks_nobody_goes_on() {
         let (server, ongoing) = (server(), Rc::new(Ongoing::new(|_| true)));
         let message = Message { protection: Protection::Plain, alone: true, near: true };
-        let context = Context::new(Arc::clone(&server), Rc::clone(&ongoing), message);
+        let receiver = receiver(&server);
+        let context = Context::new(Arc::clone(&server), Rc::clone(&ongoing), message, receiver);
         let (names, others, shares) =
             (pipe(&server, "lsarpc"), pipe(&server, "lsarpc"), pipe(&server, "srvsvc"));
         ringway::Builder::new().build().unwrap().block_on(async {

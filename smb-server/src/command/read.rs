@@ -1,5 +1,6 @@
 //! READ: checks, and a description of the bytes that are wanted. MS-SMB2 3.3.5.12.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::datapath::Source;
@@ -55,5 +56,6 @@ fn file_range(
         length: request.length,
         minimum_count: request.minimum_count,
         message: context.message,
+        receiver: Rc::clone(&context.receiver),
     }))
 }

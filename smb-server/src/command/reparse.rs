@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::lock::Mutex as AsyncMutex;
 
 use crate::protocol::{Body, Reply};
-use crate::state::{FileOpen, Mode, Object, Open, Ticket};
+use crate::state::{FileOpen, Leasing, Mode, Object, Open, Ticket};
 use crate::vfs::{Handle, LinkInTheWay, Mapping, ReparsePoint, SharePath, unix_target};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
@@ -209,6 +209,7 @@ async fn go_over(
         locks,
         oplock: Mutex::default(),
         watch: Mutex::default(),
+        leasing: Leasing::default(),
         sticky: Mutex::default(),
         mode: Mode::new(open.options),
         dirty: AtomicBool::new(false),

@@ -12,9 +12,12 @@ pub mod plan;
 mod read_ahead;
 mod server_copy;
 mod spliced;
+mod stable;
+mod teed;
 mod transfer;
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +30,7 @@ pub use counters::{Count, Counters, RowCount};
 pub use plan::Route;
 pub use read_ahead::ReadAhead;
 pub use server_copy::copy_range;
+pub use stable::Receiver;
 pub use transfer::{read, write};
 
 /// The bytes that a READ wants.
@@ -42,6 +46,8 @@ pub struct Source {
     pub minimum_count: u32,
     /// What they are sent in.
     pub message: Message,
+    /// Whom they are sent to.
+    pub receiver: Rc<Receiver>,
 }
 
 /// Bytes that a client sends.

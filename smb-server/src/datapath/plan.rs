@@ -11,6 +11,9 @@ use crate::protocol::Protection;
 /// The shortest READ that is spliced. Below it, the two more system calls cost what a copy does.
 const SPLICED_READ_MIN: usize = 16 * 1024;
 
+/// The shortest READ that is teed. Its pages go through two pipes, which is four more system calls than a copy.
+pub(super) const TEED_READ_MIN: usize = 64 * 1024;
+
 /// The shortest message whose payload is not received with its head. A splice into a file is made by a thread that
 /// may wait for a disk, and going there and back costs what a copy of half of this does.
 pub const APART_MIN: usize = 32 * 1024;
@@ -31,6 +34,8 @@ pub enum Route {
     Spliced,
     /// From the page cache to the socket, copied once by the kernel, out of a mapping of the file.
     Mapped,
+    /// From the page cache into a pipe, and from there to the socket, and by a second pipe into a buffer, to be signed.
+    Teed,
     /// From the message, as a whole, to the file.
     Message,
     /// Out of, or into, an extended attribute.
@@ -39,8 +44,15 @@ pub enum Route {
 
 impl Route {
     /// All, in the order of [`Self::index`].
-    pub const ALL: [Self; 6] =
-        [Self::Buffered, Self::Direct, Self::Spliced, Self::Mapped, Self::Message, Self::Attribute];
+    pub const ALL: [Self; 7] = [
+        Self::Buffered,
+        Self::Direct,
+        Self::Spliced,
+        Self::Mapped,
+        Self::Teed,
+        Self::Message,
+        Self::Attribute,
+    ];
 
     /// Its place in tables.
     #[must_use]
@@ -56,6 +68,7 @@ impl fmt::Display for Route {
             Self::Direct => "direct",
             Self::Spliced => "spliced",
             Self::Mapped => "mapped",
+            Self::Teed => "teed",
             Self::Message => "message",
             Self::Attribute => "attribute",
         })
@@ -103,6 +116,8 @@ pub struct Transfer {
     pub near: bool,
     /// Whether the page cache has them, as far as is known; what is not known is tried.
     pub cached: bool,
+    /// Whether the pages of the cache stay as they are until the client has them.
+    pub is_stable: bool,
     /// Whether there are pipes for them, as far as is known.
     pub has_pipes: bool,
     /// Whether they can be mapped, as far as is known.
@@ -134,6 +149,16 @@ impl Transfer {
             Need::Pipe | Need::Splice => Self { has_pipes: false, ..self },
             Need::Mapping => Self { has_mapping: false, ..self },
         }
+    }
+
+    fn may_be_teed(&self) -> bool {
+        let is_signed = self.protection == Protection::Signed;
+        is_signed
+            && self.alone
+            && self.is_stable
+            && self.cached
+            && self.has_pipes
+            && self.length >= TEED_READ_MIN
     }
 
     /// Whether the copy that a mapping spares is worth it.
@@ -182,6 +207,14 @@ pub static TABLE: &[Row] = &[
         route: Route::Buffered,
         needs: &[],
         because: "it is sealed in place, in one range with its head, and sent from there",
+    },
+    Row {
+        direction: Direction::Read,
+        when: "it is signed, and its pages cannot change",
+        fits: |it| it.may_be_teed(),
+        route: Route::Teed,
+        needs: &[Need::Cached, Need::Splice, Need::Pipe],
+        because: "a lease keeps writers waiting, and no client on this host shares them",
     },
     Row {
         direction: Direction::Read,
@@ -342,7 +375,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
     let lengths = [1 << 20, 128 << 10, 4096, 0];
     let sized = messages.flat_map(move |message| lengths.map(|length| (message, length)));
     sized.flat_map(|((direction, protection), length)| {
-        (0..1_u16 << 9).map(move |bits| {
+        (0..1_u16 << 10).map(move |bits| {
             let is = |bit: u8| bits & (1 << bit) == 0;
             Transfer {
                 direction,
@@ -357,6 +390,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
                 cached: is(5),
                 has_pipes: is(6),
                 has_mapping: is(7),
+                is_stable: is(9),
             }
         })
     })
@@ -378,6 +412,7 @@ mod tests {
         is_here: false,
         near: false,
         cached: true,
+        is_stable: false,
         has_pipes: true,
         has_mapping: true,
     };
@@ -429,6 +464,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_a_lone_signed_long_read_of_cached_pages_that_stay_as_they_are_is_teed() {
+        let signed = Transfer { protection: Protection::Signed, is_stable: true, ..READ };
+        assert_eq!(plan(&signed), Route::Teed);
+        let others = [
+            Transfer { is_stable: false, ..signed },
+            Transfer { protection: Protection::Sealed, ..signed },
+            Transfer { alone: false, ..signed },
+            Transfer { length: 4096, ..signed },
+            Transfer { cached: false, ..signed },
+            Transfer { has_pipes: false, ..signed },
+        ];
+        for other in others {
+            assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+        }
+        assert_eq!(plan(&Transfer { protection: Protection::Plain, ..signed }), Route::Spliced);
     }
 
     #[test]

@@ -23,6 +23,11 @@ thread_local! {
 
 /// Fills pipes with a range of a file, as far as the file goes; without waiting for anything.
 pub(super) async fn read(file: &File, offset: u64, length: usize) -> Result<Vec<Elsewhere>, Need> {
+    let filled = pipes(file, offset, length).await?;
+    Ok(filled.into_iter().map(Elsewhere::Piped).collect())
+}
+
+pub(super) async fn pipes(file: &File, offset: u64, length: usize) -> Result<Vec<Piped>, Need> {
     let mut filled = Vec::new();
     let mut count = 0;
     while count < length {
@@ -33,7 +38,7 @@ pub(super) async fn read(file: &File, offset: u64, length: usize) -> Result<Vec<
             break;
         }
         count += moved;
-        filled.push(Elsewhere::Piped(Piped::new(pipe, moved)));
+        filled.push(Piped::new(pipe, moved));
     }
     Ok(filled)
 }

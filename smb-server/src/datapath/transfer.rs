@@ -1,13 +1,14 @@
 //! READs and WRITEs, by the routes that copy and by those that do not.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open};
-use crate::transport::Elsewhere;
+use crate::transport::{Elsewhere, Pin};
 use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
@@ -15,7 +16,7 @@ use crate::wire::write::WriteResponse;
 use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
-use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced};
+use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
 
 /// Reads what a READ wants.
 ///
@@ -26,6 +27,7 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
     let past_cache = direct::of(file, offset, length).await;
+    let pin = stable::pin(&source, file).await;
     let mut transfer = Transfer {
         direction: Direction::Read,
         protection: source.message.protection,
@@ -37,6 +39,7 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
         is_here: false,
         near: source.message.near,
         cached: true,
+        is_stable: pin.is_some(),
         has_pipes: true,
         has_mapping: true,
     };
@@ -45,7 +48,7 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
     };
     let (row, payload) = loop {
         let row = row(&transfer);
-        match by(row.route, &contents, past_cache, (offset, length), note).await? {
+        match by(row.route, &contents, (past_cache, pin.as_ref()), (offset, length), note).await? {
             Ok(payload) => break (row, payload),
             Err(lacking) => transfer = transfer.without(lacking),
         }
@@ -71,7 +74,7 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
 async fn by(
     route: Route,
     contents: &StreamContents,
-    past_cache: Option<&Direct>,
+    (past_cache, pin): (Option<&Direct>, Option<&Rc<Pin>>),
     (offset, length): (u64, usize),
     note: impl Fn(&File, bool),
 ) -> Result<Result<Payload, Need>, NtStatus> {
@@ -79,16 +82,19 @@ async fn by(
         StreamContents::File(on_disk) => on_disk,
         StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
     };
-    let elsewhere = match (route, past_cache) {
-        (Route::Direct, Some(past_cache)) => {
+    let elsewhere = match (route, past_cache, pin) {
+        (Route::Direct, Some(past_cache), _) => {
             return match direct::read(past_cache, on_disk, offset, length).await {
                 Ok(payload) => Ok(Ok(payload)),
                 Err(NotRead::Refused) => Ok(Err(Need::Direct)),
                 Err(NotRead::Failed(error)) => Err(error.into()),
             };
         }
-        (Route::Spliced, _) => spliced::read(on_disk, offset, length).await.map(Payload::elsewhere),
-        (Route::Mapped, _) => {
+        (Route::Teed, _, Some(pin)) => teed::read(on_disk, offset, length, pin).await,
+        (Route::Spliced, ..) => {
+            spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
+        }
+        (Route::Mapped, ..) => {
             let mapped = mapped::read(on_disk, offset, length);
             mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect()))
         }
@@ -169,6 +175,7 @@ async fn place(
         is_here: matches!(bytes, Incoming::Here(_)),
         near: message.near,
         cached: true,
+        is_stable: false,
         has_pipes: pipe.is_some(),
         has_mapping: false,
     };

@@ -1,5 +1,7 @@
 //! What crosses the protocol's upper edge: requests with their place in a chain, and replies.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use crate::auth::Principal;
@@ -21,7 +23,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
-use crate::transport::Elsewhere;
+use crate::transport::{Elsewhere, Pin};
 
 use super::intake;
 use super::reply::HEADROOM;
@@ -184,6 +186,8 @@ pub struct Payload {
     buffer: Buffer,
     /// Behind what is in the buffer.
     tail: Vec<Elsewhere>,
+    /// What is in the buffer is the same as what is in the tail.
+    is_copied: bool,
 }
 
 impl Payload {
@@ -207,19 +211,27 @@ impl Payload {
         if buffer.len() < Self::START {
             buffer.resize(Self::START);
         }
-        Self { buffer, tail: Vec::new() }
+        Self { buffer, tail: Vec::new(), is_copied: false }
     }
 
     /// Bytes that are sent as they are, for the lone and plain answer to a lone request; any other fails.
     #[must_use]
     pub fn elsewhere(tail: Vec<Elsewhere>) -> Self {
-        Self { buffer: Self::buffer_for(0), tail }
+        Self { buffer: Self::buffer_for(0), tail, is_copied: false }
+    }
+
+    /// Bytes that are elsewhere, to be sent from there, and here, to be signed, where the answer is alone; any other
+    /// has those that are here.
+    #[must_use]
+    pub fn in_both(buffer: impl Into<Buffer>, tail: Vec<Elsewhere>) -> Self {
+        Self { tail, is_copied: true, ..Self::new(buffer) }
     }
 
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len().saturating_sub(Self::START).saturating_add(Elsewhere::total(&self.tail))
+        let here = self.buffer.len().saturating_sub(Self::START);
+        if self.is_copied { here } else { here.saturating_add(Elsewhere::total(&self.tail)) }
     }
 
     /// Whether there is nothing to send.
@@ -236,12 +248,25 @@ impl Payload {
 
     /// Whether all bytes are here, to be signed, sealed or copied.
     pub(super) fn is_here(&self) -> bool {
-        self.tail.is_empty()
+        self.tail.is_empty() || self.is_copied
     }
 
-    pub(super) fn into_parts(self) -> (Buffer, Vec<Elsewhere>) {
-        (self.buffer, self.tail)
+    /// The same without those that are elsewhere, if they are here.
+    pub(super) fn only_here(self) -> Self {
+        let tail = if self.is_copied { Vec::new() } else { self.tail };
+        Self { buffer: self.buffer, tail, is_copied: false }
     }
+
+    pub(super) fn into_parts(self) -> Parts {
+        Parts { buffer: self.buffer, tail: self.tail, is_copied: self.is_copied }
+    }
+}
+
+/// What a payload is made of.
+pub(super) struct Parts {
+    pub(super) buffer: Buffer,
+    pub(super) tail: Vec<Elsewhere>,
+    pub(super) is_copied: bool,
 }
 
 /// Something for the layer above to do. To be taken in order: a session is announced before the
@@ -293,6 +318,18 @@ impl Transmit {
         debug_assert!(self.tail.is_empty(), "what follows would come before the tail");
         self.buffer.extend_from_slice(next.bytes());
         self.tail = next.tail;
+    }
+
+    /// How much there is to send.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.bytes().len().saturating_add(Elsewhere::total(&self.tail))
+    }
+
+    /// Who waits for it to arrive.
+    #[must_use]
+    pub fn pin(&self) -> Option<Rc<Pin>> {
+        self.tail.iter().find_map(Elsewhere::pin).cloned()
     }
 
     /// How much it is, for limits: memory that is taken until it is sent.

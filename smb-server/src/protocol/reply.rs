@@ -12,7 +12,7 @@ use crate::wire::transform::TransformHeader;
 use crate::wire::{echo, flush, lock, logoff, set_info, tree_disconnect};
 
 use super::channel::Channel;
-use super::message::{Body, Payload, Reply, Transmit};
+use super::message::{Body, Parts, Payload, Reply, Transmit};
 use super::outgoing::{self, Key, Unprotected};
 
 /// The room in front of the first header: the stream's prefix and a transform header.
@@ -123,6 +123,8 @@ pub(super) struct Encoded {
     starts: Vec<usize>,
     /// What follows the buffer.
     tail: Vec<Elsewhere>,
+    /// Behind its head, the buffer has what the tail has, to be signed and not to be sent.
+    is_copied: bool,
 }
 
 impl Encoded {
@@ -141,19 +143,25 @@ impl Encoded {
             elements.pad_last();
         }
         let Elements { buffer, starts, .. } = elements;
-        Self { buffer: buffer.into(), starts, tail: Vec::new() }
+        Self { buffer: buffer.into(), starts, tail: Vec::new(), is_copied: false }
     }
 
     /// The payload's buffer becomes the message's: its headroom takes the headers.
     fn around(header: &Header, payload: Payload) -> Self {
         let mut head = Vec::with_capacity(Payload::START - HEADROOM);
         encode_read_head(header, payload.len(), &mut head);
-        let (mut buffer, tail) = payload.into_parts();
+        let Parts { mut buffer, tail, is_copied } = payload.into_parts();
         if let Some(room) = buffer.get_mut(HEADROOM..Payload::START) {
             debug_assert_eq!(room.len(), head.len());
             room.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         }
-        Self { buffer, starts: vec![HEADROOM], tail }
+        Self { buffer, starts: vec![HEADROOM], tail, is_copied }
+    }
+
+    /// Leaves the head, and gives the rest of the memory back before the client has taken the answer.
+    fn drop_copy(&mut self) {
+        let head = self.buffer.get(..Payload::START).unwrap_or_default().to_vec();
+        self.buffer = head.into();
     }
 
     /// The element's bytes, its padding included.
@@ -181,6 +189,9 @@ impl Encoded {
         mut self,
         seal: Option<(&Channel, u64)>,
     ) -> Result<Transmit, crate::crypto::seal::SealError> {
+        if self.is_copied {
+            self.drop_copy();
+        }
         let start = match seal {
             None => HEADROOM - PREFIX,
             Some((channel, session_id)) => {

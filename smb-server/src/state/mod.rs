@@ -7,6 +7,7 @@
 //! time anyway, the turns of `times` and look-ups of accounts have locks that may be awaited).
 
 mod account;
+mod kernel_leases;
 mod locks;
 mod open;
 mod oplocks;
@@ -20,6 +21,7 @@ mod times;
 mod watches;
 
 pub use account::{Account, Accounts, SystemAccounts};
+pub use kernel_leases::{KernelLease, KernelLeases, Leased, Leasing};
 pub use locks::{ByteRange, LockOwner, Locks, PendingLock, Refusal, Released};
 pub use open::{Enumeration, FileOpen, Mode, Object, Open, StickyTimes, Waiting, Watching};
 pub use oplocks::{Grantee, NotAcknowledged, Notice, Notices, Oplock, Oplocks};

@@ -16,7 +16,7 @@ use crate::wire::access_mask::AccessMask;
 use crate::wire::create::CreateOptions;
 use crate::wire::file_id::FileId;
 
-use super::{DirectoryWatch, LockOwner, News, Oplock, PipeOpen, Share, Ticket, lock};
+use super::{DirectoryWatch, Leasing, LockOwner, News, Oplock, PipeOpen, Share, Ticket, lock};
 
 /// What a client holds by a FileId.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct FileOpen {
     pub ticket: Mutex<Option<Ticket>>,
     /// Its part in the file's byte-range locks.
     pub locks: LockOwner,
+    /// Its lease of the kernel, if it has got one.
+    pub leasing: Leasing,
     /// Its oplock, if it has got one.
     pub oplock: Mutex<Option<Oplock>>,
     /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY

@@ -11,7 +11,8 @@ use crate::rpc;
 use crate::security::Token;
 
 use super::{
-    Accounts, Locks, Oplocks, Session, SessionLimits, Share, Sharing, Target, Watches, lock,
+    Accounts, KernelLeases, Locks, Oplocks, Session, SessionLimits, Share, Sharing, Target,
+    Watches, lock,
 };
 
 /// The server's tables.
@@ -28,6 +29,8 @@ pub struct Server {
     pub oplocks: Arc<Oplocks>,
     /// Watched directories, over all sessions.
     pub watches: Arc<Watches>,
+    /// Leases of the kernel, over all sessions.
+    pub kernel_leases: KernelLeases,
     /// Which ways bytes have taken.
     pub routes: datapath::Counters,
     /// What the RPC services tell.
@@ -64,6 +67,7 @@ impl Server {
             locks: Arc::default(),
             oplocks: Arc::default(),
             watches: Arc::default(),
+            kernel_leases: KernelLeases::default(),
             routes: datapath::Counters::default(),
             rpc,
             look_up: AsyncMutex::default(),

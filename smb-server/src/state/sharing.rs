@@ -145,6 +145,13 @@ impl Sharing {
         lock(&self.files).contains_key(&file)
     }
 
+    /// Whether somebody has the file, or a stream of it, open for writing.
+    #[must_use]
+    pub fn is_written(&self, file: FileKey) -> bool {
+        let writes = |opener: &Opener| opener.access.intersects(WRITES);
+        lock(&self.files).get(&file).is_some_and(|openers| openers.list.iter().any(writes))
+    }
+
     /// Whether somebody has a stream open.
     #[must_use]
     pub fn is_stream_open(&self, stream: StreamKey) -> bool {

@@ -1,10 +1,11 @@
 //! Bytes that go out as they are, and never were in this program's memory.
 
 use std::io;
+use std::rc::Rc;
 
 use ringway::net::TcpStream;
 
-use super::{Mapped, Piped};
+use super::{Mapped, Pin, Piped};
 
 /// A piece of a message that lies somewhere else than its head.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ impl Elsewhere {
     #[must_use]
     pub fn total(pieces: &[Self]) -> usize {
         pieces.iter().map(Self::len).sum()
+    }
+
+    /// Who waits for them to arrive.
+    #[must_use]
+    pub fn pin(&self) -> Option<&Rc<Pin>> {
+        match self {
+            Self::Piped(piped) => piped.pin(),
+            Self::Mapped(_) => None,
+        }
     }
 
     /// Sends them. `more` follows at once.

@@ -4,13 +4,18 @@
 mod elsewhere;
 mod mapped;
 mod near;
+mod off_host;
+mod pin;
 mod piped;
 mod rest;
+mod rtnetlink;
 mod tcp;
 
 pub use elsewhere::Elsewhere;
 pub use mapped::Mapped;
 pub use near::is_near;
+pub use off_host::is_off_host;
+pub use pin::Pin;
 pub use piped::Piped;
 pub use rest::Rest;
 pub use tcp::{Intake, Message, MessageReader, ReadError, send};

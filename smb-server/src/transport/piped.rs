@@ -1,22 +1,44 @@
 //! Bytes in a pipe, on their way out.
 
 use std::io;
+use std::rc::Rc;
 
 use ringway::net::TcpStream;
-use ringway::pipe::PooledPipe;
+use ringway::pipe::{PipeReader, PooledPipe};
+
+use super::Pin;
 
 /// Bytes in a pipe: pages of a file, mostly. All that the pipe holds.
 #[derive(Debug)]
 pub struct Piped {
     pipe: PooledPipe,
     len: usize,
+    pin: Option<Rc<Pin>>,
 }
 
 impl Piped {
     /// The bytes in a pipe that nobody else puts any into.
     #[must_use]
     pub fn new(pipe: PooledPipe, len: usize) -> Self {
-        Self { pipe, len }
+        Self { pipe, len, pin: None }
+    }
+
+    /// The same, which are to stay as they are until they have arrived.
+    #[must_use]
+    pub fn pinned(self, pin: &Rc<Pin>) -> Self {
+        Self { pin: Some(Rc::clone(pin)), ..self }
+    }
+
+    /// The end of the pipe that they come out of.
+    #[must_use]
+    pub fn reader(&self) -> &PipeReader {
+        self.pipe.reader()
+    }
+
+    /// Who waits for them to arrive.
+    #[must_use]
+    pub fn pin(&self) -> Option<&Rc<Pin>> {
+        self.pin.as_ref()
     }
 
     /// How many there are.

@@ -36,6 +36,7 @@ mod symlink;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod unleased;
 mod volume;
 mod xattr;
 

@@ -193,6 +193,7 @@ on_each_backend! {
     a_full_file_system_is_no_space,
     space_is_that_of_the_file_system,
     a_handle_works_on_another_thread,
+    who_opens_to_write_waits_for_a_lease_and_keeps_nobody_waiting,
 }
 
 async fn each_disposition_does_what_it_says(bench: Bench) {
@@ -1354,4 +1355,28 @@ async fn a_handle_works_on_another_thread(bench: Bench) {
     let file = fs::File::open(bench.on_disk("file")).unwrap();
     file.read_exact_at(&mut [0; 4], 0).unwrap();
     assert_eq!(handle.metadata().await.unwrap().size, 4);
+}
+
+async fn who_opens_to_write_waits_for_a_lease_and_keeps_nobody_waiting(bench: Bench) {
+    use std::time::{Duration, Instant};
+
+    use futures_util::future::join;
+    use ringway::time::{sleep, timeout};
+
+    const HELD: Duration = Duration::from_millis(100);
+    bench.write("file", "before");
+    for name in ["file", "FILE"] {
+        let reader = bench.open("file", Open::TO_READ).await.unwrap().handle;
+        let lease = reader.file().unwrap().read_lease().unwrap();
+        let begun = Instant::now();
+        let opening = timeout(HELD * 100, bench.open(name, writing(Disposition::OpenIf)));
+        let giving_up = async {
+            sleep(HELD).await;
+            assert!(lease.is_broken());
+            drop(lease);
+        };
+        let (opened, ()) = join(opening, giving_up).await;
+        assert!(begun.elapsed() >= HELD);
+        opened.expect("it goes on").unwrap();
+    }
 }

@@ -18,6 +18,7 @@ use super::path::NamedKind;
 use super::resolve::{DIRECTORY_MODE, FILE_MODE, Place, Tree, TreeId, beneath, free_place, place};
 use super::store::Store;
 use super::tunnel::Tunnel;
+use super::unleased::unleased;
 use super::{Attributes, Ea, Error, Mapping, PosixAcl, SharePath, ea, nt_acl, posix_acl, symlink};
 
 /// How often an open starts over because somebody made or removed the file meanwhile. One race is
@@ -497,7 +498,7 @@ async fn open_any(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
 }
 
 /// Opens an existing file or directory. `O_NONBLOCK` keeps a FIFO, or somebody's lease on the file,
-/// from making us wait; `O_NOCTTY` keeps a terminal from becoming ours.
+/// from making a thread wait; `O_NOCTTY` keeps a terminal from becoming ours.
 async fn open_followed(root: &Dir, path: &Path, how: &Open) -> Result<File, Error> {
     let mode = match (how.read, how.write) {
         (_, false) => OFlags::RDONLY,
@@ -508,7 +509,7 @@ async fn open_followed(root: &Dir, path: &Path, how: &Open) -> Result<File, Erro
     flags.set(OFlags::DIRECTORY, how.kind == Kind::Directory);
     flags.set(OFlags::NOFOLLOW, how.open_link);
     let open =
-        async |more| root.open_at(path, &beneath(flags | more)).await.map_err(Error::of_open);
+        async |more| unleased(root, path, &beneath(flags | more)).await.map_err(Error::of_open);
     match open(mode | OFlags::NONBLOCK | OFlags::NOCTTY).await {
         Ok(file) => {
             // It has done its work. Left on, a ring of Linux before 5.11 answers EAGAIN where a read of

@@ -42,7 +42,7 @@ impl Connection {
                     replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
                 tracing::trace!(command = %slot.command, message = slot.message_id, status = %reply.status, "response");
                 let sign = !sealed && self.must_sign(&slot);
-                let reply = if alone && !sealed && !sign { reply } else { here(reply) };
+                let reply = placed(reply, alone && !sealed, sign);
                 Response { slot, reply, credits: 0, sign }
             })
             .collect();
@@ -180,14 +180,22 @@ impl Connection {
     }
 }
 
-/// A reply whose bytes are here, to be protected. One that was made for being sent as it is fails.
-fn here(reply: Reply) -> Reply {
-    match &reply.body {
-        Body::Read(payload) if !payload.is_here() => {
+/// A reply whose bytes are where they are needed: here, if they are to be protected, and nowhere else, unless they
+/// follow a head that is sent as it is, or signed. One that was made for being sent as it is fails otherwise.
+fn placed(reply: Reply, may_be_elsewhere: bool, sign: bool) -> Reply {
+    let Reply { status, body } = reply;
+    match body {
+        Body::Read(payload) if may_be_elsewhere && (!sign || payload.is_here()) => {
+            Reply { status, body: Body::Read(payload) }
+        }
+        Body::Read(payload) if payload.is_here() => {
+            Reply { status, body: Body::Read(payload.only_here()) }
+        }
+        Body::Read(_) => {
             tracing::error!("a payload is not where it can be protected");
             Reply::error(NtStatus::INTERNAL_ERROR)
         }
-        _ => reply,
+        body => Reply { status, body },
     }
 }
 

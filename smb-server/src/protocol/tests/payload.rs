@@ -121,6 +121,40 @@ fn bytes_that_are_elsewhere_are_counted_in_and_sent_with_nothing_around_them() {
     }
 }
 
+#[test]
+fn bytes_that_are_in_two_places_are_signed_here_and_sent_from_there() {
+    use crate::transport::{Elsewhere, Piped};
+
+    for guard in GUARDS {
+        for company in [false, true] {
+            let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+            let asks = [Ask::read(100_000).charge(2), Ask::echo()];
+            let chain = pair.hand_out(guard, if company { &asks } else { &asks[..1] });
+            let id = chain.id;
+            let pipe = ringway::pipe::PipePool::new(4096, 1).try_get().unwrap().unwrap();
+            let mut buffer = Payload::buffer_for(100_000);
+            buffer.extend_from_slice(&content(100_000));
+            let payload =
+                Payload::in_both(buffer, vec![Elsewhere::Piped(Piped::new(pipe, 100_000))]);
+            assert_eq!(payload.len(), 100_000);
+            let mut replies = perform(chain);
+            replies[0] = crate::protocol::Reply::ok(crate::protocol::Body::Read(payload));
+            pair.server.handle_replies(pair.now.instant, id, replies);
+            let transmit = pair.server.poll_transmit().expect("a message");
+            let mut sent = transmit.bytes().to_vec();
+            let from_there = guard != Guard::Sealed && !company;
+            assert_eq!(Elsewhere::total(&transmit.tail), if from_there { 100_000 } else { 0 });
+            assert_eq!(transmit.length(), sent.len() + Elsewhere::total(&transmit.tail));
+            if from_there {
+                assert!(transmit.buffer.len() < 1000, "the copy is not kept");
+                sent.extend(content(100_000));
+            }
+            // Which verifies the signature.
+            assert_eq!(pair.client.decode(&sent).responses[0].payload(), content(100_000));
+        }
+    }
+}
+
 /// What of a message comes first, when it is taken apart.
 const HEAD: usize = Header::SIZE + WriteRequest::FIXED;
 

@@ -1,0 +1,278 @@
+//! Whether pages of the cache can go out under a signature: only if they cannot change between the signature and their
+//! arrival. Nobody may have the file open for writing, here or elsewhere on this host, which a lease of the kernel
+//! sees to; and the receiver has to be on another host, for the queue of one on this host would share the pages.
+//!
+//! When somebody wants to write, what is on its way is waited for, and then he may. A client that does not take it
+//! loses its connection before the kernel would let the writer in unasked.
+
+use std::cell::{Cell, RefCell};
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::select;
+use ringway::fs::File;
+use ringway::net::TcpStream;
+use ringway::time::sleep;
+
+use crate::protocol::Protection;
+use crate::signal::Signal;
+use crate::state::{FileOpen, KernelLease, Leased, Open, Server};
+use crate::transport::{Pin, is_off_host};
+
+use super::Source;
+use super::plan::TEED_READ_MIN;
+
+/// How often it is looked whether what was sent has arrived, while nobody waits for that. Until then a file that was
+/// closed stays open.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The same while somebody waits to write.
+const LOOK_OFTEN: Duration = Duration::from_millis(1);
+
+/// How long a connection that ends may take to send what it still has.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// File systems whose leases know of every writer, by their numbers (statfs(2)): not those that other hosts write to,
+/// nor those that lie on another, which may be written to beside them.
+const WITH_LEASES: [u64; 5] = [
+    0xef53,      // ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // f2fs
+    0x0102_1994, // tmpfs
+];
+
+/// The other end of a connection, and what of files is on its way there.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: Rc<TcpStream>,
+    peer: SocketAddr,
+    server: Arc<Server>,
+    /// What is sent leaves this host; `None`: nobody has asked yet.
+    is_off_host: Cell<Option<bool>>,
+    /// Bytes that the kernel has been given for it.
+    sent: Cell<u64>,
+    on_the_way: RefCell<Vec<OnTheWay>>,
+    is_watched: Cell<bool>,
+    /// Nothing is sent any more.
+    has_ended: Cell<bool>,
+    look: Signal,
+}
+
+#[derive(Debug)]
+struct OnTheWay {
+    pin: Rc<Pin>,
+    lease: Arc<KernelLease>,
+}
+
+/// Has the pages of what a READ wants stay as they are, for as long as they are on their way under this pin; `None` if
+/// they are not to go out by themselves, or may change.
+pub(super) async fn pin(source: &Source, file: &FileOpen) -> Option<Rc<Pin>> {
+    let message = &source.message;
+    let signed_alone = message.protection == Protection::Signed && message.alone;
+    let on_disk = file.handle.file()?;
+    if !signed_alone || (source.length as usize) < TEED_READ_MIN {
+        return None;
+    }
+    let lease = match file.leasing.next_read() {
+        Leased::Yes(lease) => lease,
+        Leased::NotYet => source.receiver.lease(&source.open, file, on_disk).await?,
+        Leased::No => return None,
+    };
+    source.receiver.pin(lease).await
+}
+
+impl Receiver {
+    /// `assumed_off_host`: it counts as on another host, whatever the routes say.
+    #[must_use]
+    pub fn new(
+        stream: Rc<TcpStream>,
+        peer: SocketAddr,
+        server: Arc<Server>,
+        assumed_off_host: bool,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            stream,
+            peer,
+            server,
+            is_off_host: Cell::new(assumed_off_host.then_some(true)),
+            sent: Cell::new(0),
+            on_the_way: RefCell::default(),
+            is_watched: Cell::new(false),
+            has_ended: Cell::new(false),
+            look: Signal::default(),
+        })
+    }
+
+    /// Tries to get a lease for a file that is sent here.
+    async fn lease(
+        &self,
+        open: &Arc<Open>,
+        file: &FileOpen,
+        on_disk: &File,
+    ) -> Option<Arc<KernelLease>> {
+        let may_have_one = !self.server.sharing.is_written(file.handle.id())
+            && self.is_off_host().await
+            && has_leases(on_disk).await;
+        let lease = may_have_one.then(|| self.server.kernel_leases.take(open, file)).flatten();
+        if lease.is_none() {
+            file.leasing.wait_longer();
+        }
+        lease
+    }
+
+    /// Found out once, for routes hardly ever change.
+    async fn is_off_host(&self) -> bool {
+        if let Some(known) = self.is_off_host.get() {
+            return known;
+        }
+        // Until it is known it is not so.
+        self.is_off_host.set(Some(false));
+        let peer = self.peer;
+        let found = match ringway::spawn_blocking(move || is_off_host(peer)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) | Err(error) => {
+                tracing::debug!(%peer, %error, "it is not known by which device it is reached");
+                false
+            }
+        };
+        tracing::debug!(%peer, off_host = found, "whether what is sent leaves this host");
+        self.is_off_host.set(Some(found));
+        found
+    }
+
+    /// Keeps a lease until what gets this pin has arrived, or will not be sent.
+    async fn pin(self: &Rc<Self>, lease: Arc<KernelLease>) -> Option<Rc<Pin>> {
+        // An open may be used over several connections, one of which has got the lease.
+        if self.has_ended.get() || !self.is_off_host().await {
+            return None;
+        }
+        let pin = Rc::new(Pin::default());
+        self.on_the_way.borrow_mut().push(OnTheWay { pin: Rc::clone(&pin), lease });
+        if !self.is_watched.replace(true) {
+            let this = Rc::clone(self);
+            drop(ringway::spawn(async move { this.watch().await }));
+        }
+        Some(pin)
+    }
+
+    /// The kernel has been given so many bytes more, those with this pin among them; or, if an error kept it from
+    /// taking all, nobody knows how many.
+    pub fn note_sent(&self, count: Option<usize>, pin: Option<&Pin>) {
+        let sent = count.map(|count| self.sent.get().saturating_add(count as u64));
+        self.sent.set(sent.unwrap_or(self.sent.get()));
+        if let Some(pin) = pin {
+            pin.set_sent(sent.unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Somebody may wait to write.
+    pub fn look(&self) {
+        self.look.notify();
+    }
+
+    /// Waits until all has arrived that was sent, for the end of a connection; what does not in time is thrown away.
+    pub async fn finish(&self) {
+        let deadline = Instant::now() + END_LIMIT;
+        // What is still to be sent never will be.
+        self.on_the_way.borrow_mut().retain(|it| it.pin.sent().is_some());
+        self.let_go();
+        while !self.on_the_way.borrow().is_empty() {
+            if self.has_failed() || Instant::now() >= deadline {
+                self.reset();
+            }
+            sleep(LOOK_OFTEN).await;
+            self.let_go();
+        }
+        self.has_ended.set(true);
+    }
+
+    /// Sees to it that leases are given up in time, while there are any.
+    async fn watch(&self) {
+        loop {
+            self.let_go();
+            if self.on_the_way.borrow().is_empty() {
+                return self.is_watched.set(false);
+            }
+            let since = self.waited_for_since();
+            if since.is_some_and(|since| since.elapsed() >= self.patience()) {
+                self.cut_off();
+            }
+            let pause = if since.is_some() { LOOK_OFTEN } else { LOOK_EVERY };
+            select(std::pin::pin!(sleep(pause)), std::pin::pin!(self.look.wait())).await;
+        }
+    }
+
+    /// Lets go of what has arrived, and of what nobody will send.
+    fn let_go(&self) {
+        let mut on_the_way = self.on_the_way.borrow_mut();
+        if on_the_way.is_empty() {
+            return;
+        }
+        let arrived = self.arrived();
+        on_the_way.retain(|it| match it.pin.sent() {
+            Some(up_to) => up_to > arrived,
+            None => Rc::strong_count(&it.pin) > 1,
+        });
+    }
+
+    /// How many bytes have arrived at least.
+    fn arrived(&self) -> u64 {
+        match self.stream.unacknowledged() {
+            // What is being sent right now is in the queue and not in the count.
+            Ok(left) if left > 0 && self.stream.peer_addr().is_ok() => {
+                self.sent.get().saturating_sub(left as u64)
+            }
+            Ok(0) => self.sent.get(),
+            // There is no connection any more, and nothing in its queue.
+            Ok(_) | Err(_) => u64::MAX,
+        }
+    }
+
+    /// The longest that somebody has waited to write.
+    fn waited_for_since(&self) -> Option<Instant> {
+        let on_the_way = self.on_the_way.borrow();
+        on_the_way.iter().filter_map(|it| it.lease.broken_since()).min()
+    }
+
+    /// How long a writer waits for this client: half of what the kernel would have him wait.
+    fn patience(&self) -> Duration {
+        self.server.kernel_leases.break_time() / 2
+    }
+
+    /// Something was sent in part, and the rest will not be.
+    fn has_failed(&self) -> bool {
+        self.on_the_way.borrow().iter().any(|it| it.pin.sent() == Some(u64::MAX))
+    }
+
+    fn cut_off(&self) {
+        if !self.has_ended.get() {
+            tracing::warn!(
+                peer = %self.peer,
+                "closing a connection: the client does not take what it has read, and somebody waits to write to that"
+            );
+        }
+        self.reset();
+    }
+
+    /// Throws away what has not arrived. If that cannot be done now it has to be tried again.
+    fn reset(&self) {
+        self.has_ended.set(true);
+        match self.stream.reset() {
+            Ok(()) => self.on_the_way.borrow_mut().clear(),
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "cannot reset a connection");
+                // Ends what is under way and may be the reason.
+                let _ = self.stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+/// Whether a lease on the file means what it says.
+async fn has_leases(file: &File) -> bool {
+    let Ok(stat) = file.statfs().await else { return false };
+    u64::try_from(stat.f_type).is_ok_and(|kind| WITH_LEASES.contains(&kind))
+}
