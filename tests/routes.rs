@@ -21,7 +21,7 @@ const BACKENDS: [(&str, &[Need]); 3] =
     [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
 
 /// Around the lengths at which the routes change, and as long as a message may be.
-const LENGTHS: [usize; 11] = [
+const LENGTHS: [usize; 13] = [
     1,
     4095,
     (16 << 10) - 1,
@@ -29,6 +29,8 @@ const LENGTHS: [usize; 11] = [
     (32 << 10) - 1,
     32 << 10,
     100_001,
+    (512 << 10) - 1,
+    512 << 10,
     1 << 20,
     (1 << 20) + 1,
     (3 << 20) + 777,
@@ -123,7 +125,7 @@ fn counted(server: &Server) -> Outcome {
         "direction=write route=message transfers=1 bytes=1000",
         "when=\"it is shorter than 16 KiB\" because=\"a copy of so little",
         "two more system calls\" transfers=1 bytes=1000",
-        "when=\"the client is on this host, and it is 256 KiB or more\"",
+        "when=\"the client is on this host, and it is 512 KiB or more\"",
     ] {
         let found = routes.iter().any(|line| line.contains(expected));
         ensure(found, || format!("no '{expected}' in {routes:#?}"))?;

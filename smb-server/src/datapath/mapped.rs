@@ -1,7 +1,7 @@
 //! The mapped route: the kernel copies from the page cache to the socket, out of a mapping that only it reads.
 //!
 //! How much there is is found out before the head is made, and that the page cache has all of it. Each READ has a
-//! mapping of its own: from 256 KiB up, one that is kept for the next READ saves a tenth or so, and would hold files that
+//! mapping of its own: from 512 KiB up, one that is kept for the next READ saves a tenth or so, and would hold files that
 //! clients have closed.
 
 use ringway::fs::File;

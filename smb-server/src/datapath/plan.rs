@@ -18,9 +18,9 @@ pub(super) const TEED_READ_MIN: usize = 64 * 1024;
 /// may wait for a disk, and going there and back costs what a copy of half of this does.
 pub const APART_MIN: usize = 32 * 1024;
 
-/// The shortest READ that is mapped. Below it, mapping a file costs what the second copy does, and what a splice has
-/// to do for each page.
-const MAPPED_READ_MIN: usize = 256 * 1024;
+/// The shortest READ that is mapped. Below it, mapping a file costs what the second copy does, and a splice to a client on
+/// this host is no slower.
+const MAPPED_READ_MIN: usize = 512 * 1024;
 
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -250,15 +250,15 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
-        when: "the client is on this host, and it is 256 KiB or more",
+        when: "the client is on this host, and it is 512 KiB or more",
         fits: |it| it.near && it.is_mappable(),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
-        because: "one copy is cheaper here than handing pages on, and shows no later write",
+        because: "more gets through than by handing pages on, and no later write is seen",
     },
     Row {
         direction: Direction::Read,
-        when: "there is no pipe for it, and it is 256 KiB or more",
+        when: "there is no pipe for it, and it is 512 KiB or more",
         fits: |it| !it.has_pipes && it.is_mappable(),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
