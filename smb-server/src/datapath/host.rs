@@ -8,7 +8,7 @@ use ringway::pipe::{PipePool, PipeReader, PipeWriter, pipe_with_size};
 use ringway::{Feature, Features, OpKind, Support};
 
 use super::plan::Need;
-use super::spliced::PIPES_MAX;
+use super::spliced::{PIPE_MIN, PIPES_MAX};
 
 /// How much of a file is tried with.
 const SAMPLE: usize = 1 << 20;
@@ -76,17 +76,17 @@ fn capacities(pipes: &[(PipeReader, PipeWriter)]) -> io::Result<Vec<usize>> {
     pipes.iter().map(|(reader, _)| reader.capacity()).collect()
 }
 
-/// Smaller ones are used all the same, one after the other.
 fn of_capacities(capacities: &[usize]) -> Found {
-    let whole = capacities.iter().filter(|capacity| **capacity >= PipePool::SIZE).count();
-    let smallest = capacities.iter().min().copied().unwrap_or_default() >> 10;
-    Found::Yes(match capacities.len() {
-        all if whole == all => format!("{all} of 1 MiB, {PIPES_MAX} a core"),
-        all => {
-            let others = all - whole;
-            format!("{whole} of 1 MiB, the other {others} of {smallest} KiB or more, see pipe(7)")
-        }
-    })
+    let of_at_least = |size| capacities.iter().filter(|capacity| **capacity >= size).count();
+    let (all, used, whole) = (capacities.len(), of_at_least(PIPE_MIN), of_at_least(PipePool::SIZE));
+    let largest = capacities.iter().max().copied().unwrap_or_default() >> 10;
+    match (used, all - used, used - whole) {
+        (0, ..) => Found::No(format!("of {largest} KiB at most, see pipe(7)")),
+        (_, 0, 0) => Found::Yes(format!("{all} of 1 MiB, {PIPES_MAX} a core")),
+        (_, unused, less) => Found::Yes(format!(
+            "{whole} of 1 MiB, {less} of less, and {unused} too small to be used, see pipe(7)"
+        )),
+    }
 }
 
 /// On a file without a name.
@@ -209,11 +209,13 @@ mod tests {
 
     #[test]
     fn pipes_that_are_smaller_than_asked_for_are_told() {
-        let whole = Found::Yes("2 of 1 MiB, 16 a core".to_owned());
-        assert_eq!(of_capacities(&[1 << 20, 1 << 20]), whole);
-        let Found::Yes(told) = of_capacities(&[1 << 20, 65_536, 8192]) else {
-            panic!("it was not there")
-        };
-        assert!(told.starts_with("1 of 1 MiB, the other 2 of 8 KiB or more"), "{told}");
+        let yes = |text: &str| Found::Yes(text.to_owned());
+        assert_eq!(of_capacities(&[1 << 20, 1 << 20]), yes("2 of 1 MiB, 16 a core"));
+        assert_eq!(
+            of_capacities(&[1 << 20, 64 << 10, 8 << 10]),
+            yes("1 of 1 MiB, 1 of less, and 1 too small to be used, see pipe(7)")
+        );
+        let no = Found::No("of 8 KiB at most, see pipe(7)".to_owned());
+        assert_eq!(of_capacities(&[4 << 10, 8 << 10]), no);
     }
 }

@@ -17,6 +17,10 @@ use crate::transport::{Elsewhere, Piped, Rest};
 /// left copies.
 pub(super) const PIPES_MAX: usize = 16;
 
+/// The smallest pipe that is used: what the kernel gives unasked. A user whose pipes have taken all that they may gets
+/// pipes of a page or two, which are made and filled one by one for longer than a copy takes.
+pub(super) const PIPE_MIN: usize = 64 << 10;
+
 thread_local! {
     static PIPES: PipePool = PipePool::new(PipePool::SIZE, PIPES_MAX);
 }
@@ -45,8 +49,8 @@ pub(super) async fn pipes(file: &File, offset: u64, length: usize) -> Result<Vec
 
 pub(super) fn pipe() -> Result<PooledPipe, Need> {
     match PIPES.with(PipePool::try_get) {
-        Ok(Some(pipe)) => Ok(pipe),
-        Ok(None) | Err(_) => Err(Need::Pipe),
+        Ok(Some(pipe)) if pipe.capacity() >= PIPE_MIN => Ok(pipe),
+        Ok(_) | Err(_) => Err(Need::Pipe),
     }
 }
 
