@@ -68,8 +68,33 @@ fn main() -> ExitCode {
         );
         trial("a file that is cut off while it is sent ends that connection at most", cut_off);
         trial("a stream that is a file in the store takes a file's ways", stored_stream);
+        for (without, ways) in WITHOUT {
+            let name = format!("without {without}, bytes take other ways ({backend})");
+            let serve = Serve::new().backend(backend).argument("--threads=1");
+            let serve = serve.argument(&format!("--without={without}"));
+            trials.push(support::served(&name, needs, serve, move |server| {
+                PLACES.into_iter().try_for_each(|place| every_length(server, place))?;
+                only_these(server, ways)
+            }));
+        }
     }
     support::run(trials)
+}
+
+/// What a server does without, and the ways that are left.
+const WITHOUT: [(&str, &[&str]); 3] = [
+    ("pipes", &["buffered", "mapped", "message"]),
+    ("mappings", &["buffered", "message", "spliced"]),
+    ("pipes,mappings", &["buffered", "message"]),
+];
+
+fn only_these(server: &Server, ways: &[&str]) -> Outcome {
+    let routes = server.routes()?;
+    let taken = |way: &&str| routes.iter().any(|line| line.contains(&format!("route={way} ")));
+    ensure(ways.iter().all(taken), || format!("not all of {ways:?} in {routes:#?}"))?;
+    let others = ["buffered", "mapped", "message", "spliced"].into_iter();
+    let mut others = others.filter(|way| !ways.contains(way));
+    ensure(!others.any(|way| taken(&way)), || format!("more than {ways:?} in {routes:#?}"))
 }
 
 /// Where a client is, as the server sees it.

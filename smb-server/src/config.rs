@@ -15,6 +15,7 @@ use ringway::Backend;
 use zeroize::Zeroizing;
 
 use crate::cores::Helping;
+use crate::datapath::plan::Need;
 use crate::vfs::Mapping;
 
 /// Everything the server needs to start.
@@ -45,6 +46,8 @@ pub struct Config {
     /// is no other host. A client on this host would get what is written to a file after it was sent and before it was
     /// received.
     pub assume_remote_peers: bool,
+    /// What bytes are moved without, whether the host has it or not.
+    pub without: Vec<Need>,
     /// How much of everything one server, one connection and one session may hold.
     pub limits: Limits,
 }

@@ -31,6 +31,7 @@ fn server(limits: Limits) -> (Server, SocketAddr, tempfile::TempDir) {
         require_signing: false,
         require_encryption: false,
         assume_remote_peers: false,
+        without: Vec::new(),
         guest: None,
         anonymous: true,
         limits,

@@ -152,6 +152,7 @@ mod tests {
             require_signing: false,
             require_encryption: false,
             assume_remote_peers: false,
+            without: Vec::new(),
             guest: None,
             anonymous: true,
             limits: Limits::default(),

@@ -20,6 +20,7 @@ use usmbd::config::{
     UserName,
 };
 use usmbd::cores::Helping;
+use usmbd::datapath::plan::Need;
 
 /// The port that is used when none is named: 445 needs privilege, and one more 4 is easy to keep in mind.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4450";
@@ -115,6 +116,10 @@ pub(crate) struct ServeArgs {
     /// signatures
     #[arg(long, hide = true)]
     assume_remote_peers: bool,
+    /// What to do without, pipes or mappings, to see what it is worth, or that it is not to blame: the other ways of
+    /// `usmbd probe --routes` are taken then
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    without: Vec<Need>,
     /// How many connections there may be; 256 of them from one address
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_max)]
     max_connections: usize,
@@ -218,6 +223,7 @@ impl ServeArgs {
             require_signing: self.require_signing,
             require_encryption: self.require_encryption,
             assume_remote_peers: self.assume_remote_peers,
+            without: self.without,
             guest: self.guest,
             anonymous: !self.no_anonymous,
             limits: Limits {

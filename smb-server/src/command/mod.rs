@@ -128,7 +128,8 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
     match answer? {
         Answer::Reply(reply) => Ok(reply),
         Answer::Read(source) => {
-            let payload = datapath::read(source, &context.server.routes).await?;
+            let payload =
+                datapath::read(source, &context.server.routes, &context.server.without).await?;
             Ok(Reply::ok(Body::Read(payload)))
         }
         Answer::Write(sink) => {
@@ -137,7 +138,8 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
                 Some(file) => Some(sticky::hold(file, Touches::Both).await),
                 None => None,
             };
-            let response = datapath::write(sink, &context.server.routes).await;
+            let response =
+                datapath::write(sink, &context.server.routes, &context.server.without).await;
             // Of a write that fails, some may have been written.
             if let (Some(file), Some(held)) = (open.file(), held) {
                 oplock::contents_change(&context.server, &file.handle);

@@ -5,6 +5,7 @@
 //! is asked again.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::protocol::Protection;
 
@@ -139,7 +140,26 @@ pub enum Need {
     Mapping,
 }
 
+impl FromStr for Need {
+    type Err = &'static str;
+
+    /// Those that somebody may ask a server to do without.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "pipes" => Ok(Self::Pipe),
+            "mappings" => Ok(Self::Mapping),
+            _ => Err("it should be pipes or mappings"),
+        }
+    }
+}
+
 impl Transfer {
+    /// The same, and it is known that none of these is there.
+    #[must_use]
+    pub fn without_all(self, needs: &[Need]) -> Self {
+        needs.iter().fold(self, |transfer, need| transfer.without(*need))
+    }
+
     /// The same, and it is known that this is not there.
     #[must_use]
     pub fn without(self, need: Need) -> Self {
@@ -362,7 +382,7 @@ impl Row {
             return None;
         }
         let example = kinds().find(|transfer| std::ptr::eq(row(transfer), self))?;
-        Some(row(&lacking.iter().fold(example, |transfer, need| transfer.without(*need))))
+        Some(row(&example.without_all(lacking)))
     }
 }
 

@@ -18,11 +18,15 @@ use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
 use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
 
-/// Reads what a READ wants.
+/// Reads what a READ wants, without what the server is to do `without`.
 ///
 /// # Errors
 /// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
-pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStatus> {
+pub async fn read(
+    source: Source,
+    counters: &Counters,
+    without: &[Need],
+) -> Result<Payload, NtStatus> {
     let file = file(&source.open)?;
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
@@ -42,7 +46,8 @@ pub async fn read(source: Source, counters: &Counters) -> Result<Payload, NtStat
         is_stable: pin.is_some(),
         has_pipes: true,
         has_mapping: true,
-    };
+    }
+    .without_all(without);
     let note = |on_disk: &File, cached| {
         read_ahead::note(&source.open, on_disk, (offset, length), cached, counters);
     };
@@ -130,17 +135,21 @@ fn copy_of(bytes: &[u8]) -> Payload {
     Payload::new(buffer)
 }
 
-/// Writes what a WRITE brought.
+/// Writes what a WRITE brought, without what the server is to do `without`.
 ///
 /// # Errors
 /// The file system's, or the connection's; some of the bytes may have been written.
-pub async fn write(sink: Sink, counters: &Counters) -> Result<WriteResponse, NtStatus> {
+pub async fn write(
+    sink: Sink,
+    counters: &Counters,
+    without: &[Need],
+) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
     let length = sink.bytes.len();
     if let Some(offset) = sink.offset {
         file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
     }
-    let result = place(file, sink.offset, sink.bytes, sink.message).await;
+    let result = place(file, sink.offset, sink.bytes, (sink.message, without)).await;
     // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
@@ -157,11 +166,13 @@ async fn place(
     file: &FileOpen,
     offset: Option<u64>,
     bytes: Incoming,
-    message: Message,
+    (message, without): (Message, &[Need]),
 ) -> Result<&'static Row, NtStatus> {
     let past_cache = direct::for_bytes(file, offset, &bytes).await;
     let pipe = match &bytes {
-        Incoming::Rest(_) if past_cache.is_none() => spliced::pipe().ok(),
+        Incoming::Rest(_) if past_cache.is_none() && !without.contains(&Need::Pipe) => {
+            spliced::pipe().ok()
+        }
         _ => None,
     };
     let transfer = Transfer {

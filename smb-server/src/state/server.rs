@@ -33,6 +33,8 @@ pub struct Server {
     pub kernel_leases: KernelLeases,
     /// Which ways bytes have taken.
     pub routes: datapath::Counters,
+    /// What bytes are moved without, whether the host has it or not.
+    pub without: Vec<datapath::plan::Need>,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
     /// Held by who has the system's tables of accounts looked into for a client, over all sessions.
@@ -69,10 +71,17 @@ impl Server {
             watches: Arc::default(),
             kernel_leases: KernelLeases::default(),
             routes: datapath::Counters::default(),
+            without: Vec::new(),
             rpc,
             look_up: AsyncMutex::default(),
             session_limits,
         }
+    }
+
+    /// The same, whose bytes are moved without these.
+    #[must_use]
+    pub fn doing_without(self, without: Vec<datapath::plan::Need>) -> Self {
+        Self { without, ..self }
     }
 
     /// The shares.
