@@ -9,13 +9,13 @@ const WINDOWS: &str = "vfs objects = acl_xattr streams_xattr io_uring\n  map acl
 pub(crate) const CONTENDERS: [Contender; 4] = [
     Contender {
         name: "usmbd",
-        kind: Kind::Usmbd(Backend::Uring),
+        kind: Kind::Usmbd(Backend::Uring, &[]),
         settings: "as it is, on io_uring: named streams, creation times, DOS attributes and security descriptors are \
                    kept",
     },
     Contender {
         name: "usmbd-epoll",
-        kind: Kind::Usmbd(Backend::Epoll),
+        kind: Kind::Usmbd(Backend::Epoll, &[]),
         settings: "the same on epoll",
     },
     Contender {

@@ -70,7 +70,7 @@ fn start(options: &Options, places: &Places) -> io::Result<Vec<Server>> {
             options.only.is_empty() || options.only.iter().any(|name| name == contender.name);
         let is_root = rustix::process::geteuid().is_root();
         let is_there = match contender.kind {
-            Kind::Usmbd(_) => true,
+            Kind::Usmbd(..) => true,
             Kind::Samba(_) => options.samba.is_some() && is_root,
         };
         if is_wanted && is_there {

@@ -27,17 +27,17 @@ pub(crate) const PEER: &str = "samba";
 pub(crate) const SERVERS: [servers::Contender; 4] = [
     servers::Contender {
         name: "usmbd",
-        kind: Kind::Usmbd(Backend::Uring),
+        kind: Kind::Usmbd(Backend::Uring, &[]),
         settings: "as it is, on io_uring, with one thread",
     },
     servers::Contender {
         name: "usmbd-hybrid",
-        kind: Kind::Usmbd(Backend::Hybrid),
+        kind: Kind::Usmbd(Backend::Hybrid, &[]),
         settings: "the same on a ring that is waited for in epoll",
     },
     servers::Contender {
         name: "usmbd-epoll",
-        kind: Kind::Usmbd(Backend::Epoll),
+        kind: Kind::Usmbd(Backend::Epoll, &[]),
         settings: "the same on epoll",
     },
     servers::Contender {
@@ -46,6 +46,45 @@ pub(crate) const SERVERS: [servers::Contender; 4] = [
         settings: "a share with nothing set but its path, `read only = no` and `vfs objects = io_uring`",
     },
 ];
+
+/// usmbd again, which is left one way to move bytes where it would choose among several.
+pub(crate) const WAYS: [servers::Contender; 4] = [
+    servers::Contender {
+        name: "usmbd, copied",
+        kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes,mappings"]),
+        settings: "all through buffers",
+    },
+    servers::Contender {
+        name: "usmbd, spliced",
+        kind: Kind::Usmbd(Backend::Uring, &["--without", "mappings"]),
+        settings: "plain reads of 16 KiB and more through pipes",
+    },
+    servers::Contender {
+        name: "usmbd, mapped",
+        kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes"]),
+        settings: "plain reads of 512 KiB and more from mappings",
+    },
+    servers::Contender {
+        name: "usmbd, teed",
+        kind: Kind::Usmbd(Backend::Uring, &["--assume-remote-peers"]),
+        settings: "signed reads of 64 KiB and more through pipes and a tee, as for clients on other hosts",
+    },
+];
+
+/// Whether a row is one in which that way is taken, and not much else.
+fn is_for_way(name: &str, shape: &Shape) -> bool {
+    let (size, is_plain) = (shape.size, shape.protection == Protection::Plain);
+    let is_signed = matches!(shape.protection, Protection::Signed(_));
+    let is_read = shape.workload == Workload::Read && !shape.random;
+    shape.connections == 1
+        && match name {
+            "usmbd, copied" => is_plain && (is_read || shape.workload == Workload::Write),
+            "usmbd, spliced" => is_read && is_plain && size >= 16 << 10,
+            "usmbd, mapped" => is_read && is_plain && size >= 512 << 10,
+            "usmbd, teed" => is_read && is_signed && size >= 64 << 10,
+            _ => true,
+        }
+}
 
 impl Contender {
     pub(crate) const fn name(self) -> &'static str {
@@ -58,15 +97,16 @@ impl Contender {
     }
 
     pub(crate) fn all() -> Vec<Self> {
-        let servers = SERVERS.iter().map(Self::Server);
+        let servers = SERVERS.iter().chain(&WAYS).map(Self::Server);
         let floors = Way::ALL.map(Self::Floor).into_iter();
         servers.chain(floors).chain(crate::floors::CIPHERS.map(Self::Cipher)).collect()
     }
 
-    /// Whether it belongs into a row: every server does, and the floor of what is done there.
+    /// Whether it belongs into a row: every server does, a way where it is taken, and the floor of what is done there.
     pub(crate) fn is_for(self, shape: &Shape) -> bool {
         match self {
-            Self::Server(_) | Self::Foreign => true,
+            Self::Server(server) => is_for_way(server.name, shape),
+            Self::Foreign => true,
             Self::Floor(way) => {
                 shape.workload == way.workload() && shape.protection == Protection::Plain
             }
@@ -104,7 +144,8 @@ impl Running {
     pub(crate) fn contender(&self) -> Contender {
         match self {
             Self::Server(server) => {
-                let known = SERVERS.iter().find(|it| it.name == server.contender.name);
+                let mut all = SERVERS.iter().chain(&WAYS);
+                let known = all.find(|it| it.name == server.contender.name);
                 known.map_or(Contender::Foreign, Contender::Server)
             }
             Self::Foreign => Contender::Foreign,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use smb_common::servers::{Places, versions};
 
 use crate::cli::Options;
-use crate::contenders::SERVERS;
+use crate::contenders::{SERVERS, WAYS};
 
 /// For the top of every report.
 pub(crate) struct Machine {
@@ -25,7 +25,8 @@ pub(crate) fn describe(options: &Options, places: Option<&Places>) -> Machine {
 impl Machine {
     pub(crate) fn json(&self) -> Value {
         let Some((file_system, versions)) = &self.ours else { return self.run.json(json!({})) };
-        let servers = SERVERS.iter().map(|it| json!({"name": it.name, "settings": it.settings}));
+        let servers =
+            SERVERS.iter().chain(&WAYS).map(|it| json!({"name": it.name, "settings": it.settings}));
         self.run.json(json!({
             "file_system": file_system,
             "versions": versions,
@@ -43,7 +44,7 @@ impl fmt::Display for Machine {
         let versions = versions.join(" and ");
         writeln!(f, "{}", self.run.sentence(&files))?;
         writeln!(f, "{versions}, as a release build and as Debian has it. NTLMv2.\n")?;
-        for server in &SERVERS {
+        for server in SERVERS.iter().chain(&WAYS) {
             writeln!(f, "- {}: {}", server.name, server.settings)?;
         }
         Ok(())

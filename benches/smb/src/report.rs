@@ -8,7 +8,7 @@ use measure::text::{self, limit_of_load, number, percent};
 use crate::aims;
 use crate::chart::{self, Group};
 use crate::compare::{Line, RowResult};
-use crate::contenders::{Contender, PEER, SERVERS};
+use crate::contenders::{Contender, PEER, SERVERS, WAYS};
 use crate::machine::Machine;
 use crate::sample::Sample;
 use crate::shape::Workload;
@@ -45,6 +45,14 @@ better. n is the number of pairs: a sample is left out if others used the cores 
 changed, as it does on virtual machines.
 - CPU is that of all the server's processes and of the kernel's threads that work for them; the share is of its core. \
 Memory is what is theirs alone. System calls are counted in a run of their own; what a ring does is none.
+";
+
+/// Before the table of ways.
+const WAYS_GUIDE: &str = "\
+Which way bytes take, usmbd decides by a table (`usmbd probe --routes`). Here it was left one way where it would choose \
+among several: medians of GB/s, with CPU time in s/GB in brackets, one connection. Over loopback, where a mapping wins; to \
+another host a splice has nothing to copy, and a mapping has. Signed reads are teed only if nobody can write to the \
+file and the client is on another host; here it was told that it is, and nobody wrote.
 ";
 
 /// The unit of a row's rates and of its CPU time.
@@ -175,6 +183,20 @@ fn both_ratios(ours: Option<&Line>, theirs: Option<&Line>) -> String {
     ratios.map_or_else(String::new, |(rate, cpu)| format!("{rate:.2} ({cpu:.2})"))
 }
 
+/// What each way of moving bytes is worth: all that were forced, beside the one that usmbd chooses.
+pub(crate) fn ways(results: &[RowResult]) -> String {
+    let names = WAYS.map(|way| way.name.trim_start_matches("usmbd, ")).join(" | ");
+    let columns = "--:|".repeat(WAYS.len() + 1);
+    let mut out = format!("| row | as usmbd chooses | {names} |\n|---|{columns}\n");
+    let is_forced = |result: &&RowResult| WAYS.iter().any(|way| result.line(way.name).is_some());
+    for result in results.iter().filter(is_forced) {
+        let chosen = both(result.line("usmbd"));
+        let forced = WAYS.map(|way| both(result.line(way.name))).join(" | ");
+        let _ = writeln!(out, "| {} | {chosen} | {forced} |", result.shape);
+    }
+    out
+}
+
 /// A picture, and the name of its file.
 pub(crate) struct Picture {
     pub(crate) file: &'static str,
@@ -225,13 +247,13 @@ fn group(result: &RowResult, (of, unit): Measured) -> Group {
 pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
     let rows: Vec<_> = results.iter().map(row).collect();
     let (summary, rows) = (summary(results), rows.join("\n"));
-    let aims = aims::table(results);
+    let (aims, ways) = (aims::table(results), ways(results));
     let mut shown = String::new();
     for picture in pictures(results) {
         let _ = writeln!(shown, "![{}]({})\n", picture.title, picture.file);
     }
     format!(
-        "{GUIDE}\n## Aims\n\n{aims}\n## In pictures\n\n{shown}## Summary\n\n{summary}\n\
+        "{GUIDE}\n## Aims\n\n{aims}\n## Ways to move bytes\n\n{WAYS_GUIDE}\n{ways}\n## In pictures\n\n{shown}## Summary\n\n{summary}\n\
          ## What it was measured on, and how to do it again\n\n{machine}\n## Rows\n\n{rows}"
     )
 }

@@ -128,7 +128,7 @@ impl Connection {
         let why = loop {
             match reader.next(&Whole).await {
                 Ok(Some(message)) => {
-                    if let Err(error) = self.state.borrow_mut().take(message.bytes) {
+                    if let Err(error) = self.state.borrow_mut().take(message.bytes.to_vec()) {
                         break error.to_string();
                     }
                 }

@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What may be compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// On this backend.
-    Usmbd(Backend),
+    /// On this backend, with these arguments.
+    Usmbd(Backend, &'static [&'static str]),
     /// With these lines in the share's part of its settings.
     Samba(&'static str),
 }
@@ -77,7 +77,7 @@ impl Server {
     /// Where it does not; its log is below the settings.
     pub fn start(contender: Contender, places: &Places) -> io::Result<Self> {
         let (process, address) = match contender.kind {
-            Kind::Usmbd(backend) => usmbd::start(backend, contender.name, places)?,
+            Kind::Usmbd(backend, more) => usmbd::start(backend, more, contender.name, places)?,
             Kind::Samba(lines) => samba::start(lines, contender.name, places)?,
         };
         Ok(Self { contender, address, process })

@@ -12,12 +12,13 @@ use super::{PASSWORD, Places, SHARE, USER, first_line_of, pinned};
 
 pub(crate) fn start(
     backend: Backend,
+    more: &[&str],
     name: &str,
     places: &Places,
 ) -> io::Result<(Child, SocketAddr)> {
     let mut command = pinned(&places.usmbd);
     command.args(["serve", "--listen", "127.0.0.1:0", "--threads", "1", "--log", "warn"]);
-    command.args(["--backend", &backend.to_string()]);
+    command.args(["--backend", &backend.to_string()]).args(more);
     command.args(["--user", &format!("{USER}:{PASSWORD}")]);
     command.arg("--share").arg(format!("{SHARE}={}", places.share.display()));
     command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped());
