@@ -167,9 +167,17 @@ impl Turns {
         let before = self.done.load(Ordering::SeqCst);
         let bytes = read()?;
         let after = self.begun.load(Ordering::SeqCst);
-        let words = bytes.as_ref().as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-        let is_there = |turn: &u64| (before..=after).contains(turn) || holes && *turn == 0;
-        match words.into_iter().find(|turn| !is_there(turn)) {
+        let mut there = [[false; 256]; size_of::<u64>()];
+        for turn in (before..=after).chain(holes.then_some(0)) {
+            let bytes = turn.to_le_bytes();
+            there.iter_mut().zip(bytes).for_each(|(at, byte)| at[usize::from(byte)] = true);
+        }
+        // Nobody promises that all of a word is of one turn.
+        let is_there = |word: &[u8; size_of::<u64>()]| {
+            there.iter().zip(word).all(|(at, byte)| at[usize::from(*byte)])
+        };
+        let strange = bytes.as_ref().as_chunks().0.iter().find(|word| !is_there(word));
+        match strange.map(|word| u64::from_le_bytes(*word)) {
             None => Ok(bytes),
             Some(turn) => Err(format!("turn {turn} is not of {before} to {after}").into()),
         }

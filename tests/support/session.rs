@@ -282,12 +282,19 @@ impl Session {
 
     /// The final answer to message `id`, whatever comes before it; `None` when the server has closed.
     pub(crate) fn answer(&mut self, id: u64) -> Result<Option<Vec<u8>>, Failed> {
+        while let Some(message) = self.next_answer()? {
+            if u64_at(&message, 24)? == id {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next final answer, to whatever; `None` when the server has closed.
+    pub(crate) fn next_answer(&mut self) -> Result<Option<Vec<u8>>, Failed> {
         while let Some(message) = self.wire.receive()? {
             let message = self.guard.open(message)?;
-            if message.len() >= HEADER
-                && u64_at(&message, 24)? == id
-                && status(&message) != STATUS_PENDING
-            {
+            if message.len() >= HEADER && status(&message) != STATUS_PENDING {
                 return Ok(Some(message));
             }
         }
