@@ -165,7 +165,19 @@ impl Socket {
         &self,
         buf: B,
     ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
-        empty_all(buf, |part, _| self.send(part, libc::MSG_MORE))
+        empty_all(buf, |part, _| self.send_more(part))
+    }
+
+    /// Some of it; at once, if that needs no waiting: there is nothing that it could be submitted together with, since
+    /// what follows it has to wait for it.
+    async fn send_more<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
+        let (fd, flags) = (self.0.adopted(), libc::MSG_MORE);
+        let op = Op::Send { fd, buf: buf.stable_ptr(), len: op_len(buf.bytes_init()), flags };
+        // SAFETY: socket and buffer are borrowed for the length of the call.
+        match unsafe { op::try_now(&op) } {
+            Some(answer) => (op::result(answer).map(|n| n as usize), buf),
+            None => self.send(buf, flags).await,
+        }
     }
 
     /// See [`Descriptor::poll`].

@@ -49,7 +49,7 @@ use crate::uring::provided::{Group, Registration};
 use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{begin, begin_apart, poll, result, submit};
+pub(crate) use submit::{begin, begin_apart, poll, result, submit, try_now};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {

@@ -55,6 +55,18 @@ pub(crate) unsafe fn begin(op: &Op, credentials: Option<&Identity>) -> Begun {
     runtime::borrow_current(|core| unsafe { core.ops.begin(op, credentials) })
 }
 
+/// Runs the operation at once, whatever its first way; `None` if it would block.
+///
+/// # Safety
+/// What `op` names is valid and unaliased during the call.
+pub(crate) unsafe fn try_now(op: &Op) -> Option<i32> {
+    if cancel::is_cancelled() {
+        return Some(-libc::ECANCELED);
+    }
+    // SAFETY: the caller's promise, unchanged.
+    runtime::borrow_current(|core| unsafe { core.ops.try_now(op) })
+}
+
 /// As [`begin`], for an operation on a file that is left to another thread.
 pub(crate) fn begin_apart(op: &Op, credentials: Option<&Identity>) -> Begun {
     if cancel::is_cancelled() {
