@@ -76,14 +76,14 @@ fn is_for_way(name: &str, shape: &Shape) -> bool {
     let (size, is_plain) = (shape.size, shape.protection == Protection::Plain);
     let is_signed = matches!(shape.protection, Protection::Signed(_));
     let is_read = shape.workload == Workload::Read && !shape.random;
-    shape.connections == 1
-        && match name {
-            "usmbd, copied" => is_plain && (is_read || shape.workload == Workload::Write),
-            "usmbd, spliced" => is_read && is_plain && size >= 16 << 10,
-            "usmbd, mapped" => is_read && is_plain && size >= 512 << 10,
-            "usmbd, teed" => is_read && is_signed && size >= 64 << 10,
-            _ => true,
-        }
+    let is_single = shape.connections == 1;
+    match name {
+        "usmbd, copied" => is_single && is_plain && (is_read || shape.workload == Workload::Write),
+        "usmbd, spliced" => is_single && is_read && is_plain && size >= 16 << 10,
+        "usmbd, mapped" => is_single && is_read && is_plain && size >= 512 << 10,
+        "usmbd, teed" => is_single && is_read && is_signed && size >= 64 << 10,
+        _ => true,
+    }
 }
 
 impl Contender {

@@ -339,7 +339,7 @@ pub async fn read_contents<B: IoBufMut>(
     while buffer.bytes_init() < end {
         let at = buffer.bytes_init();
         let from = offset.saturating_add((at - start) as u64);
-        let (result, slice) = file.read_fixed_at(buffer.slice(at..end), from).await;
+        let (result, slice) = file.read_at(buffer.slice(at..end), from).await;
         buffer = slice.into_inner();
         if result? == 0 {
             break;
