@@ -50,8 +50,6 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     server: Arc<Server>,
     stream: Rc<TcpStream>,
-    /// The client is on this host.
-    near: bool,
     /// What of files is on its way to the client.
     receiver: Rc<Receiver>,
     machine: RefCell<protocol::Connection>,
@@ -141,7 +139,6 @@ impl Connection {
             peer,
             server,
             notices: (notices, Cell::new(Some(taken))),
-            near: transport::is_near(&stream),
             stream,
             receiver: Receiver::new(to, peer, tables, assumed_off_host),
             machine: RefCell::new(protocol::Connection::new(config, peer.ip(), Instant::now())),
@@ -268,9 +265,8 @@ impl Connection {
         let (running, ongoing) = Running::new(Rc::clone(self), &chain);
         drop(ringway::spawn(async move {
             let server = Arc::clone(&running.connection.server);
-            let near = running.connection.near;
             let receiver = Rc::clone(&running.connection.receiver);
-            let replies = command::run_chain(&server, &receiver, chain, ongoing, rest, near);
+            let replies = command::run_chain(&server, &receiver, chain, ongoing, rest);
             running.finish(replies.await);
         }));
     }

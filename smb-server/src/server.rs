@@ -330,8 +330,9 @@ impl Shared {
         {
             return Err(StartError::GuestAccount { name: name.to_string() });
         }
-        let server = state::Server::new(shares, accounts, Arc::new(rpc), session_limits);
-        let server = Arc::new(server.doing_without(config.without.clone()));
+        let mut server = state::Server::new(shares, accounts, Arc::new(rpc), session_limits);
+        server.without.clone_from(&config.without);
+        let server = Arc::new(server);
         let protocol = Arc::new(protocol_config(config, &name)?);
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
         let limits = config.limits.clone();

@@ -71,17 +71,16 @@ impl From<Body> for Answer {
 
 /// Carries out a chain and answers each of its elements, in order, but for those whose answers `ongoing` has
 /// taken already. By it the client may take the chain back; what has not begun by then is not begun.
-/// `rest` is the payload of a lone WRITE that came without it. `near`: the client is on this host.
+/// `rest` is the payload of a lone WRITE that came without it.
 pub async fn run_chain(
     server: &Arc<Server>,
     receiver: &Rc<Receiver>,
     chain: Chain,
     ongoing: Rc<Ongoing>,
     rest: Option<Rest>,
-    near: bool,
 ) -> Vec<Reply> {
     let count = chain.elements.len();
-    let message = Message { protection: chain.protection, alone: count == 1, near };
+    let message = Message { protection: chain.protection, alone: count == 1 };
     let mut context =
         Context::new(Arc::clone(server), Rc::clone(&ongoing), message, Rc::clone(receiver));
     context.rest = rest;
@@ -128,8 +127,7 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
     match answer? {
         Answer::Reply(reply) => Ok(reply),
         Answer::Read(source) => {
-            let payload =
-                datapath::read(source, &context.server.routes, &context.server.without).await?;
+            let payload = datapath::read(source, &context.server).await?;
             Ok(Reply::ok(Body::Read(payload)))
         }
         Answer::Write(sink) => {
@@ -138,8 +136,7 @@ async fn run(context: &mut Context, request: Request) -> Result<Reply, NtStatus>
                 Some(file) => Some(sticky::hold(file, Touches::Both).await),
                 None => None,
             };
-            let response =
-                datapath::write(sink, &context.server.routes, &context.server.without).await;
+            let response = datapath::write(sink, &context.server).await;
             // Of a write that fails, some may have been written.
             if let (Some(file), Some(held)) = (open.file(), held) {
                 oplock::contents_change(&context.server, &file.handle);

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn only_one_look_up_takes_a_thread_and_what_asks_nobody_goes_on() {
         let (server, ongoing) = (server(), Rc::new(Ongoing::new(|_| true)));
-        let message = Message { protection: Protection::Plain, alone: true, near: true };
+        let message = Message { protection: Protection::Plain, alone: true };
         let receiver = receiver(&server);
         let context = Context::new(Arc::clone(&server), Rc::clone(&ongoing), message, receiver);
         let (names, others, shares) =

@@ -94,8 +94,6 @@ pub struct Message {
     pub protection: Protection,
     /// Whether it has nothing else in it.
     pub alone: bool,
-    /// Whether the client is on this host.
-    pub near: bool,
 }
 
 /// Where the bytes of a WRITE go.

@@ -19,7 +19,7 @@ use ringway::time::sleep;
 use crate::protocol::Protection;
 use crate::signal::Signal;
 use crate::state::{FileOpen, KernelLease, Leased, Open, Server};
-use crate::transport::{Pin, is_off_host};
+use crate::transport::{Pin, is_near, is_off_host};
 
 use super::Source;
 use super::plan::TEED_READ_MIN;
@@ -50,6 +50,7 @@ pub struct Receiver {
     stream: Rc<TcpStream>,
     peer: SocketAddr,
     server: Arc<Server>,
+    is_near: bool,
     /// What is sent leaves this host; `None`: nobody has asked yet.
     is_off_host: Cell<Option<bool>>,
     /// Bytes that the kernel has been given for it.
@@ -94,6 +95,7 @@ impl Receiver {
         assumed_off_host: bool,
     ) -> Rc<Self> {
         Rc::new(Self {
+            is_near: is_near(&stream),
             stream,
             peer,
             server,
@@ -104,6 +106,11 @@ impl Receiver {
             has_ended: Cell::new(false),
             look: Signal::default(),
         })
+    }
+
+    /// Whether it is known to be on this host. Where that is not known, it need not be off it.
+    pub(super) fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// Tries to get a lease for a file that is sent here.

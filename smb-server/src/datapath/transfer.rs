@@ -7,26 +7,22 @@ use std::sync::atomic::Ordering;
 use ringway::fs::File;
 
 use crate::protocol::Payload;
-use crate::state::{FileOpen, Open};
+use crate::state::{FileOpen, Open, Server};
 use crate::transport::{Elsewhere, Pin};
 use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
-use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
 use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
 
-/// Reads what a READ wants, without what the server is to do `without`.
+/// Reads what a READ wants.
 ///
 /// # Errors
 /// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
-pub async fn read(
-    source: Source,
-    counters: &Counters,
-    without: &[Need],
-) -> Result<Payload, NtStatus> {
+pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> {
+    let counters = &server.routes;
     let file = file(&source.open)?;
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
@@ -41,13 +37,13 @@ pub async fn read(
         direct: past_cache.is_some(),
         is_placed: true,
         is_here: false,
-        near: source.message.near,
+        near: source.receiver.is_near(),
         cached: true,
         is_stable: pin.is_some(),
         has_pipes: true,
         has_mapping: true,
     }
-    .without_all(without);
+    .without_all(&server.without);
     let note = |on_disk: &File, cached| {
         read_ahead::note(&source.open, on_disk, (offset, length), cached, counters);
     };
@@ -135,25 +131,21 @@ fn copy_of(bytes: &[u8]) -> Payload {
     Payload::new(buffer)
 }
 
-/// Writes what a WRITE brought, without what the server is to do `without`.
+/// Writes what a WRITE brought.
 ///
 /// # Errors
 /// The file system's, or the connection's; some of the bytes may have been written.
-pub async fn write(
-    sink: Sink,
-    counters: &Counters,
-    without: &[Need],
-) -> Result<WriteResponse, NtStatus> {
+pub async fn write(sink: Sink, server: &Server) -> Result<WriteResponse, NtStatus> {
     let file = file(&sink.open)?;
     let length = sink.bytes.len();
     if let Some(offset) = sink.offset {
         file.position.store(offset.saturating_add(length as u64), Ordering::Relaxed);
     }
-    let result = place(file, sink.offset, sink.bytes, (sink.message, without)).await;
+    let result = place(file, sink.offset, sink.bytes, (sink.message, &server.without)).await;
     // After the write, or a FLUSH meanwhile would have taken the mark away. Some may have been written
     // even where it failed.
     file.dirty.store(true, Ordering::Relaxed);
-    counters.count(result?, length);
+    server.routes.count(result?, length);
     if sink.through {
         file.handle.sync().await?;
     }
@@ -184,7 +176,7 @@ async fn place(
         direct: past_cache.is_some(),
         is_placed: offset.is_some(),
         is_here: matches!(bytes, Incoming::Here(_)),
-        near: message.near,
+        near: false,
         cached: true,
         is_stable: false,
         has_pipes: pipe.is_some(),

@@ -78,12 +78,6 @@ impl Server {
         }
     }
 
-    /// The same, whose bytes are moved without these.
-    #[must_use]
-    pub fn doing_without(self, without: Vec<datapath::plan::Need>) -> Self {
-        Self { without, ..self }
-    }
-
     /// The shares.
     #[must_use]
     pub fn shares(&self) -> &[Arc<Share>] {
