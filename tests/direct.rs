@@ -66,22 +66,8 @@ fn every_length(server: &Server) -> Outcome {
         8 * MIB,
     ];
     let mut session = in_share(server)?;
-    let mut random = Random::new(5);
-    for (index, length) in lengths.into_iter().enumerate() {
-        let name = format!("file-{index}");
-        let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
-        // On a block of the smallest disks, of most, and of none.
-        for offset in [0, 512, 8192, 12_345] {
-            let bytes = random.bytes(length);
-            session.put(file, offset, &bytes)?.done()?;
-            let on_disk = fs::read(server.folder().join(&name))?;
-            let (from, to) = (usize::try_from(offset)?, usize::try_from(offset)? + length);
-            ensure(on_disk.get(from..to) == Some(&bytes), || format!("{length} at {offset}"))?;
-            let read = session.get(file, offset, length)?.done()?;
-            ensure(read == bytes, || format!("{length} bytes are not what was written"))?;
-        }
-        session.close(file)?;
-    }
+    // On a block of the smallest disks, of most, and of none.
+    session.every_length(server, "file", &lengths, &[0, 512, 8192, 12_345])?;
     Ok(())
 }
 

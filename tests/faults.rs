@@ -155,22 +155,8 @@ fn eventually(otherwise: &str, mut holds: impl FnMut() -> Result<bool, Failed>) 
 fn every_length(server: &Server, protection: Protection) -> Outcome {
     let mut session = Session::protected(server.address, protection)?;
     ensure(session.earn_credits()?, || "no echo".to_owned())?;
-    let mut random = Random::new(5);
-    for (index, length) in LENGTHS.into_iter().enumerate() {
-        let name = format!("file-{index}");
-        let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
-        // On a page, and not.
-        for offset in [0, 12_345] {
-            let bytes = random.bytes(length);
-            session.put(file, offset, &bytes)?.done()?;
-            let on_disk = fs::read(server.folder().join(&name))?;
-            let (from, to) = (usize::try_from(offset)?, usize::try_from(offset)? + length);
-            ensure(on_disk.get(from..to) == Some(&bytes), || format!("{length} at {offset}"))?;
-            let read = session.get(file, offset, length)?.done()?;
-            ensure(read == bytes, || format!("{length} bytes are not what was written"))?;
-        }
-        session.close(file)?;
-    }
+    // On a page, and not.
+    session.every_length(server, "file", &LENGTHS, &[0, 12_345])?;
     let ways = match protection {
         Protection::Plain => [
             "direction=read route=spliced",

@@ -14,11 +14,9 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use support::content::Random;
 use support::requests::{Create, FileId, access, nt, read, write};
-use support::session::{HEADER, Session, Wire, command, expect, framed, status, u32_at, u64_at};
-use support::{Need, Outcome, Serve, Server, ensure};
-
-const BACKENDS: [(&str, &[Need]); 3] =
-    [("uring", &[Need::IoUring]), ("hybrid", &[Need::IoUring]), ("epoll", &[])];
+use support::session::{HEADER, Session, Wire, command, expect, framed, status, u64_at};
+use support::transfers::{Answer, READ_FIXED};
+use support::{BACKENDS, Outcome, Serve, Server, ensure};
 
 /// Around the lengths at which the routes change, and as long as a message may be.
 const LENGTHS: [usize; 13] = [
@@ -36,9 +34,6 @@ const LENGTHS: [usize; 13] = [
     (3 << 20) + 777,
     8 << 20,
 ];
-
-/// MS-SMB2 2.2.22 and 2.2.20, behind the header.
-const READ_FIXED: usize = 16;
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -110,22 +105,8 @@ const PLACES: [Place; 2] = [Place::Here, Place::Away];
 
 fn every_length(server: &Server, place: Place) -> Outcome {
     let mut session = in_share_from(server, place)?;
-    let mut random = Random::new(5);
-    for (index, length) in LENGTHS.into_iter().enumerate() {
-        let name = format!("file-{index}-{place:?}");
-        let file = session.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
-        // On a page, and not.
-        for offset in [0, 12_345] {
-            let bytes = random.bytes(length);
-            expect(put(&mut session, file, offset, &bytes)?, nt::SUCCESS, "WRITE")?;
-            let on_disk = fs::read(server.folder().join(&name))?;
-            let (from, to) = (usize::try_from(offset)?, usize::try_from(offset)? + length);
-            ensure(on_disk.get(from..to) == Some(&bytes), || format!("{length} at {offset}"))?;
-            let read = get(&mut session, file, offset, length)?;
-            ensure(read == bytes, || format!("{length} bytes are not what was written"))?;
-        }
-        session.close(file)?;
-    }
+    // On a page, and not.
+    session.every_length(server, &format!("file-{place:?}"), &LENGTHS, &[0, 12_345])?;
     Ok(())
 }
 
@@ -504,30 +485,19 @@ fn in_share_from(server: &Server, place: Place) -> Result<Session, Failed> {
             Session::in_share_over(Wire::connect_from(from, server.address)?)?
         }
     };
-    for _ in 0..20 {
-        ensure(session.echo()?, || "no echo".to_owned())?;
-    }
+    ensure(session.earn_credits()?, || "no echo".to_owned())?;
     Ok(session)
 }
 
 /// Writes, and gives the status.
 fn put(session: &mut Session, file: FileId, offset: u64, bytes: &[u8]) -> Result<u32, Failed> {
-    let body = write(file, offset, bytes)?;
-    let request = session.request_charged(command::WRITE, &body, bytes.len())?;
-    session.wire.send(&request)?;
-    let answer = session.answer(u64_at(&request, 24)?)?.ok_or("closed instead of an answer")?;
-    Ok(status(&answer))
+    match session.put(file, offset, bytes)? {
+        Answer::Refused(status) => Ok(status),
+        answer => answer.done().map(|()| nt::SUCCESS),
+    }
 }
 
 /// Reads.
 fn get(session: &mut Session, file: FileId, offset: u64, length: usize) -> Result<Vec<u8>, Failed> {
-    let body = read(file, offset, u32::try_from(length)?);
-    let request = session.request_charged(command::READ, &body, length)?;
-    session.wire.send(&request)?;
-    let answer = session.answer(u64_at(&request, 24)?)?.ok_or("closed instead of an answer")?;
-    expect(status(&answer), nt::SUCCESS, "READ")?;
-    let count = usize::try_from(u32_at(&answer, HEADER + 4)?)?;
-    let bytes = answer.get(HEADER + READ_FIXED..).ok_or("a short answer")?;
-    ensure(bytes.len() == count, || format!("{count} announced, {} sent", bytes.len()))?;
-    Ok(bytes.to_vec())
+    session.get(file, offset, length)?.done()
 }

@@ -1,13 +1,16 @@
 //! READs and WRITEs of any length by the raw client, however its messages are protected.
 
+use std::fs;
+
 use libtest_mimic::Failed;
 
-use super::ensure;
-use super::requests::{FileId, nt, read, write};
+use super::content::Random;
+use super::requests::{Create, FileId, access, nt, read, write};
 use super::session::{HEADER, Session, command, status, u32_at, u64_at};
+use super::{Outcome, Server, ensure};
 
 /// MS-SMB2 2.2.20, behind the header.
-const READ_FIXED: usize = 16;
+pub(crate) const READ_FIXED: usize = 16;
 /// How many credits for 64 KiB a client has at least that makes the largest transfers.
 const CREDITS: usize = 20;
 
@@ -81,6 +84,32 @@ impl Session {
         ensure(bytes.len() == count, || format!("{count} announced, {} sent", bytes.len()))?;
         ensure(count <= length, || format!("{count} of {length} bytes"))?;
         Ok(Answer::Done(bytes))
+    }
+
+    /// Files of these lengths, written at each of these offsets: what was written is on the disk, and is read.
+    pub(crate) fn every_length(
+        &mut self,
+        server: &Server,
+        prefix: &str,
+        lengths: &[usize],
+        offsets: &[u64],
+    ) -> Outcome {
+        let mut random = Random::new(5);
+        for (index, &length) in lengths.iter().enumerate() {
+            let name = format!("{prefix}-{index}");
+            let file = self.opened(Create::open(&name, access::READ_AND_WRITE).or_create())?;
+            for &offset in offsets {
+                let bytes = random.bytes(length);
+                self.put(file, offset, &bytes)?.done()?;
+                let on_disk = fs::read(server.folder().join(&name))?;
+                let (from, to) = (usize::try_from(offset)?, usize::try_from(offset)? + length);
+                ensure(on_disk.get(from..to) == Some(&bytes), || format!("{length} at {offset}"))?;
+                let read = self.get(file, offset, length)?.done()?;
+                ensure(read == bytes, || format!("{length} bytes are not what was written"))?;
+            }
+            self.close(file)?;
+        }
+        Ok(())
     }
 
     fn moved(
