@@ -196,6 +196,8 @@ fn smbclient(server: &Server) -> Outcome {
 /// Puts, gets, renames and deletes, each by a client of its own.
 fn said_and_done(server: &Server) -> Outcome {
     const ROUNDS: usize = 8;
+    /// By chance nothing may go well for a while.
+    const ROUNDS_MAX: usize = 80;
     let (local, shared) = (server.scratch("local")?, server.folder());
     let before = server.descriptors()?;
     let done = |commands: &str| {
@@ -203,7 +205,10 @@ fn said_and_done(server: &Server) -> Outcome {
         ran.map(|run| run.succeeded())
     };
     let (mut happened, mut tried) = (0, 0);
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS_MAX {
+        if round >= ROUNDS && happened > 0 {
+            break;
+        }
         let (name, other) = (format!("file-{round}"), format!("other-{round}"));
         write_file(&local.join(&name), 150_001, round as u64)?;
         let is_put = done(&format!("put {name}"))?;
