@@ -13,6 +13,7 @@ use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
 
+use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
 use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
@@ -22,7 +23,6 @@ use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced
 /// # Errors
 /// `END_OF_FILE` where there are fewer bytes than the client can do with, MS-SMB2 3.3.5.12.
 pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> {
-    let counters = &server.routes;
     let file = file(&source.open)?;
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
@@ -44,12 +44,10 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         has_mapping: true,
     }
     .without_all(&server.without);
-    let note = |on_disk: &File, cached| {
-        read_ahead::note(&source.open, on_disk, (offset, length), cached, counters);
-    };
+    let reading = Reading { source: &source, counters: &server.routes, contents, past_cache, pin };
     let (row, payload) = loop {
         let row = row(&transfer);
-        match by(row.route, &contents, (past_cache, pin.as_ref()), (offset, length), note).await? {
+        match reading.by(row.route, transfer.cached).await? {
             Ok(payload) => break (row, payload),
             Err(lacking) => transfer = transfer.without(lacking),
         }
@@ -59,7 +57,7 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         return Err(NtStatus::END_OF_FILE);
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
-    counters.count(row, count);
+    server.routes.count(row, count);
     Ok(payload)
 }
 
@@ -71,46 +69,59 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
     }
 }
 
-/// What is wanted, by one route, unless that does not lead there. `note` is told whether the page cache has it.
-async fn by(
-    route: Route,
-    contents: &StreamContents,
-    (past_cache, pin): (Option<&Direct>, Option<&Rc<Pin>>),
-    (offset, length): (u64, usize),
-    note: impl Fn(&File, bool),
-) -> Result<Result<Payload, Need>, NtStatus> {
-    let on_disk = match contents {
-        StreamContents::File(on_disk) => on_disk,
-        StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
-    };
-    let elsewhere = match (route, past_cache, pin) {
-        (Route::Direct, Some(past_cache), _) => {
-            return match direct::read(past_cache, on_disk, offset, length).await {
-                Ok(payload) => Ok(Ok(payload)),
-                Err(NotRead::Refused) => Ok(Err(Need::Direct)),
-                Err(NotRead::Failed(error)) => Err(error.into()),
-            };
+/// A READ, with what its ways take.
+struct Reading<'a> {
+    source: &'a Source,
+    counters: &'a Counters,
+    contents: StreamContents,
+    past_cache: Option<&'a Direct>,
+    pin: Option<Rc<Pin>>,
+}
+
+impl Reading<'_> {
+    /// What is wanted, by one route, unless that does not lead there. `cached`: the page cache may have it.
+    async fn by(&self, route: Route, cached: bool) -> Result<Result<Payload, Need>, NtStatus> {
+        let (offset, length) = (self.source.offset, self.source.length as usize);
+        let on_disk = match &self.contents {
+            StreamContents::File(on_disk) => on_disk,
+            StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
+        };
+        let elsewhere = match (route, self.past_cache, &self.pin) {
+            (Route::Direct, Some(past_cache), _) => {
+                return match direct::read(past_cache, on_disk, offset, length).await {
+                    Ok(payload) => Ok(Ok(payload)),
+                    Err(NotRead::Refused) => Ok(Err(Need::Direct)),
+                    Err(NotRead::Failed(error)) => Err(error.into()),
+                };
+            }
+            (Route::Teed, _, Some(pin)) => teed::read(on_disk, offset, length, pin).await,
+            (Route::Spliced, ..) => {
+                spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
+            }
+            (Route::Mapped, ..) => {
+                let mapped = mapped::read(on_disk, offset, length);
+                mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect()))
+            }
+            _ => {
+                // Of a short one nobody asks: it is tried.
+                let cached = cached
+                    && length >= read_ahead::LENGTH_MIN
+                    && on_disk.cached_len(offset, length).is_some();
+                self.note(on_disk, cached);
+                return read_file(on_disk, offset, length, cached).await.map(Ok);
+            }
+        };
+        if elsewhere.is_ok() {
+            self.note(on_disk, true);
         }
-        (Route::Teed, _, Some(pin)) => teed::read(on_disk, offset, length, pin).await,
-        (Route::Spliced, ..) => {
-            spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
-        }
-        (Route::Mapped, ..) => {
-            let mapped = mapped::read(on_disk, offset, length);
-            mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect()))
-        }
-        _ => {
-            // Of a short one nobody asks: it is tried.
-            let cached =
-                length >= read_ahead::LENGTH_MIN && on_disk.cached_len(offset, length).is_some();
-            note(on_disk, cached);
-            return read_file(on_disk, offset, length, cached).await.map(Ok);
-        }
-    };
-    if elsewhere.is_ok() {
-        note(on_disk, true);
+        Ok(elsewhere)
     }
-    Ok(elsewhere)
+
+    /// Has what follows read ahead, if the client goes on.
+    fn note(&self, on_disk: &File, cached: bool) {
+        let range = (self.source.offset, self.source.length as usize);
+        read_ahead::note(&self.source.open, on_disk, range, cached, self.counters);
+    }
 }
 
 /// As many bytes as there are, with room in front.
