@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let trials = [
         trial("an open waits until a client has written what it kept", written_back),
         trial("an open waits no longer than for the client", client_gone),
+        trial("who closes a file in place of an answer is out of the way", closed_instead),
         trial("a copy is old when somebody writes", level_2),
         trial("an oplock is not taken back before its client knows of it", answer_first),
         trial(
@@ -121,6 +122,26 @@ fn client_gone(server: &Server) -> Outcome {
     ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
     drop(keeps);
     expect(status(&final_answer(&mut opens, id)?), nt::SUCCESS, "the open that waited")
+}
+
+/// The file is shared with nobody and goes with its opener: who waits must find neither any more.
+fn closed_instead(server: &Server) -> Outcome {
+    let mut keeps = Session::in_share(server.address)?;
+    let mut opens = Session::in_share(server.address)?;
+    for round in 0..20 {
+        let create = Create::open("file", access::ALL).exclusive().or_create();
+        let (file, level) = keeps.opened_with_oplock(create.oplock(BATCH).delete_on_close())?;
+        ensure(level == BATCH, || format!("round {round}: oplock level {level}"))?;
+        let create = Create::open("file", access::ALL).exclusive().or_create();
+        let message = opens.request(command::CREATE, &create.body()?);
+        opens.wire.send(&message)?;
+        ensure(told(&mut keeps)? == (file, LEVEL_2), || "another break".into())?;
+        keeps.close(file)?;
+        let answer = final_answer(&mut opens, u64_at(&message, 24)?)?;
+        expect(status(&answer), nt::SUCCESS, &format!("round {round}: the open that waited"))?;
+        opens.close(file_id(&answer)?)?;
+    }
+    Ok(())
 }
 
 /// Who waits for an oplock has the file open already.

@@ -67,13 +67,15 @@ pub(super) async fn close_open(server: &Server, open: &Open) -> Result<(), NtSta
         Object::Quotas(_) => return Ok(()),
     };
     let Some(ticket) = file.take_ticket() else { return Ok(()) };
-    file.release_oplock();
     file.leasing.end();
     file.locks.release();
     file.end_watch();
     let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);
     let marked = if on_close { mark_deleted(server, file, &ticket).await } else { Ok(()) };
-    marked.and(leave(server, ticket).await)
+    let left = leave(server, ticket).await;
+    // Last: who waits for it finds neither this opener in the way nor a file that is about to go.
+    file.release_oplock();
+    marked.and(left)
 }
 
 /// MS-FSA 2.1.5.4: the wish takes effect now; the file goes with its last opener.
