@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::wheel::{Key, Wheel};
 use crate::runtime::{self, Core};
 
-/// A deadline nearer than this is compared with the clock itself, not with the loop's reading of it.
-const NEAR: Duration = Duration::from_millis(2);
+/// A deadline nearer than this is compared with the clock itself, not with the loop's reading of it, which is as old as
+/// what has run since. Timeouts of operations, of which there are many, are longer.
+const NEAR: Duration = Duration::from_secs(1);
 
 pub(crate) struct Timers {
     /// Tick 0.
