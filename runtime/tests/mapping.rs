@@ -1,4 +1,4 @@
-//! Mappings of files, which are sent without being looked at, on every backend.
+//! Mappings of files, which are sent without being looked at, or under a lease, on every backend.
 
 #[path = "support/policies.rs"]
 mod policies;
@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use ringway::Runtime;
-use ringway::fs::{File, OFlags, OpenHow};
+use ringway::fs::{Dir, File, OFlags, OpenHow, ReadLease};
 use ringway::net::TcpStream;
 use ringway::time::sleep;
 use support::files::{create, scratch};
@@ -28,6 +28,11 @@ on_each_backend!(
     a_mapping_outlives_its_file_and_goes_with_its_last_clone,
     what_was_not_opened_for_reading_is_not_mapped,
     cached_bytes_are_counted_up_to_the_end_of_the_file,
+    what_is_detached_stays_as_it_was_also_while_it_is_sent,
+    what_is_missing_cannot_be_detached,
+    a_leased_mapping_is_seen_behind_a_head_and_sent_then,
+    a_leased_mapping_is_not_looked_at_by_whoever_may_not,
+    an_old_lease_is_not_counted_on,
 );
 
 refused_on_each_backend!(
@@ -233,5 +238,111 @@ fn cached_bytes_are_counted_up_to_the_end_of_the_file(rt: Runtime) {
             assert!([Some(there), None].contains(&told), "{told:?}: {len} at {offset}");
         }
         assert_eq!(file.cached_len(u64::MAX, 2), None);
+    });
+}
+
+fn what_is_detached_stays_as_it_was_also_while_it_is_sent(rt: Runtime) {
+    const LEN: usize = 32 << 20;
+    rt.block_on(async {
+        let (guard, file) = file_of(&vec![7; LEN]).await;
+        let (client, server) = pair().await;
+        let mapping = file.map(5, LEN - 5).unwrap();
+        let clone = mapping.clone();
+        let sending = ringway::spawn(async move {
+            server.send_mapped(&clone, 0..LEN - 5, false).await.unwrap();
+            server
+        });
+        // As much as the sockets take has been sent.
+        received(&client, PAGE).await;
+        sleep(Duration::from_millis(20)).await;
+        mapping.detach().unwrap();
+        assert_eq!(mapped_in(&guard), 0);
+        file.write_all_at(vec![8; LEN], 0).await.0.unwrap();
+        file.set_len(0).await.unwrap();
+        assert!(received(&client, LEN - 5 - PAGE).await.iter().all(|byte| *byte == 7));
+        let server = sending.await.unwrap();
+        mapping.detach().expect("twice is once");
+        server.send_mapped(&mapping, 0..PAGE, false).await.unwrap();
+        assert_eq!(received(&client, PAGE).await, [7; PAGE]);
+    });
+}
+
+fn what_is_missing_cannot_be_detached(rt: Runtime) {
+    rt.block_on(async {
+        let (_guard, file) = file_of(&[9; 2 * PAGE]).await;
+        let mapping = file.map(0, 2 * PAGE).unwrap();
+        file.set_len(100).await.unwrap();
+        assert_eq!(mapping.detach().unwrap_err().raw_os_error(), Some(libc::EIO));
+    });
+}
+
+/// The same file, which nobody writes to.
+async fn leased(guard: &tempfile::TempDir, file: File) -> ReadLease {
+    drop(file);
+    let dir = Dir::open_ambient(guard.path()).unwrap();
+    let file = dir.open_at("file", &OpenHow::new(OFlags::RDONLY)).await.unwrap();
+    // Others may fork meanwhile, and have it open until they are what they are to be.
+    loop {
+        match file.read_lease() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => yield_now().await,
+            lease => return lease.unwrap(),
+        }
+    }
+}
+
+fn a_leased_mapping_is_seen_behind_a_head_and_sent_then(rt: Runtime) {
+    rt.block_on(async {
+        let bytes = pattern(5 * PAGE + 77);
+        let (guard, file) = file_of(&bytes).await;
+        let lease = leased(&guard, file).await;
+        let (client, server) = pair().await;
+        for (offset, len) in [(0, 1), (0, PAGE), (PAGE, 3 * PAGE), (2 * PAGE, 3 * PAGE + 77)] {
+            for head in [&b""[..], b"head", &[7; PAGE]] {
+                let mapping = lease.map(offset as u64, len).unwrap();
+                assert_eq!(mapping.len(), len);
+                let part = &bytes[offset..offset + len];
+                let (seen, mapping) = lease.look(mapping, head, <[u8]>::to_vec).unwrap();
+                assert_eq!(seen, [head, part].concat());
+                server.send_mapped(&mapping, 0..len, false).await.unwrap();
+                assert_eq!(received(&client, len).await, part);
+            }
+        }
+        drop(lease);
+        assert_eq!(mapped_in(&guard), 0);
+    });
+}
+
+fn a_leased_mapping_is_not_looked_at_by_whoever_may_not(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, file) = file_of(&pattern(2 * PAGE)).await;
+        let lease = leased(&guard, file).await;
+        let other_file = file_of(&pattern(2 * PAGE)).await;
+        let other = leased(&other_file.0, other_file.1).await;
+        for (offset, len) in [(1, PAGE), (PAGE as u64 + 100, 5), (0, 0), (0, usize::MAX)] {
+            assert!(lease.map(offset, len).is_err(), "{len} at {offset}");
+        }
+        let refused = [
+            other.look(lease.map(0, PAGE).unwrap(), b"", <[u8]>::len),
+            lease.look(lease.map(0, PAGE).unwrap(), &[0; PAGE + 1], <[u8]>::len),
+        ];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+    });
+}
+
+fn an_old_lease_is_not_counted_on(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, file) = file_of(&pattern(PAGE)).await;
+        let lease = leased(&guard, file).await;
+        let (early, late) = (lease.map(0, PAGE).unwrap(), lease.map(0, PAGE).unwrap());
+        // Asks for it, and does not wait.
+        let how = OpenHow::new(OFlags::WRONLY | OFlags::NONBLOCK);
+        Dir::open_ambient(guard.path()).unwrap().open_at("file", &how).await.unwrap_err();
+        assert!(lease.is_broken());
+        lease.look(early, b"", <[u8]>::len).expect("he who asks waits for a while");
+        sleep(Duration::from_millis(700)).await;
+        let error = lease.look(late, b"", <[u8]>::len).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
     });
 }

@@ -8,13 +8,14 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use libc::{F_GETLEASE, F_RDLCK, F_SETLEASE, F_UNLCK, SIGIO, c_int};
 use signal_hook::low_level;
 
 use super::File;
+use super::leased::LeaseId;
 use crate::signal::Signals;
 
 /// The kernel's own default of `/proc/sys/fs/lease-break-time`.
@@ -28,6 +29,16 @@ const BREAK_TIME: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub struct ReadLease {
     file: File,
+    id: LeaseId,
+    seen: Mutex<Seen>,
+}
+
+/// What was found last.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    Whole(Instant),
+    /// When it was last found whole.
+    Broken(Instant),
 }
 
 /// Word that leases are to be given up. Each of several hears of all, and each runtime may have its own.
@@ -46,8 +57,9 @@ impl File {
     /// no leases. Those of `sigaction`.
     pub fn read_lease(&self) -> io::Result<ReadLease> {
         survive_sigio()?;
+        let seen = Mutex::new(Seen::Whole(Instant::now()));
         fcntl(self, F_SETLEASE, F_RDLCK)?;
-        Ok(ReadLease { file: self.clone() })
+        Ok(ReadLease { file: self.clone(), id: LeaseId::new(), seen })
     }
 }
 
@@ -55,8 +67,32 @@ impl ReadLease {
     /// Whether somebody waits for it to be given up, or has waited too long.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        // The kernel tells what is to become of it.
-        fcntl(&self.file, F_GETLEASE, 0).ok() != Some(F_RDLCK)
+        self.broken_since().is_some()
+    }
+
+    /// Since when somebody may have been waiting for it; `None` if nobody is. That is when it was last found whole, not
+    /// when it was found broken: the process may have stood still meanwhile, and the kernel does not.
+    #[must_use]
+    pub fn broken_since(&self) -> Option<Instant> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Seen::Whole(last) = *seen {
+            let now = Instant::now();
+            // The kernel tells what is to become of it.
+            let is_whole = fcntl(&self.file, F_GETLEASE, 0).ok() == Some(F_RDLCK);
+            *seen = if is_whole { Seen::Whole(now) } else { Seen::Broken(last) };
+        }
+        match *seen {
+            Seen::Whole(_) => None,
+            Seen::Broken(since) => Some(since),
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn id(&self) -> LeaseId {
+        self.id
     }
 
     /// How long those who wait do so: then the kernel takes the lease. Reads a file of `/proc`.

@@ -9,13 +9,15 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_fixed, munmap};
 
 use super::File;
+use super::bus_error::caught;
 use crate::buf::IoBuf;
 
 /// A part of a file, to be sent with [`TcpStream::send_mapped`](crate::net::TcpStream::send_mapped). Clones are
@@ -44,7 +46,7 @@ unsafe impl Sync for Area {}
 
 impl File {
     /// Maps `len` bytes from byte `offset` on, for the kernel to read. That takes a few microseconds, with giving them
-    /// back; nothing is read before it is sent.
+    /// back, if they are in the page cache; [`File::cached_len`] tells. What is not is read from the disk, meanwhile.
     ///
     /// What lies behind the end of the file cannot be sent, but for zeros up to the end of its last page.
     ///
@@ -56,13 +58,33 @@ impl File {
         let page = rustix::param::page_size() as u64;
         let start = (offset % page) as usize;
         let area = start.checked_add(len).filter(|_| len > 0).ok_or(io::ErrorKind::InvalidInput)?;
-        let (prot, flags) = (ProtFlags::READ, MapFlags::SHARED);
         // SAFETY: the kernel chooses the address, so nothing else is there.
         let address =
-            unsafe { mmap(ptr::null_mut(), area, prot, flags, self, offset - start as u64)? };
+            unsafe { mmap(ptr::null_mut(), area, PROT, FLAGS, self, offset - start as u64)? };
         Ok(Mapping { area: Arc::new(Area { address, len: area }), start, len })
     }
+
+    /// The same with memory in front of the first byte, to be written to: a page of it. `offset` begins a page, too.
+    pub(super) fn map_behind_page(&self, offset: u64, len: usize) -> io::Result<Mapping> {
+        let page = rustix::param::page_size();
+        let area = len.checked_add(page).filter(|_| len > 0 && offset.is_multiple_of(page as u64));
+        let area = area.ok_or(io::ErrorKind::InvalidInput)?;
+        let both = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the address, so nothing else is there.
+        let address = unsafe { mmap_anonymous(ptr::null_mut(), area, both, MapFlags::PRIVATE)? };
+        let mapping = Mapping { area: Arc::new(Area { address, len: area }), start: page, len };
+        let behind = address.wrapping_byte_add(page);
+        // SAFETY: takes the place of what has just been mapped there, and nobody else knows of it.
+        unsafe { mmap(behind, len, PROT, FLAGS | MapFlags::FIXED, self, offset)? };
+        Ok(mapping)
+    }
 }
+
+/// Found at once, in one go, where a fault for every few pages takes twice as long.
+const FLAGS: MapFlags = MapFlags::SHARED.union(MapFlags::POPULATE);
+
+/// For everybody, the kernel included.
+const PROT: ProtFlags = ProtFlags::READ;
 
 impl Mapping {
     /// How many bytes it has.
@@ -70,6 +92,37 @@ impl Mapping {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Puts a copy in the place of the part of the file: what becomes of the file from here on changes nothing. Whatever is
+    /// being sent of it goes on. It takes as much memory as the mapping has bytes.
+    ///
+    /// # Errors
+    /// `EIO` where something of it is missing; those of `mmap`. Then it is as before, with zeros instead of what is missing.
+    pub fn detach(&self) -> io::Result<()> {
+        let page = rustix::param::page_size();
+        let first = self.area.address.wrapping_byte_add(self.start - self.start % page);
+        let len = (self.start % page + self.len).next_multiple_of(page);
+        let both = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the address, so nothing else is there.
+        let copy = unsafe { mmap_anonymous(ptr::null_mut(), len, both, MapFlags::PRIVATE)? };
+        let copy = Area { address: copy, len };
+        // SAFETY: both are mapped, and as long; nobody else knows of the copy. Other programs may write to what is copied,
+        // which tears it as it would a read.
+        caught(first.addr()..first.addr() + len, || unsafe {
+            copy.address.cast::<u8>().copy_from_nonoverlapping(first.cast::<u8>(), len);
+        })?;
+        // SAFETY: what is there belongs to this mapping, whose address and length stay; whoever reads meanwhile waits, and
+        // finds the same bytes.
+        unsafe { mremap_fixed(copy.address, len, len, MremapFlags::MAYMOVE, first)? };
+        // It is not there any more.
+        mem::forget(copy);
+        Ok(())
+    }
+
+    /// Where it begins.
+    pub(super) fn address(&self) -> *mut u8 {
+        self.area.address.cast::<u8>().wrapping_add(self.start)
     }
 
     /// A part of it, for a send that copies.

@@ -21,6 +21,7 @@
 
 mod advice;
 mod apart;
+mod bus_error;
 mod clone;
 mod dir;
 mod dir_entries;
@@ -28,6 +29,7 @@ mod fanotify_events;
 mod file;
 mod filesystem_watch;
 mod lease;
+mod leased;
 mod mapping;
 mod open_how;
 mod opened;
@@ -45,6 +47,7 @@ pub use fanotify_events::{FileHandle, FilesystemChange, FilesystemEvent, NamedPl
 pub use file::{File, SetTime};
 pub use filesystem_watch::FilesystemWatch;
 pub use lease::{LeaseBreaks, ReadLease};
+pub use leased::LeasedMapping;
 pub use mapping::Mapping;
 pub use open_how::OpenHow;
 pub use rustix::fs::{
