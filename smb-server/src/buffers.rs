@@ -17,6 +17,9 @@ const KEPT_MAX: usize = 32 * 1024 * 1024;
 /// No machine has smaller pages, and no disk wants memory that is aligned to more.
 pub(crate) const PAGE: usize = 4096;
 
+/// No head is longer.
+const HEAD_MAX: usize = 256;
+
 /// How long kept pieces are, behind a page for heads: what clients transfer at once, and at most four times as much as
 /// is asked for.
 const SIZES: [usize; 5] = [64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20];
@@ -83,6 +86,14 @@ impl Buffer {
         append: impl AsyncFnOnce(Memory) -> Result<Memory, E>,
     ) -> Result<Self, E> {
         Ok(Self { memory: append(self.memory).await?, start: self.start })
+    }
+
+    /// Where the first page begins behind `from`, if no more than a head lies before it.
+    pub(crate) fn payload(&self, from: usize) -> Option<usize> {
+        let bytes = self.get(from..)?;
+        let head = bytes.as_ptr().align_offset(PAGE);
+        let is_one = (1..=HEAD_MAX).contains(&head) && head <= bytes.len();
+        is_one.then(|| from.saturating_add(head))
     }
 
     /// The bytes from `from` on, for an operation.
@@ -200,6 +211,23 @@ mod tests {
             assert_ne!(more.as_ptr(), address, "it is too small");
             assert_eq!(Buffer::with_room(0, 300_000).as_ptr(), address);
         });
+    }
+
+    #[test]
+    fn a_payload_lies_behind_its_head_where_a_page_begins() {
+        for head in [1, 84, HEAD_MAX] {
+            let mut buffer = Buffer::with_room(head, MIB);
+            buffer.resize(head + 10);
+            assert_eq!(buffer.payload(0), Some(head));
+            assert_eq!(buffer.payload(head / 2), Some(head));
+            assert_eq!(buffer.payload(head), None);
+            assert_eq!(buffer.payload(head + 11), None);
+            buffer.resize(head - 1);
+            assert_eq!(buffer.payload(0), None);
+        }
+        let mut without = Buffer::with_room(0, MIB);
+        without.resize(PAGE + 10);
+        assert_eq!(without.payload(0), None);
     }
 
     #[test]
