@@ -1,8 +1,9 @@
 //! Signed READs whose bytes come out of the page cache by themselves: what arrives is what was signed, and who wants to
 //! write gets in.
 //!
-//! All clients here are on this host, to which nothing is sent so. The servers of most trials take them for clients on
-//! another one; what these send is then written to only when the client has received it.
+//! All clients here are on this host, for which what is signed in the page cache is copied from there. The servers of most
+//! trials take them for clients on another one, to which the pages themselves go; what these send is then written to only
+//! when the client has received it.
 
 mod support;
 
@@ -34,6 +35,8 @@ const AT_ONCE: Duration = Duration::from_secs(8);
 /// What smbclient calls them.
 const SIGNING: [&str; 3] = ["HMAC-SHA256", "AES-128-CMAC", "AES-128-GMAC"];
 
+const FAULTS: &str = "short=1/3,interrupted=1/5";
+
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     let mut add = |name, needs: &[Need], serve: fn() -> Serve, body: fn(&Server) -> Outcome| {
@@ -42,6 +45,14 @@ fn main() -> ExitCode {
     add("smbclient verifies what is teed", &[Need::Smbclient], remote, smbclient_verifies);
     add("READs of every length are signed as they arrive", &[], remote, every_length);
     add("so they are where transfers fall short", &[], unkind, in_pieces);
+    add(
+        "READs of every length arrive on this host as they are signed",
+        &[],
+        local,
+        every_length_here,
+    );
+    add("so they do where transfers fall short", &[], unkind_here, in_pieces_here);
+    add("who wants to write waits for no client on this host", &[], local, slow_client_here);
     add("who writes to a file that is sent here is never signed for", &[], local, raced);
     add("a program that wants to write gets in at once", &[], remote, program_writes);
     add("a client that wants to write gets in at once", &[], remote, client_writes);
@@ -72,7 +83,11 @@ fn remote() -> Serve {
 }
 
 fn unkind() -> Serve {
-    remote().variable("RINGWAY_FAULTS", "short=1/3,interrupted=1/5")
+    remote().variable("RINGWAY_FAULTS", FAULTS)
+}
+
+fn unkind_here() -> Serve {
+    local().variable("RINGWAY_FAULTS", FAULTS)
 }
 
 fn smbclient_verifies(server: &Server) -> Outcome {
@@ -90,23 +105,43 @@ fn smbclient_verifies(server: &Server) -> Outcome {
 }
 
 fn every_length(server: &Server) -> Outcome {
+    of_every_length(server, "teed", |_, _| true)
+}
+
+/// They are signed where whole pages are mapped, if they are many.
+fn every_length_here(server: &Server) -> Outcome {
+    of_every_length(server, "mapped", |offset, length| offset % 4096 == 0 && length >= MIB)
+}
+
+fn of_every_length(server: &Server, route: &str, takes_it: fn(usize, usize) -> bool) -> Outcome {
     let bytes = file(server, 9 * MIB + 4321)?;
     let mut session = signed(server)?;
     let id = leased(&mut session)?;
-    let before = teed(server)?;
-    let lengths = [64 << 10, (64 << 10) + 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 777, 8 * MIB];
+    let before = moved(server, route)?;
+    let mut expected = 0;
+    let lengths =
+        [64 << 10, (64 << 10) + 1, MIB / 4, MIB - 1, MIB, MIB + 1, 3 * MIB + 777, 8 * MIB];
     for length in lengths {
-        for offset in [0, 4096, 12_345, 2 * MIB, bytes.len() - 70_000] {
+        for offset in [0, 4096, 12_345, 2 * MIB, 9 * MIB - 4096, bytes.len() - 70_000] {
             let end = bytes.len().min(offset + length);
             let found = get(&mut session, id, offset, length)?;
             ensure(found == bytes[offset..end], || format!("{length} from {offset} on"))?;
+            expected += usize::from(takes_it(offset, length));
         }
     }
-    let teed = teed(server)? - before;
-    ensure(teed == 5 * lengths.len(), || format!("{teed} were teed"))
+    let moved = moved(server, route)? - before;
+    ensure(moved == expected, || format!("{moved} of {expected} were {route}"))
 }
 
 fn in_pieces(server: &Server) -> Outcome {
+    moved_in_pieces(server, "teed")
+}
+
+fn in_pieces_here(server: &Server) -> Outcome {
+    moved_in_pieces(server, "mapped")
+}
+
+fn moved_in_pieces(server: &Server, route: &str) -> Outcome {
     let bytes = file(server, 3 * MIB)?;
     let mut session = signed(server)?;
     let id = leased(&mut session)?;
@@ -115,7 +150,7 @@ fn in_pieces(server: &Server) -> Outcome {
         let found = get(&mut session, id, offset, length)?;
         ensure(found == bytes[offset..offset + length], || format!("{length} from {offset} on"))?;
     }
-    ensure(teed(server)? > 0, || "nothing was teed".to_owned())
+    ensure(moved(server, route)? > 0, || format!("nothing was {route}"))
 }
 
 /// A program and another client write all the time to what is read.
@@ -203,6 +238,31 @@ fn slow_client(server: &Server) -> Outcome {
     let written = opened.recv_timeout(AT_ONCE).map_err(|_| "a writer waits")??;
     written.write_all_at(&[1; 100], 0)?;
     ensure(get(&mut session, id, 0, MIB)?[..100] == [1; 100], || "the old bytes".to_owned())
+}
+
+/// What it has read and not taken is what was there when it was signed.
+fn slow_client_here(server: &Server) -> Outcome {
+    let bytes = file(server, 8 * MIB)?;
+    let mut session = signed(server)?;
+    let id = leased(&mut session)?;
+    let before = moved(server, "mapped")?;
+    let asked = ask_for_much(&mut session, id)?;
+    ensure(moved(server, "mapped")? > before, || "nothing was mapped".to_owned())?;
+    let written = open_to_write(path(server)).recv_timeout(AT_ONCE);
+    let written = written.map_err(|_| "a writer waits for a client")??;
+    written.write_all_at(&vec![1; 8 * MIB], 0)?;
+    // Those that had not been carried out read what is there now.
+    let answers: Result<Vec<_>, _> = asked.into_iter().map(|_| got(&mut session)).collect();
+    let (old, new) = (&bytes[..4 * MIB], vec![1; 4 * MIB]);
+    let answers = answers?;
+    let olds = answers.iter().map(|answer| match answer {
+        answer if answer == old => Ok(true),
+        answer if *answer == new => Ok(false),
+        _ => Err("other bytes"),
+    });
+    let olds: Vec<_> = olds.collect::<Result<_, _>>()?;
+    ensure(olds.contains(&true), || "none of them had been carried out".to_owned())?;
+    ensure(get(&mut session, id, 0, MIB)? == new[..MIB], || "the old bytes".to_owned())
 }
 
 fn client_gone(server: &Server) -> Outcome {
@@ -298,10 +358,15 @@ fn open_to_write(path: PathBuf) -> Receiver<std::io::Result<File>> {
     told
 }
 
-/// How many READs have been teed.
 fn teed(server: &Server) -> Result<usize, Failed> {
+    moved(server, "teed")
+}
+
+/// How many READs have taken this way.
+fn moved(server: &Server, route: &str) -> Result<usize, Failed> {
     let routes = server.routes()?;
-    let Some(line) = routes.iter().find(|line| line.contains("route=teed")) else { return Ok(0) };
+    let word = format!("route={route}");
+    let Some(line) = routes.iter().find(|line| line.contains(&word)) else { return Ok(0) };
     let count = line.split_whitespace().find_map(|word| word.strip_prefix("transfers="));
     Ok(count.ok_or("no count")?.parse()?)
 }
@@ -322,7 +387,7 @@ fn get(session: &mut Session, id: FileId, offset: usize, length: usize) -> Resul
 fn leased(session: &mut Session) -> Result<FileId, Failed> {
     let id = session.opened(Create::open("file", access::READ))?;
     for _ in 0..3 {
-        get(session, id, 0, 64 << 10)?;
+        get(session, id, 0, MIB)?;
     }
     Ok(id)
 }

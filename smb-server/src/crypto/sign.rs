@@ -52,6 +52,9 @@ pub enum SignError {
     /// The cryptographic library failed, as when it is out of memory.
     #[error("computing the signature failed")]
     Library,
+    /// What is to be signed cannot be read any more.
+    #[error("the bytes to be signed are gone")]
+    Lost,
 }
 
 /// Signs and verifies with one key: a session's, or a channel's.
@@ -105,7 +108,27 @@ impl Signer {
         let len = message.len();
         signature_field(message).ok_or(SignError::TooShort(len))?.fill(0);
         let signature = self.compute(message)?;
-        message[SIGNATURE..HEADER_LEN].copy_from_slice(&signature);
+        Self::put(message, &signature)
+    }
+
+    /// The signature of a message whose signature field is zero, for [`Self::put`].
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn signature(&self, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], SignError> {
+        if message.len() < HEADER_LEN {
+            return Err(SignError::TooShort(message.len()));
+        }
+        self.compute(message)
+    }
+
+    /// Puts a signature into its message's header.
+    ///
+    /// # Errors
+    /// [`SignError::TooShort`].
+    pub fn put(message: &mut [u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), SignError> {
+        let len = message.len();
+        *signature_field(message).ok_or(SignError::TooShort(len))? = *signature;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::protocol::Protection;
+use crate::transport::Until;
 
 /// The shortest READ that is spliced. Below it, the two more system calls cost what a copy does.
 const SPLICED_READ_MIN: usize = 16 * 1024;
@@ -22,6 +23,9 @@ pub const APART_MIN: usize = 32 * 1024;
 /// The shortest READ that is mapped. Below it, mapping a file costs what the second copy does, and a splice to a client on
 /// this host is no slower.
 const MAPPED_READ_MIN: usize = 512 * 1024;
+
+/// The shortest READ that is signed in a mapping. Below it, mapping a file and finding its pages anew costs what the copy does.
+pub(super) const SIGNED_IN_PLACE_MIN: usize = 1024 * 1024;
 
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -117,8 +121,8 @@ pub struct Transfer {
     pub near: bool,
     /// Whether the page cache has them, as far as is known; what is not known is tried.
     pub cached: bool,
-    /// Whether the pages of the cache stay as they are until the client has them.
-    pub is_stable: bool,
+    /// How long the pages of the cache stay as they are.
+    pub is_stable: Option<Until>,
     /// Whether there are pipes for them, as far as is known.
     pub has_pipes: bool,
     /// Whether they can be mapped, as far as is known.
@@ -175,10 +179,20 @@ impl Transfer {
         let is_signed = self.protection == Protection::Signed;
         is_signed
             && self.alone
-            && self.is_stable
+            && self.is_stable == Some(Until::Received)
             && self.cached
             && self.has_pipes
             && self.length >= TEED_READ_MIN
+    }
+
+    fn may_be_signed_in_place(&self) -> bool {
+        let is_signed = self.protection == Protection::Signed;
+        is_signed
+            && self.alone
+            && self.is_stable.is_some()
+            && self.cached
+            && self.has_mapping
+            && self.length >= SIGNED_IN_PLACE_MIN
     }
 
     /// Whether the copy that a mapping spares is worth it.
@@ -235,6 +249,14 @@ pub static TABLE: &[Row] = &[
         route: Route::Teed,
         needs: &[Need::Cached, Need::Splice, Need::Pipe],
         because: "a lease keeps writers waiting, and no client on this host shares them",
+    },
+    Row {
+        direction: Direction::Read,
+        when: "it is signed, nobody can write to the file now, and it is 1 MiB or more",
+        fits: |it| it.may_be_signed_in_place(),
+        route: Route::Mapped,
+        needs: &[Need::Cached, Need::Mapping],
+        because: "a lease keeps writers waiting until it has been sent: signed where it is, and one copy",
     },
     Row {
         direction: Direction::Read,
@@ -395,7 +417,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
     let lengths = [1 << 20, 128 << 10, 4096, 0];
     let sized = messages.flat_map(move |message| lengths.map(|length| (message, length)));
     sized.flat_map(|((direction, protection), length)| {
-        (0..1_u16 << 10).map(move |bits| {
+        (0..1_u16 << 11).map(move |bits| {
             let is = |bit: u8| bits & (1 << bit) == 0;
             Transfer {
                 direction,
@@ -410,7 +432,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
                 cached: is(5),
                 has_pipes: is(6),
                 has_mapping: is(7),
-                is_stable: is(9),
+                is_stable: is(9).then_some(if is(10) { Until::Received } else { Until::Sent }),
             }
         })
     })
@@ -432,7 +454,7 @@ mod tests {
         is_here: false,
         near: false,
         cached: true,
-        is_stable: false,
+        is_stable: None,
         has_pipes: true,
         has_mapping: true,
     };
@@ -487,21 +509,30 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lone_signed_long_read_of_cached_pages_that_stay_as_they_are_is_teed() {
-        let signed = Transfer { protection: Protection::Signed, is_stable: true, ..READ };
-        assert_eq!(plan(&signed), Route::Teed);
-        let others = [
-            Transfer { is_stable: false, ..signed },
-            Transfer { protection: Protection::Sealed, ..signed },
-            Transfer { alone: false, ..signed },
-            Transfer { length: 4096, ..signed },
-            Transfer { cached: false, ..signed },
-            Transfer { has_pipes: false, ..signed },
-        ];
-        for other in others {
-            assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+    fn only_a_lone_signed_long_read_of_cached_pages_that_stay_as_they_are_is_teed_or_signed_in_place()
+     {
+        let signed = Transfer { protection: Protection::Signed, ..READ };
+        for (until, route) in [(Until::Received, Route::Teed), (Until::Sent, Route::Mapped)] {
+            let stable = Transfer { is_stable: Some(until), ..signed };
+            assert_eq!(plan(&stable), route);
+            let others = [
+                Transfer { is_stable: None, ..stable },
+                Transfer { protection: Protection::Sealed, ..stable },
+                Transfer { alone: false, ..stable },
+                Transfer { length: 4096, ..stable },
+                Transfer { cached: false, ..stable },
+                stable.without(Need::Pipe).without(Need::Mapping),
+            ];
+            for other in others {
+                assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+            }
+            assert_eq!(plan(&Transfer { protection: Protection::Plain, ..stable }), Route::Spliced);
         }
-        assert_eq!(plan(&Transfer { protection: Protection::Plain, ..signed }), Route::Spliced);
+        let shared = Transfer { is_stable: Some(Until::Received), ..signed };
+        assert_eq!(plan(&shared.without(Need::Pipe)), Route::Mapped);
+        assert_eq!(plan(&Transfer { length: 100_000, ..shared }), Route::Teed);
+        let copied = Transfer { is_stable: Some(Until::Sent), length: 100_000, ..signed };
+        assert_eq!(plan(&copied), Route::Buffered);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Whether pages of the cache can go out under a signature: only if they cannot change between the signature and their
-//! arrival. Nobody may have the file open for writing, here or elsewhere on this host, which a lease of the kernel
-//! sees to; and the receiver has to be on another host, for the queue of one on this host would share the pages.
+//! arrival, or until they have been copied. Nobody may have the file open for writing, here or elsewhere on this host,
+//! which a lease of the kernel sees to; and where the pages themselves go out, the receiver has to be on another host,
+//! for the queue of one on this host would share them.
 //!
-//! When somebody wants to write, what is on its way is waited for, and then he may. A client that does not take it
-//! loses its connection before the kernel would let the writer in unasked.
+//! When somebody wants to write, what is to be copied is copied at once, and the pages that are on their way are waited for;
+//! then he may. A client that does not take them loses its connection before the kernel would let the writer in unasked.
 
 use std::cell::{Cell, RefCell};
 use std::net::{Shutdown, SocketAddr};
@@ -19,10 +20,10 @@ use ringway::time::sleep;
 use crate::protocol::Protection;
 use crate::signal::Signal;
 use crate::state::{FileOpen, KernelLease, Leased, Open, Server};
-use crate::transport::{Pin, is_near, is_off_host};
+use crate::transport::{Leased as LeasedBytes, Pin, Until, is_near, is_off_host};
 
 use super::Source;
-use super::plan::TEED_READ_MIN;
+use super::plan::{SIGNED_IN_PLACE_MIN, TEED_READ_MIN};
 
 /// How often it is looked whether what was sent has arrived, while nobody waits for that. Until then a file that was
 /// closed stays open.
@@ -68,13 +69,30 @@ struct OnTheWay {
     lease: Arc<KernelLease>,
 }
 
-/// Has the pages of what a READ wants stay as they are, for as long as they are on their way under this pin; `None` if
-/// they are not to go out by themselves, or may change.
-pub(super) async fn pin(source: &Source, file: &FileOpen) -> Option<Rc<Pin>> {
+/// Pages that stay as they are for as long as they are on their way under this pin.
+#[derive(Debug)]
+pub(super) struct Stable {
+    pub(super) pin: Rc<Pin>,
+    lease: Arc<KernelLease>,
+}
+
+impl Stable {
+    /// A range of the file, to be signed where it is.
+    pub(super) fn map(&self, file: &File, offset: u64, length: usize) -> Option<LeasedBytes> {
+        LeasedBytes::new(Arc::<KernelLease>::clone(&self.lease), file, (offset, length), &self.pin)
+    }
+}
+
+/// Has the pages of what a READ wants stay as they are; `None` if they are not to go out by themselves, or may change.
+pub(super) async fn pages(source: &Source, file: &FileOpen) -> Option<Stable> {
     let message = &source.message;
     let signed_alone = message.protection == Protection::Signed && message.alone;
     let on_disk = file.handle.file()?;
     if !signed_alone || (source.length as usize) < TEED_READ_MIN {
+        return None;
+    }
+    let until = source.receiver.until().await;
+    if until == Until::Sent && (source.length as usize) < SIGNED_IN_PLACE_MIN {
         return None;
     }
     let lease = match file.leasing.next_read() {
@@ -82,7 +100,7 @@ pub(super) async fn pin(source: &Source, file: &FileOpen) -> Option<Rc<Pin>> {
         Leased::NotYet => source.receiver.lease(&source.open, file, on_disk).await?,
         Leased::No => return None,
     };
-    source.receiver.pin(lease).await
+    source.receiver.pin(lease, until)
 }
 
 impl Receiver {
@@ -94,12 +112,14 @@ impl Receiver {
         server: Arc<Server>,
         assumed_off_host: bool,
     ) -> Rc<Self> {
+        let is_near = is_near(&stream);
+        let known = assumed_off_host || is_near;
         Rc::new(Self {
-            is_near: is_near(&stream),
+            is_near,
             stream,
             peer,
             server,
-            is_off_host: Cell::new(assumed_off_host.then_some(true)),
+            is_off_host: Cell::new(known.then_some(assumed_off_host)),
             sent: Cell::new(0),
             on_the_way: RefCell::default(),
             is_watched: Cell::new(false),
@@ -120,14 +140,18 @@ impl Receiver {
         file: &FileOpen,
         on_disk: &File,
     ) -> Option<Arc<KernelLease>> {
-        let may_have_one = !self.server.sharing.is_written(file.handle.id())
-            && self.is_off_host().await
-            && has_leases(on_disk).await;
+        let may_have_one =
+            !self.server.sharing.is_written(file.handle.id()) && has_leases(on_disk).await;
         let lease = may_have_one.then(|| self.server.kernel_leases.take(open, file)).flatten();
         if lease.is_none() {
             file.leasing.wait_longer();
         }
         lease
+    }
+
+    /// How long what is sent here has to stay as it is.
+    async fn until(&self) -> Until {
+        if self.is_off_host().await { Until::Received } else { Until::Sent }
     }
 
     /// Found out once, for routes hardly ever change.
@@ -151,18 +175,18 @@ impl Receiver {
     }
 
     /// Keeps a lease until what gets this pin has arrived, or will not be sent.
-    async fn pin(self: &Rc<Self>, lease: Arc<KernelLease>) -> Option<Rc<Pin>> {
-        // An open may be used over several connections, one of which has got the lease.
-        if self.has_ended.get() || !self.is_off_host().await {
+    fn pin(self: &Rc<Self>, lease: Arc<KernelLease>, until: Until) -> Option<Stable> {
+        if self.has_ended.get() {
             return None;
         }
-        let pin = Rc::new(Pin::default());
-        self.on_the_way.borrow_mut().push(OnTheWay { pin: Rc::clone(&pin), lease });
+        let pin = Rc::new(Pin::new(until));
+        let on_the_way = OnTheWay { pin: Rc::clone(&pin), lease: Arc::clone(&lease) };
+        self.on_the_way.borrow_mut().push(on_the_way);
         if !self.is_watched.replace(true) {
             let this = Rc::clone(self);
             drop(ringway::spawn(async move { this.watch().await }));
         }
-        Some(pin)
+        Some(Stable { pin, lease })
     }
 
     /// The kernel has been given so many bytes more, those with this pin among them; or, if an error kept it from
@@ -200,6 +224,7 @@ impl Receiver {
     async fn watch(&self) {
         loop {
             self.let_go();
+            self.detach_broken();
             if self.on_the_way.borrow().is_empty() {
                 return self.is_watched.set(false);
             }
@@ -225,6 +250,15 @@ impl Receiver {
         });
     }
 
+    /// Takes copies of what is still to be copied and waited for: who wants to write does not wait for a client then.
+    fn detach_broken(&self) {
+        self.on_the_way.borrow_mut().retain(|it| {
+            let is_broken = it.lease.as_ref().as_ref().is_broken();
+            // If that fails he waits.
+            !is_broken || !it.pin.detach().unwrap_or(false)
+        });
+    }
+
     /// How many bytes have arrived at least.
     fn arrived(&self) -> u64 {
         match self.stream.unacknowledged() {
@@ -241,7 +275,7 @@ impl Receiver {
     /// The longest that somebody has waited to write.
     fn waited_for_since(&self) -> Option<Instant> {
         let on_the_way = self.on_the_way.borrow();
-        on_the_way.iter().filter_map(|it| it.lease.broken_since()).min()
+        on_the_way.iter().filter_map(|it| it.lease.as_ref().as_ref().broken_since()).min()
     }
 
     /// How long a writer waits for this client: half of what the kernel would have him wait.

@@ -1,14 +1,13 @@
 //! READs and WRITEs, by the routes that copy and by those that do not.
 
 use std::io;
-use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open, Server};
-use crate::transport::{Elsewhere, Pin};
+use crate::transport::Elsewhere;
 use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
@@ -16,6 +15,7 @@ use crate::wire::write::WriteResponse;
 use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
+use super::stable::Stable;
 use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
 
 /// Reads what a READ wants.
@@ -27,7 +27,7 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
     let past_cache = direct::of(file, offset, length).await;
-    let pin = stable::pin(&source, file).await;
+    let stable = stable::pages(&source, file).await;
     let mut transfer = Transfer {
         direction: Direction::Read,
         protection: source.message.protection,
@@ -39,12 +39,13 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         is_here: false,
         near: source.receiver.is_near(),
         cached: true,
-        is_stable: pin.is_some(),
+        is_stable: stable.as_ref().map(|stable| stable.pin.until()),
         has_pipes: true,
         has_mapping: true,
     }
     .without_all(&server.without);
-    let reading = Reading { source: &source, counters: &server.routes, contents, past_cache, pin };
+    let reading =
+        Reading { source: &source, counters: &server.routes, contents, past_cache, stable };
     let (row, payload) = loop {
         let row = row(&transfer);
         match reading.by(row.route, transfer.cached).await? {
@@ -75,7 +76,7 @@ struct Reading<'a> {
     counters: &'a Counters,
     contents: StreamContents,
     past_cache: Option<&'a Direct>,
-    pin: Option<Rc<Pin>>,
+    stable: Option<Stable>,
 }
 
 impl Reading<'_> {
@@ -86,7 +87,7 @@ impl Reading<'_> {
             StreamContents::File(on_disk) => on_disk,
             StreamContents::Bytes(bytes) => return Ok(Ok(copy_of(bytes))),
         };
-        let elsewhere = match (route, self.past_cache, &self.pin) {
+        let elsewhere = match (route, self.past_cache, &self.stable) {
             (Route::Direct, Some(past_cache), _) => {
                 return match direct::read(past_cache, on_disk, offset, length).await {
                     Ok(payload) => Ok(Ok(payload)),
@@ -94,7 +95,13 @@ impl Reading<'_> {
                     Err(NotRead::Failed(error)) => Err(error.into()),
                 };
             }
-            (Route::Teed, _, Some(pin)) => teed::read(on_disk, offset, length, pin).await,
+            (Route::Teed, _, Some(stable)) => {
+                teed::read(on_disk, offset, length, &stable.pin).await
+            }
+            (Route::Mapped, _, Some(stable)) => {
+                let leased = mapped::leased(on_disk, offset, length, stable);
+                leased.map(|it| it.map_or_else(|| copy_of(&[]), Payload::leased))
+            }
             (Route::Spliced, ..) => {
                 spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
             }
@@ -189,7 +196,7 @@ async fn place(
         is_here: matches!(bytes, Incoming::Here(_)),
         near: false,
         cached: true,
-        is_stable: false,
+        is_stable: None,
         has_pipes: pipe.is_some(),
         has_mapping: false,
     };

@@ -23,7 +23,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
-use crate::transport::{Elsewhere, Pin};
+use crate::transport::{Elsewhere, Leased, Pin};
 
 use super::intake;
 use super::reply::HEADROOM;
@@ -188,6 +188,8 @@ pub struct Payload {
     tail: Vec<Elsewhere>,
     /// What is in the buffer is the same as what is in the tail.
     is_copied: bool,
+    /// What is to be signed before it becomes the tail.
+    leased: Option<Leased>,
 }
 
 impl Payload {
@@ -211,13 +213,13 @@ impl Payload {
         if buffer.len() < Self::START {
             buffer.resize(Self::START);
         }
-        Self { buffer, tail: Vec::new(), is_copied: false }
+        Self { buffer, tail: Vec::new(), is_copied: false, leased: None }
     }
 
     /// Bytes that are sent as they are, for the lone and plain answer to a lone request; any other fails.
     #[must_use]
     pub fn elsewhere(tail: Vec<Elsewhere>) -> Self {
-        Self { buffer: Self::buffer_for(0), tail, is_copied: false }
+        Self { tail, ..Self::new(Self::buffer_for(0)) }
     }
 
     /// Bytes that are elsewhere, to be sent from there, and here, to be signed, where the answer is alone; any other
@@ -227,9 +229,19 @@ impl Payload {
         Self { tail, is_copied: true, ..Self::new(buffer) }
     }
 
+    /// Bytes that are sent from where they are, and can be looked at there, for the lone and signed answer to a lone
+    /// request; any other fails.
+    #[must_use]
+    pub fn leased(leased: Leased) -> Self {
+        Self { leased: Some(leased), ..Self::new(Self::buffer_for(0)) }
+    }
+
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
+        if let Some(leased) = &self.leased {
+            return leased.len();
+        }
         let here = self.buffer.len().saturating_sub(Self::START);
         if self.is_copied { here } else { here.saturating_add(Elsewhere::total(&self.tail)) }
     }
@@ -248,17 +260,29 @@ impl Payload {
 
     /// Whether all bytes are here, to be signed, sealed or copied.
     pub(super) fn is_here(&self) -> bool {
-        self.tail.is_empty() || self.is_copied
+        (self.tail.is_empty() || self.is_copied) && self.leased.is_none()
+    }
+
+    /// Whether they are of a file that stays as it is.
+    pub(super) fn is_leased(&self) -> bool {
+        self.leased.is_some()
+    }
+
+    /// Whether all bytes can be looked at, to be signed.
+    pub(super) fn can_be_signed(&self) -> bool {
+        self.is_here() || self.is_leased()
     }
 
     /// The same without those that are elsewhere, if they are here.
     pub(super) fn only_here(self) -> Self {
-        let tail = if self.is_copied { Vec::new() } else { self.tail };
-        Self { buffer: self.buffer, tail, is_copied: false }
+        let Self { buffer, tail, is_copied, leased } = self;
+        let tail = if is_copied { Vec::new() } else { tail };
+        Self { buffer, tail, is_copied: false, leased }
     }
 
     pub(super) fn into_parts(self) -> Parts {
-        Parts { buffer: self.buffer, tail: self.tail, is_copied: self.is_copied }
+        let Self { buffer, tail, is_copied, leased } = self;
+        Parts { buffer, tail, is_copied, leased }
     }
 }
 
@@ -267,6 +291,7 @@ pub(super) struct Parts {
     pub(super) buffer: Buffer,
     pub(super) tail: Vec<Elsewhere>,
     pub(super) is_copied: bool,
+    pub(super) leased: Option<Leased>,
 }
 
 /// Something for the layer above to do. To be taken in order: a session is announced before the

@@ -1,7 +1,8 @@
 //! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
 
 use crate::buffers::Buffer;
-use crate::transport::Elsewhere;
+use crate::crypto::sign::{SignError, Signer};
+use crate::transport::{Elsewhere, Leased};
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
 use crate::wire::frame::{Frame, PREFIX};
@@ -104,6 +105,16 @@ pub(super) struct Response {
 }
 
 impl Response {
+    /// What is to be sent where bytes of the file that it has cannot be looked at any more.
+    pub(super) fn if_bytes_are_lost(&self) -> Option<Self> {
+        let Body::Read(payload) = &self.reply.body else { return None };
+        payload.is_leased().then(|| Self {
+            slot: self.slot.clone(),
+            reply: Reply::error(NtStatus::IO_DEVICE_ERROR),
+            ..*self
+        })
+    }
+
     fn into_parts(self) -> (Header, Body) {
         let Self { mut slot, reply, credits, sign } = self;
         if let Body::TreeConnect(tree_id, _) = &reply.body {
@@ -125,6 +136,8 @@ pub(super) struct Encoded {
     tail: Vec<Elsewhere>,
     /// Behind its head, the buffer has what the tail has, to be signed and not to be sent.
     is_copied: bool,
+    /// What becomes the tail when it has been signed.
+    leased: Option<Leased>,
 }
 
 impl Encoded {
@@ -143,25 +156,44 @@ impl Encoded {
             elements.pad_last();
         }
         let Elements { buffer, starts, .. } = elements;
-        Self { buffer: buffer.into(), starts, tail: Vec::new(), is_copied: false }
+        let (tail, is_copied, leased) = (Vec::new(), false, None);
+        Self { buffer: buffer.into(), starts, tail, is_copied, leased }
     }
 
     /// The payload's buffer becomes the message's: its headroom takes the headers.
     fn around(header: &Header, payload: Payload) -> Self {
         let mut head = Vec::with_capacity(Payload::START - HEADROOM);
         encode_read_head(header, payload.len(), &mut head);
-        let Parts { mut buffer, tail, is_copied } = payload.into_parts();
+        let Parts { mut buffer, tail, is_copied, leased } = payload.into_parts();
         if let Some(room) = buffer.get_mut(HEADROOM..Payload::START) {
             debug_assert_eq!(room.len(), head.len());
             room.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         }
-        Self { buffer, starts: vec![HEADROOM], tail, is_copied }
+        Self { buffer, starts: vec![HEADROOM], tail, is_copied, leased }
     }
 
     /// Leaves the head, and gives the rest of the memory back before the client has taken the answer.
     fn drop_copy(&mut self) {
         let head = self.buffer.get(..Payload::START).unwrap_or_default().to_vec();
         self.buffer = head.into();
+    }
+
+    /// Signs an element.
+    ///
+    /// # Errors
+    /// The signer's; [`SignError::Lost`] where the bytes to be signed cannot be looked at any more.
+    pub(super) fn sign(&mut self, index: usize, signer: &Signer) -> Result<(), SignError> {
+        let Some(leased) = self.leased.take() else {
+            return self.element_mut(index).map_or(Ok(()), |message| signer.sign(message));
+        };
+        let head = self.buffer.get_mut(HEADROOM..).unwrap_or_default();
+        let looked = leased.look(head, |message| signer.signature(message));
+        let (signature, mapped) = looked.map_err(|error| {
+            tracing::warn!(%error, "bytes of a file cannot be signed any more");
+            SignError::Lost
+        })?;
+        self.tail.push(Elsewhere::Mapped(mapped));
+        Signer::put(head, &signature?)
     }
 
     /// The element's bytes, its padding included.
@@ -173,7 +205,7 @@ impl Encoded {
 
     /// Whether it is so long that another thread may be worth the way there, and all of it here.
     pub(super) fn may_be_protected_apart(&self) -> bool {
-        self.buffer.len() >= outgoing::APART_MIN && self.tail.is_empty()
+        self.buffer.len() >= outgoing::APART_MIN && self.tail.is_empty() && self.leased.is_none()
     }
 
     /// The message, to be protected with `key`.
@@ -192,6 +224,7 @@ impl Encoded {
         if self.is_copied {
             self.drop_copy();
         }
+        self.tail.extend(self.leased.take().map(|leased| Elsewhere::Mapped(leased.unseen())));
         let start = match seal {
             None => HEADROOM - PREFIX,
             Some((channel, session_id)) => {

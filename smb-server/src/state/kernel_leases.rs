@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway::fs::{File, ReadLease};
 
@@ -35,17 +35,8 @@ pub struct KernelLeases {
 #[derive(Debug)]
 pub struct KernelLease {
     lease: ReadLease,
-    state: Mutex<State>,
     /// Dropped after the lease.
     _place: Place,
-}
-
-/// What was found last.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Whole(Instant),
-    /// When it was last found whole.
-    Broken(Instant),
 }
 
 /// Kept by the lease of an open. Until it has been given up there is no other: the kernel does not tell them apart.
@@ -121,19 +112,9 @@ impl KernelLeases {
     }
 }
 
-impl KernelLease {
-    /// Since when somebody may have been waiting for it; `None` if nobody is. That is when it was last found whole, not
-    /// when it was found broken: the process may have stood still meanwhile, and the kernel does not.
-    pub fn broken_since(&self) -> Option<Instant> {
-        let mut state = lock(&self.state);
-        if let State::Whole(last) = *state {
-            let now = Instant::now();
-            *state = if self.lease.is_broken() { State::Broken(last) } else { State::Whole(now) };
-        }
-        match *state {
-            State::Whole(_) => None,
-            State::Broken(since) => Some(since),
-        }
+impl AsRef<ReadLease> for KernelLease {
+    fn as_ref(&self) -> &ReadLease {
+        &self.lease
     }
 }
 
@@ -201,13 +182,11 @@ impl Lessee {
     fn keep(&mut self, lease: ReadLease) {
         self.is_out.store(true, Ordering::Release);
         let place = Place(Arc::clone(&self.is_out));
-        let state = Mutex::new(State::Whole(Instant::now()));
-        let lease = KernelLease { lease, state, _place: place };
-        self.lease = Some(Arc::new(lease));
+        self.lease = Some(Arc::new(KernelLease { lease, _place: place }));
     }
 
     fn give_up_broken(&mut self) {
-        if self.lease.as_ref().is_some_and(|lease| lease.broken_since().is_some()) {
+        if self.lease.as_ref().is_some_and(|it| it.lease.is_broken()) {
             self.lease = None;
             self.to_come = READS_BEFORE_AGAIN;
         }
@@ -275,10 +254,10 @@ mod tests {
     fn it_is_given_up_when_the_last_drops_it() {
         let bench = Bench::new();
         let on_its_way = bench.take().expect("a lease");
-        assert!(on_its_way.broken_since().is_none());
+        assert!(on_its_way.lease.broken_since().is_none());
         assert!(!bench.can_be_written());
-        let since = on_its_way.broken_since().expect("it is broken");
-        assert_eq!(on_its_way.broken_since(), Some(since));
+        let since = on_its_way.lease.broken_since().expect("it is broken");
+        assert_eq!(on_its_way.lease.broken_since(), Some(since));
         assert!(matches!(bench.leasing.next_read(), Leased::No), "the open has none any more");
         assert!(!bench.can_be_written(), "what is on its way keeps it");
         assert!(bench.take().is_none(), "there is one at a time");

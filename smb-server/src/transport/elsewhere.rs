@@ -43,7 +43,7 @@ impl Elsewhere {
     pub fn pin(&self) -> Option<&Rc<Pin>> {
         match self {
             Self::Piped(piped) => piped.pin(),
-            Self::Mapped(_) => None,
+            Self::Mapped(mapped) => mapped.pin(),
         }
     }
 

@@ -3,13 +3,17 @@
 //! They are copied when they are sent: where the file has been cut off by then, the message that has promised them
 //! cannot be finished. What the page cache has let go of meanwhile is read first, so that nobody waits for a disk here.
 
+use std::fmt;
 use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringway::buf::IoBufExt;
-use ringway::fs::{File, Mapping};
+use ringway::fs::{File, LeasedMapping, Mapping, ReadLease};
 use ringway::net::TcpStream;
 
+use super::Pin;
 use crate::buffers::Buffer;
 
 /// How many mappings there are at most, of all connections: a sixtieth of the areas that a process may have, in each of
@@ -27,7 +31,18 @@ pub struct Mapped {
     mapping: Mapping,
     file: File,
     offset: u64,
+    pin: Option<Rc<Pin>>,
     _place: Place,
+}
+
+/// Bytes in the page cache that stay as they are, to be looked at before they are sent.
+pub struct Leased {
+    mapping: LeasedMapping,
+    lease: Arc<dyn AsRef<ReadLease>>,
+    file: File,
+    offset: u64,
+    pin: Rc<Pin>,
+    place: Place,
 }
 
 impl Mapped {
@@ -36,7 +51,13 @@ impl Mapped {
     pub fn new(file: &File, offset: u64, len: usize) -> Option<Self> {
         let place = PLACES.take()?;
         let mapping = file.map(offset, len).ok()?;
-        Some(Self { mapping, file: file.clone(), offset, _place: place })
+        Some(Self { mapping, file: file.clone(), offset, pin: None, _place: place })
+    }
+
+    /// Who keeps them as they are.
+    #[must_use]
+    pub fn pin(&self) -> Option<&Rc<Pin>> {
+        self.pin.as_ref()
     }
 
     /// How many there are.
@@ -77,6 +98,53 @@ impl Mapped {
             true => stream.send_all_more(buffer).await.0,
             false => stream.send_all(buffer).await.0,
         }
+    }
+}
+
+impl Leased {
+    /// The `len` bytes of a file from `offset` on, which there are, and which stay as they are under this pin; `None` if
+    /// they cannot be mapped.
+    #[must_use]
+    pub fn new(
+        lease: Arc<dyn AsRef<ReadLease>>,
+        file: &File,
+        (offset, len): (u64, usize),
+        pin: &Rc<Pin>,
+    ) -> Option<Self> {
+        let place = PLACES.take()?;
+        let mapping = (*lease).as_ref().map(offset, len).ok()?;
+        pin.set_mapping(mapping.mapping());
+        Some(Self { mapping, lease, file: file.clone(), offset, pin: Rc::clone(pin), place })
+    }
+
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    /// Lets `look` see a head and them, as one.
+    ///
+    /// # Errors
+    /// Those of [`ReadLease::look`].
+    pub fn look<T>(self, head: &[u8], look: impl FnOnce(&[u8]) -> T) -> io::Result<(T, Mapped)> {
+        let Self { mapping, lease, file, offset, pin, place } = self;
+        let (seen, mapping) = (*lease).as_ref().look(mapping, head, look)?;
+        Ok((seen, Mapped { mapping, file, offset, pin: Some(pin), _place: place }))
+    }
+
+    /// To be sent as they are.
+    #[must_use]
+    pub fn unseen(self) -> Mapped {
+        let Self { mapping, file, offset, pin, place, .. } = self;
+        Mapped { mapping: mapping.into(), file, offset, pin: Some(pin), _place: place }
+    }
+}
+
+impl fmt::Debug for Leased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leased").field("mapping", &self.mapping).finish_non_exhaustive()
     }
 }
 

@@ -12,10 +12,10 @@ mod rtnetlink;
 mod tcp;
 
 pub use elsewhere::Elsewhere;
-pub use mapped::Mapped;
+pub use mapped::{Leased, Mapped};
 pub use near::is_near;
 pub use off_host::is_off_host;
-pub use pin::Pin;
+pub use pin::{Pin, Until};
 pub use piped::Piped;
 pub use rest::Rest;
 pub use tcp::{Intake, Message, MessageReader, ReadError, send};

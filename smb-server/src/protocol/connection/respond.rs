@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::crypto::sign::SignError;
 use crate::wire::dialect::Dialect;
 use crate::wire::header::Command;
 use crate::wire::oplock_break::BreakNotification;
@@ -87,6 +88,7 @@ impl Connection {
             .iter()
             .map(|response| response.sign.then_some(response.slot.session_id))
             .collect();
+        let mut instead = responses.first().and_then(Response::if_bytes_are_lost);
         let first =
             responses.first().map(|response| (response.slot.session_id, response.reply.status));
         let mut encoded = Encoded::new(responses, self.dialect() == Some(Dialect::SMB_3_1_1));
@@ -97,11 +99,16 @@ impl Connection {
         }
         for (index, signer) in signers.into_iter().enumerate() {
             let channel = signer.and_then(|session_id| self.sessions.get(session_id));
-            if let (Some(channel), Some(message)) = (channel, encoded.element_mut(index))
-                && let Err(error) = channel.signer.sign(message)
-            {
-                tracing::error!(%error, "a response could not be signed and is not sent");
-                return;
+            let signed = channel.map_or(Ok(()), |channel| encoded.sign(index, &channel.signer));
+            match (signed, instead.take()) {
+                (Ok(()), _) => {}
+                (Err(SignError::Lost), Some(response)) => {
+                    return self.send(vec![response], command, seal_for);
+                }
+                (Err(error), _) => {
+                    tracing::error!(%error, "a response could not be signed and is not sent");
+                    return;
+                }
             }
         }
         self.hash(command, first, encoded.element_mut(0));
@@ -185,7 +192,7 @@ impl Connection {
 fn placed(reply: Reply, may_be_elsewhere: bool, sign: bool) -> Reply {
     let Reply { status, body } = reply;
     match body {
-        Body::Read(payload) if may_be_elsewhere && (!sign || payload.is_here()) => {
+        Body::Read(payload) if may_be_elsewhere && (!sign || payload.can_be_signed()) => {
             Reply { status, body: Body::Read(payload) }
         }
         Body::Read(payload) if payload.is_here() => {
