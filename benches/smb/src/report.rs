@@ -54,8 +54,8 @@ const SHORT: &str = include_str!("short.md");
 const WAYS_GUIDE: &str = "\
 Which way bytes take, usmbd decides by a table (`usmbd probe --routes`). Here it was left one way where it would choose \
 among several: medians of GB/s, with CPU time in s/GB in brackets, one connection. Over loopback, where a mapping wins; to \
-another host a splice has nothing to copy, and a mapping has. Signed reads are teed only if nobody can write to the \
-file and the client is on another host; here it was told that it is, and nobody wrote.
+another host a splice has nothing to copy, and a mapping has. Signed reads are mapped only while nobody can write to \
+the file, and teed only if the client is on another host as well; here it was told that it is, and nobody wrote.
 ";
 
 /// The unit of a row's rates and of its CPU time.
