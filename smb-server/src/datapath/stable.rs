@@ -252,11 +252,20 @@ impl Receiver {
 
     /// Takes copies of what is still to be copied and waited for: who wants to write does not wait for a client then.
     fn detach_broken(&self) {
+        let mut is_lost = false;
         self.on_the_way.borrow_mut().retain(|it| {
-            let is_broken = it.lease.as_ref().as_ref().is_broken();
-            // If that fails he waits.
-            !is_broken || !it.pin.detach().unwrap_or(false)
+            if !it.lease.as_ref().as_ref().is_broken() {
+                return true;
+            }
+            let detached = it.pin.detach();
+            is_lost |= detached.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO));
+            // Where there is no memory he waits.
+            !detached.unwrap_or(false)
         });
+        if is_lost {
+            tracing::warn!(peer = %self.peer, "closing a connection: a disk has not what it has promised");
+            self.reset();
+        }
     }
 
     /// How many bytes have arrived at least.
