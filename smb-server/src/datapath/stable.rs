@@ -258,7 +258,8 @@ impl Receiver {
                 return true;
             }
             let detached = it.pin.detach();
-            is_lost |= detached.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO));
+            is_lost |=
+                detached.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO));
             // Where there is no memory he waits.
             !detached.unwrap_or(false)
         });
