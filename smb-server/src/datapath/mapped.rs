@@ -1,8 +1,8 @@
 //! The mapped route: the kernel copies from the page cache to the socket, out of a mapping that only it reads.
 //!
 //! How much there is is found out before the head is made, and that the page cache has all of it. Each READ has a
-//! mapping of its own: one that is kept for the next READ saves next to nothing, if the pages of this one are found in one
-//! go, and would hold files that clients have closed.
+//! mapping of its own: one that is kept for the next READ would spare a seventh of the time, and hold files that clients
+//! have closed.
 //!
 //! Where a signature is wanted it is computed there, too, if the bytes stay as they are until they have been sent.
 
@@ -10,25 +10,22 @@ use ringway::fs::File;
 
 use super::plan::Need;
 use super::stable::Stable;
-use crate::transport::{Leased, Mapped};
+use crate::transport::{Elsewhere, Mapped};
 
-/// Maps a range of a file, as far as the file goes; nothing if it ends before.
-pub(super) fn read(file: &File, offset: u64, length: usize) -> Result<Option<Mapped>, Need> {
-    match file.cached_len(offset, length).ok_or(Need::Cached)? {
-        0 => Ok(None),
-        count => Mapped::new(file, offset, count).map(Some).ok_or(Need::Mapping),
-    }
-}
-
-/// The same, to be signed.
-pub(super) fn leased(
+/// Maps a range of a file, as far as the file goes, to be signed where its pages are stable; nothing if it ends before.
+pub(super) fn read(
     file: &File,
     offset: u64,
     length: usize,
-    stable: &Stable,
-) -> Result<Option<Leased>, Need> {
-    match file.cached_len(offset, length).ok_or(Need::Cached)? {
-        0 => Ok(None),
-        count => stable.map(file, offset, count).map(Some).ok_or(Need::Mapping),
-    }
+    stable: Option<&Stable>,
+) -> Result<Option<Elsewhere>, Need> {
+    let count = match file.cached_len(offset, length).ok_or(Need::Cached)? {
+        0 => return Ok(None),
+        count => count,
+    };
+    let mapped = match stable {
+        Some(stable) => stable.map(file, offset, count).map(Elsewhere::Leased),
+        None => Mapped::new(file, offset, count).map(Elsewhere::Mapped),
+    };
+    mapped.map(Some).ok_or(Need::Mapping)
 }

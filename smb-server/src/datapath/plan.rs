@@ -176,23 +176,19 @@ impl Transfer {
     }
 
     fn may_be_teed(&self) -> bool {
-        let is_signed = self.protection == Protection::Signed;
-        is_signed
-            && self.alone
+        self.can_be_signed_in_cache()
             && self.is_stable == Some(Until::Received)
-            && self.cached
             && self.has_pipes
             && self.length >= TEED_READ_MIN
     }
 
     fn may_be_signed_in_place(&self) -> bool {
+        self.can_be_signed_in_cache() && self.has_mapping && self.length >= SIGNED_IN_PLACE_MIN
+    }
+
+    fn can_be_signed_in_cache(&self) -> bool {
         let is_signed = self.protection == Protection::Signed;
-        is_signed
-            && self.alone
-            && self.is_stable.is_some()
-            && self.cached
-            && self.has_mapping
-            && self.length >= SIGNED_IN_PLACE_MIN
+        is_signed && self.alone && self.is_stable.is_some() && self.cached
     }
 
     /// Whether the copy that a mapping spares is worth it.

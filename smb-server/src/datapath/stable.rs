@@ -224,11 +224,15 @@ impl Receiver {
     async fn watch(&self) {
         loop {
             self.let_go();
-            self.detach_broken();
+            // Each look is a system call for each lease that is whole.
+            let mut since = self.waited_for_since();
+            if since.is_some() {
+                self.detach_broken();
+                since = self.waited_for_since();
+            }
             if self.on_the_way.borrow().is_empty() {
                 return self.is_watched.set(false);
             }
-            let since = self.waited_for_since();
             if since.is_some_and(|since| since.elapsed() >= self.patience()) {
                 self.cut_off();
             }
@@ -254,7 +258,7 @@ impl Receiver {
     fn detach_broken(&self) {
         let mut is_lost = false;
         self.on_the_way.borrow_mut().retain(|it| {
-            if !it.lease.as_ref().as_ref().is_broken() {
+            if !it.lease.is_broken() {
                 return true;
             }
             let detached = it.pin.detach();
@@ -285,7 +289,7 @@ impl Receiver {
     /// The longest that somebody has waited to write.
     fn waited_for_since(&self) -> Option<Instant> {
         let on_the_way = self.on_the_way.borrow();
-        on_the_way.iter().filter_map(|it| it.lease.as_ref().as_ref().broken_since()).min()
+        on_the_way.iter().filter_map(|it| it.lease.broken_since()).min()
     }
 
     /// How long a writer waits for this client: half of what the kernel would have him wait.

@@ -7,7 +7,6 @@ use ringway::fs::File;
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open, Server};
-use crate::transport::Elsewhere;
 use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
@@ -98,16 +97,12 @@ impl Reading<'_> {
             (Route::Teed, _, Some(stable)) => {
                 teed::read(on_disk, offset, length, &stable.pin).await
             }
-            (Route::Mapped, _, Some(stable)) => {
-                let leased = mapped::leased(on_disk, offset, length, stable);
-                leased.map(|it| it.map_or_else(|| copy_of(&[]), Payload::leased))
-            }
             (Route::Spliced, ..) => {
                 spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
             }
-            (Route::Mapped, ..) => {
-                let mapped = mapped::read(on_disk, offset, length);
-                mapped.map(|it| Payload::elsewhere(it.map(Elsewhere::Mapped).into_iter().collect()))
+            (Route::Mapped, _, stable) => {
+                let mapped = mapped::read(on_disk, offset, length, stable.as_ref());
+                mapped.map(|it| Payload::elsewhere(it.into_iter().collect()))
             }
             _ => {
                 // Of a short one nobody asks: it is tried.

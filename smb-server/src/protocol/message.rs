@@ -23,7 +23,7 @@ use crate::wire::status::NtStatus;
 use crate::wire::tree_connect::{TreeConnectRequest, TreeConnectResponse};
 use crate::wire::write::{WriteRequest, WriteResponse};
 
-use crate::transport::{Elsewhere, Leased, Pin};
+use crate::transport::{Elsewhere, Pin};
 
 use super::intake;
 use super::reply::HEADROOM;
@@ -188,8 +188,6 @@ pub struct Payload {
     tail: Vec<Elsewhere>,
     /// What is in the buffer is the same as what is in the tail.
     is_copied: bool,
-    /// What is to be signed before it becomes the tail.
-    leased: Option<Leased>,
 }
 
 impl Payload {
@@ -213,10 +211,11 @@ impl Payload {
         if buffer.len() < Self::START {
             buffer.resize(Self::START);
         }
-        Self { buffer, tail: Vec::new(), is_copied: false, leased: None }
+        Self { buffer, tail: Vec::new(), is_copied: false }
     }
 
-    /// Bytes that are sent as they are, for the lone and plain answer to a lone request; any other fails.
+    /// Bytes that are sent as they are, for the lone answer to a lone request, which is plain, or signed if they are leased; any
+    /// other fails.
     #[must_use]
     pub fn elsewhere(tail: Vec<Elsewhere>) -> Self {
         Self { tail, ..Self::new(Self::buffer_for(0)) }
@@ -229,19 +228,9 @@ impl Payload {
         Self { tail, is_copied: true, ..Self::new(buffer) }
     }
 
-    /// Bytes that are sent from where they are, and can be looked at there, for the lone and signed answer to a lone
-    /// request; any other fails.
-    #[must_use]
-    pub fn leased(leased: Leased) -> Self {
-        Self { leased: Some(leased), ..Self::new(Self::buffer_for(0)) }
-    }
-
     /// How many bytes there are to send, without the headroom.
     #[must_use]
     pub fn len(&self) -> usize {
-        if let Some(leased) = &self.leased {
-            return leased.len();
-        }
         let here = self.buffer.len().saturating_sub(Self::START);
         if self.is_copied { here } else { here.saturating_add(Elsewhere::total(&self.tail)) }
     }
@@ -260,12 +249,12 @@ impl Payload {
 
     /// Whether all bytes are here, to be signed, sealed or copied.
     pub(super) fn is_here(&self) -> bool {
-        (self.tail.is_empty() || self.is_copied) && self.leased.is_none()
+        self.tail.is_empty() || self.is_copied
     }
 
-    /// Whether they are of a file that stays as it is.
+    /// Whether they are of a file that stays as it is, and can be looked at there.
     pub(super) fn is_leased(&self) -> bool {
-        self.leased.is_some()
+        matches!(*self.tail, [Elsewhere::Leased(_)])
     }
 
     /// Whether all bytes can be looked at, to be signed.
@@ -275,14 +264,12 @@ impl Payload {
 
     /// The same without those that are elsewhere, if they are here.
     pub(super) fn only_here(self) -> Self {
-        let Self { buffer, tail, is_copied, leased } = self;
-        let tail = if is_copied { Vec::new() } else { tail };
-        Self { buffer, tail, is_copied: false, leased }
+        let tail = if self.is_copied { Vec::new() } else { self.tail };
+        Self { buffer: self.buffer, tail, is_copied: false }
     }
 
     pub(super) fn into_parts(self) -> Parts {
-        let Self { buffer, tail, is_copied, leased } = self;
-        Parts { buffer, tail, is_copied, leased }
+        Parts { buffer: self.buffer, tail: self.tail, is_copied: self.is_copied }
     }
 }
 
@@ -291,7 +278,6 @@ pub(super) struct Parts {
     pub(super) buffer: Buffer,
     pub(super) tail: Vec<Elsewhere>,
     pub(super) is_copied: bool,
-    pub(super) leased: Option<Leased>,
 }
 
 /// Something for the layer above to do. To be taken in order: a session is announced before the

@@ -2,7 +2,7 @@
 
 use crate::buffers::Buffer;
 use crate::crypto::sign::{SignError, Signer};
-use crate::transport::{Elsewhere, Leased};
+use crate::transport::Elsewhere;
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
 use crate::wire::frame::{Frame, PREFIX};
@@ -136,8 +136,6 @@ pub(super) struct Encoded {
     tail: Vec<Elsewhere>,
     /// Behind its head, the buffer has what the tail has, to be signed and not to be sent.
     is_copied: bool,
-    /// What becomes the tail when it has been signed.
-    leased: Option<Leased>,
 }
 
 impl Encoded {
@@ -156,20 +154,19 @@ impl Encoded {
             elements.pad_last();
         }
         let Elements { buffer, starts, .. } = elements;
-        let (tail, is_copied, leased) = (Vec::new(), false, None);
-        Self { buffer: buffer.into(), starts, tail, is_copied, leased }
+        Self { buffer: buffer.into(), starts, tail: Vec::new(), is_copied: false }
     }
 
     /// The payload's buffer becomes the message's: its headroom takes the headers.
     fn around(header: &Header, payload: Payload) -> Self {
         let mut head = Vec::with_capacity(Payload::START - HEADROOM);
         encode_read_head(header, payload.len(), &mut head);
-        let Parts { mut buffer, tail, is_copied, leased } = payload.into_parts();
+        let Parts { mut buffer, tail, is_copied } = payload.into_parts();
         if let Some(room) = buffer.get_mut(HEADROOM..Payload::START) {
             debug_assert_eq!(room.len(), head.len());
             room.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         }
-        Self { buffer, starts: vec![HEADROOM], tail, is_copied, leased }
+        Self { buffer, starts: vec![HEADROOM], tail, is_copied }
     }
 
     /// Leaves the head, and gives the rest of the memory back before the client has taken the answer.
@@ -183,7 +180,9 @@ impl Encoded {
     /// # Errors
     /// The signer's; [`SignError::Lost`] where the bytes to be signed cannot be looked at any more.
     pub(super) fn sign(&mut self, index: usize, signer: &Signer) -> Result<(), SignError> {
-        let Some(leased) = self.leased.take() else {
+        let Some(Elsewhere::Leased(leased)) =
+            self.tail.pop_if(|last| matches!(last, Elsewhere::Leased(_)))
+        else {
             return self.element_mut(index).map_or(Ok(()), |message| signer.sign(message));
         };
         let head = self.buffer.get_mut(HEADROOM..).unwrap_or_default();
@@ -205,7 +204,7 @@ impl Encoded {
 
     /// Whether it is so long that another thread may be worth the way there, and all of it here.
     pub(super) fn may_be_protected_apart(&self) -> bool {
-        self.buffer.len() >= outgoing::APART_MIN && self.tail.is_empty() && self.leased.is_none()
+        self.buffer.len() >= outgoing::APART_MIN && self.tail.is_empty()
     }
 
     /// The message, to be protected with `key`.
@@ -224,7 +223,6 @@ impl Encoded {
         if self.is_copied {
             self.drop_copy();
         }
-        self.tail.extend(self.leased.take().map(|leased| Elsewhere::Mapped(leased.unseen())));
         let start = match seal {
             None => HEADROOM - PREFIX,
             Some((channel, session_id)) => {

@@ -4,6 +4,7 @@
 //! An open that is read often enough gets one. When somebody wants to write, it is taken from the open at once; what is
 //! on its way to a client with it keeps it until it has arrived.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -112,8 +113,10 @@ impl KernelLeases {
     }
 }
 
-impl AsRef<ReadLease> for KernelLease {
-    fn as_ref(&self) -> &ReadLease {
+impl Deref for KernelLease {
+    type Target = ReadLease;
+
+    fn deref(&self) -> &ReadLease {
         &self.lease
     }
 }
@@ -186,7 +189,7 @@ impl Lessee {
     }
 
     fn give_up_broken(&mut self) {
-        if self.lease.as_ref().is_some_and(|it| it.lease.is_broken()) {
+        if self.lease.as_ref().is_some_and(|lease| lease.is_broken()) {
             self.lease = None;
             self.to_come = READS_BEFORE_AGAIN;
         }
@@ -254,10 +257,10 @@ mod tests {
     fn it_is_given_up_when_the_last_drops_it() {
         let bench = Bench::new();
         let on_its_way = bench.take().expect("a lease");
-        assert!(on_its_way.lease.broken_since().is_none());
+        assert!(on_its_way.broken_since().is_none());
         assert!(!bench.can_be_written());
-        let since = on_its_way.lease.broken_since().expect("it is broken");
-        assert_eq!(on_its_way.lease.broken_since(), Some(since));
+        let since = on_its_way.broken_since().expect("it is broken");
+        assert_eq!(on_its_way.broken_since(), Some(since));
         assert!(matches!(bench.leasing.next_read(), Leased::No), "the open has none any more");
         assert!(!bench.can_be_written(), "what is on its way keeps it");
         assert!(bench.take().is_none(), "there is one at a time");

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ringway::net::TcpStream;
 
-use super::{Mapped, Pin, Piped};
+use super::{Leased, Mapped, Pin, Piped};
 
 /// A piece of a message that lies somewhere else than its head.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Elsewhere {
     Piped(Piped),
     /// In the page cache.
     Mapped(Mapped),
+    /// There, and to be signed first.
+    Leased(Leased),
 }
 
 impl Elsewhere {
@@ -23,6 +25,7 @@ impl Elsewhere {
         match self {
             Self::Piped(piped) => piped.len(),
             Self::Mapped(mapped) => mapped.len(),
+            Self::Leased(leased) => leased.len(),
         }
     }
 
@@ -44,6 +47,7 @@ impl Elsewhere {
         match self {
             Self::Piped(piped) => piped.pin(),
             Self::Mapped(mapped) => mapped.pin(),
+            Self::Leased(leased) => Some(leased.pin()),
         }
     }
 
@@ -52,6 +56,7 @@ impl Elsewhere {
         match self {
             Self::Piped(piped) => piped.send(stream, more).await,
             Self::Mapped(mapped) => mapped.send(stream, more).await,
+            Self::Leased(leased) => leased.unseen().send(stream, more).await,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +39,7 @@ pub struct Mapped {
 /// Bytes in the page cache that stay as they are, to be looked at before they are sent.
 pub struct Leased {
     mapping: LeasedMapping,
-    lease: Arc<dyn AsRef<ReadLease>>,
+    lease: Arc<dyn Deref<Target = ReadLease>>,
     file: File,
     offset: u64,
     pin: Rc<Pin>,
@@ -106,13 +107,13 @@ impl Leased {
     /// they cannot be mapped.
     #[must_use]
     pub fn new(
-        lease: Arc<dyn AsRef<ReadLease>>,
+        lease: Arc<dyn Deref<Target = ReadLease>>,
         file: &File,
         (offset, len): (u64, usize),
         pin: &Rc<Pin>,
     ) -> Option<Self> {
         let place = PLACES.take()?;
-        let mapping = (*lease).as_ref().map(offset, len).ok()?;
+        let mapping = lease.map(offset, len).ok()?;
         pin.set_mapping(mapping.mapping());
         Some(Self { mapping, lease, file: file.clone(), offset, pin: Rc::clone(pin), place })
     }
@@ -124,19 +125,25 @@ impl Leased {
         self.mapping.len()
     }
 
+    /// Who keeps them as they are.
+    #[must_use]
+    pub fn pin(&self) -> &Rc<Pin> {
+        &self.pin
+    }
+
     /// Lets `look` see a head and them, as one.
     ///
     /// # Errors
     /// Those of [`ReadLease::look`].
     pub fn look<T>(self, head: &[u8], look: impl FnOnce(&[u8]) -> T) -> io::Result<(T, Mapped)> {
         let Self { mapping, lease, file, offset, pin, place } = self;
-        let (seen, mapping) = (*lease).as_ref().look(mapping, head, look)?;
+        let (seen, mapping) = lease.look(mapping, head, look)?;
         Ok((seen, Mapped { mapping, file, offset, pin: Some(pin), _place: place }))
     }
 
     /// To be sent as they are.
     #[must_use]
-    pub fn unseen(self) -> Mapped {
+    pub(super) fn unseen(self) -> Mapped {
         let Self { mapping, file, offset, pin, place, .. } = self;
         Mapped { mapping: mapping.into(), file, offset, pin: Some(pin), _place: place }
     }
