@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::thread;
 use std::time::Duration;
 
 use ringway::Runtime;
@@ -31,6 +32,8 @@ on_each_backend!(
     what_is_detached_stays_as_it_was_also_while_it_is_sent,
     what_is_missing_cannot_be_detached,
     a_leased_mapping_is_seen_behind_a_head_and_sent_then,
+    a_leased_mapping_of_which_something_was_missing_is_not_looked_at_again,
+    a_leased_mapping_is_looked_at_by_several_in_turn,
     a_leased_mapping_is_not_looked_at_by_whoever_may_not,
     an_old_lease_is_not_counted_on,
 );
@@ -301,14 +304,56 @@ fn a_leased_mapping_is_seen_behind_a_head_and_sent_then(rt: Runtime) {
                 let mapping = lease.map(offset as u64, len).unwrap();
                 assert_eq!(mapping.len(), len);
                 let part = &bytes[offset..offset + len];
-                let (seen, mapping) = lease.look(mapping, head, <[u8]>::to_vec).unwrap();
-                assert_eq!(seen, [head, part].concat());
-                server.send_mapped(&mapping, 0..len, false).await.unwrap();
-                assert_eq!(received(&client, len).await, part);
+                for times in 0..2 {
+                    let head = &head[..head.len() >> times];
+                    let seen = lease.look(&mapping, head, <[u8]>::to_vec).unwrap();
+                    assert_eq!(seen, [head, part].concat());
+                    server.send_mapped(mapping.mapping(), 0..len, false).await.unwrap();
+                    assert_eq!(received(&client, len).await, part);
+                }
             }
         }
         drop(lease);
         assert_eq!(mapped_in(&guard), 0);
+    });
+}
+
+/// As where a disk fails. What was found in its place is zeros, which are not the file's.
+fn a_leased_mapping_of_which_something_was_missing_is_not_looked_at_again(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, file) = file_of(&pattern(2 * PAGE)).await;
+        let lease = leased(&guard, file).await;
+        // Nothing of a file lies there.
+        let behind = lease.map(8 * PAGE as u64, PAGE).unwrap();
+        for _ in 0..2 {
+            let error = lease.look(&behind, b"", <[u8]>::to_vec).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EIO));
+            assert_eq!(behind.mapping().detach().unwrap_err().raw_os_error(), Some(libc::EIO));
+        }
+        let whole = lease.map(0, PAGE).unwrap();
+        assert_eq!(lease.look(&whole, b"", <[u8]>::to_vec).unwrap(), pattern(PAGE));
+    });
+}
+
+fn a_leased_mapping_is_looked_at_by_several_in_turn(rt: Runtime) {
+    rt.block_on(async {
+        let (guard, file) = file_of(&pattern(5 * PAGE)).await;
+        let lease = leased(&guard, file).await;
+        let mapping = lease.map(0, 5 * PAGE).unwrap();
+        thread::scope(|scope| {
+            for mark in 0..4 {
+                let (lease, mapping) = (&lease, mapping.clone());
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        let seen = lease.look(&mapping, &[mark; 80], <[u8]>::to_vec).unwrap();
+                        assert!(seen[..80] == [mark; 80] && seen[80..] == pattern(5 * PAGE));
+                    }
+                });
+            }
+            for _ in 0..50 {
+                mapping.mapping().detach().unwrap();
+            }
+        });
     });
 }
 
@@ -322,8 +367,8 @@ fn a_leased_mapping_is_not_looked_at_by_whoever_may_not(rt: Runtime) {
             assert!(lease.map(offset, len).is_err(), "{len} at {offset}");
         }
         let refused = [
-            other.look(lease.map(0, PAGE).unwrap(), b"", <[u8]>::len),
-            lease.look(lease.map(0, PAGE).unwrap(), &[0; PAGE + 1], <[u8]>::len),
+            other.look(&lease.map(0, PAGE).unwrap(), b"", <[u8]>::len),
+            lease.look(&lease.map(0, PAGE).unwrap(), &[0; PAGE + 1], <[u8]>::len),
         ];
         for refused in refused {
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -340,9 +385,9 @@ fn an_old_lease_is_not_counted_on(rt: Runtime) {
         let how = OpenHow::new(OFlags::WRONLY | OFlags::NONBLOCK);
         Dir::open_ambient(guard.path()).unwrap().open_at("file", &how).await.unwrap_err();
         assert!(lease.is_broken());
-        lease.look(early, b"", <[u8]>::len).expect("he who asks waits for a while");
+        lease.look(&early, b"", <[u8]>::len).expect("he who asks waits for a while");
         sleep(Duration::from_millis(700)).await;
-        let error = lease.look(late, b"", <[u8]>::len).unwrap_err();
+        let error = lease.look(&late, b"", <[u8]>::len).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     });
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_fixed, munmap};
 
@@ -36,6 +36,23 @@ pub struct Mapping {
 struct Area {
     address: *mut c_void,
     len: usize,
+    /// Held by whoever of this program reads in it.
+    looked_at: Mutex<Contents>,
+}
+
+/// What an area has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Contents {
+    /// The file's bytes, or what they were.
+    OfFile,
+    /// Zeros: something was missing.
+    Lost,
+}
+
+impl Area {
+    fn of(address: *mut c_void, len: usize) -> Self {
+        Self { address, len, looked_at: Mutex::new(Contents::OfFile) }
+    }
 }
 
 // SAFETY: an address, which any thread may hand to the kernel, and give back when nobody else has it.
@@ -61,7 +78,7 @@ impl File {
         // SAFETY: the kernel chooses the address, so nothing else is there.
         let address =
             unsafe { mmap(ptr::null_mut(), area, PROT, FLAGS, self, offset - start as u64)? };
-        Ok(Mapping { area: Arc::new(Area { address, len: area }), start, len })
+        Ok(Mapping { area: Arc::new(Area::of(address, area)), start, len })
     }
 
     /// The same with memory in front of the first byte, to be written to: a page of it. `offset` begins a page, too.
@@ -72,7 +89,7 @@ impl File {
         let both = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so nothing else is there.
         let address = unsafe { mmap_anonymous(ptr::null_mut(), area, both, MapFlags::PRIVATE)? };
-        let mapping = Mapping { area: Arc::new(Area { address, len: area }), start: page, len };
+        let mapping = Mapping { area: Arc::new(Area::of(address, area)), start: page, len };
         let behind = address.wrapping_byte_add(page);
         // SAFETY: takes the place of what has just been mapped there, and nobody else knows of it.
         unsafe { mmap(behind, len, PROT, FLAGS | MapFlags::FIXED, self, offset)? };
@@ -98,7 +115,7 @@ impl Mapping {
     /// being sent of it goes on. It takes as much memory as the mapping has bytes.
     ///
     /// # Errors
-    /// `EIO` where something of it is missing; those of `mmap`. Then it is as before, with zeros instead of what is missing.
+    /// `EIO` where something of it is missing, which leaves zeros; those of `mmap`, which leave it as it was.
     pub fn detach(&self) -> io::Result<()> {
         let page = rustix::param::page_size();
         let first = self.area.address.wrapping_byte_add(self.start - self.start % page);
@@ -106,11 +123,13 @@ impl Mapping {
         let both = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so nothing else is there.
         let copy = unsafe { mmap_anonymous(ptr::null_mut(), len, both, MapFlags::PRIVATE)? };
-        let copy = Area { address: copy, len };
-        // SAFETY: both are mapped, and as long; nobody else knows of the copy. Other programs may write to what is copied,
-        // which tears it as it would a read.
-        caught(first.addr()..first.addr() + len, || unsafe {
-            copy.address.cast::<u8>().copy_from_nonoverlapping(first.cast::<u8>(), len);
+        let copy = Area::of(copy, len);
+        self.looked_at(|| {
+            // SAFETY: both are mapped, and as long; nobody else knows of the copy. Other programs may write to what is
+            // copied, which tears it as it would a read.
+            caught(first.addr()..first.addr() + len, || unsafe {
+                copy.address.cast::<u8>().copy_from_nonoverlapping(first.cast::<u8>(), len);
+            })
         })?;
         // SAFETY: what is there belongs to this mapping, whose address and length stay; whoever reads meanwhile waits, and
         // finds the same bytes.
@@ -118,6 +137,23 @@ impl Mapping {
         // It is not there any more.
         mem::forget(copy);
         Ok(())
+    }
+
+    /// Has `look` look at the memory, by [`caught`], and nobody else meanwhile: where something is missing, zeros take the
+    /// place of all, under whoever looks.
+    ///
+    /// # Errors
+    /// Those of `look`; `EIO` where something was missing before.
+    pub(super) fn looked_at<T>(&self, look: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let mut contents = self.area.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if *contents == Contents::Lost {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let seen = look();
+        if seen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO)) {
+            *contents = Contents::Lost;
+        }
+        seen
     }
 
     /// Where it begins.
