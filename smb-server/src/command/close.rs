@@ -68,6 +68,7 @@ pub(super) async fn close_open(server: &Server, open: &Open) -> Result<(), NtSta
     };
     let Some(ticket) = file.take_ticket() else { return Ok(()) };
     file.leasing.end();
+    file.mappings.end();
     file.locks.release();
     file.end_watch();
     let on_close = open.options.contains(CreateOptions::DELETE_ON_CLOSE);

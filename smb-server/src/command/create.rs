@@ -16,6 +16,7 @@ use crate::state::{
     Conflict, FileOpen, Leasing, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target,
     Ticket, WRITES,
 };
+use crate::transport::Kept;
 use crate::vfs::{self, Action, Attributes, Change, Metadata, Opened};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
@@ -279,6 +280,7 @@ async fn keep(
         oplock: Mutex::default(),
         watch: Mutex::default(),
         leasing: Leasing::default(),
+        mappings: Kept::default(),
         sticky: Mutex::default(),
         mode: Mode::new(options),
         dirty: AtomicBool::new(wanted.truncates()),

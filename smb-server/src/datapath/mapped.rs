@@ -1,23 +1,22 @@
 //! The mapped route: the kernel copies from the page cache to the socket, out of a mapping that only it reads.
 //!
-//! How much there is is found out before the head is made, and that the page cache has all of it. Each READ has a
-//! mapping of its own: one that is kept for the next READ would spare a seventh of the time, and hold files that clients
-//! have closed.
+//! How much there is is found out before the head is made, and that the page cache has all of it. What is read again and
+//! again through one open is mapped once, and stays so until the file is closed.
 //!
 //! Where a signature is wanted it is computed there, too, if the bytes stay as they are until they have been sent.
 
-use ringway::fs::File;
+use ringway::fs::{File, Mapping};
 
 use super::plan::Need;
 use super::stable::Stable;
-use crate::transport::{Elsewhere, Mapped};
+use crate::transport::{Elsewhere, Kept, Mapped};
 
 /// Maps a range of a file, as far as the file goes, to be signed where its pages are stable; nothing if it ends before.
 pub(super) fn read(
     file: &File,
-    offset: u64,
-    length: usize,
+    (offset, length): (u64, usize),
     stable: Option<&Stable>,
+    kept: &Kept<Mapping>,
 ) -> Result<Option<Elsewhere>, Need> {
     let count = match file.cached_len(offset, length).ok_or(Need::Cached)? {
         0 => return Ok(None),
@@ -25,7 +24,7 @@ pub(super) fn read(
     };
     let mapped = match stable {
         Some(stable) => stable.map(file, offset, count).map(Elsewhere::Leased),
-        None => Mapped::new(file, offset, count).map(Elsewhere::Mapped),
+        None => Mapped::new(file, (offset, count), kept).map(Elsewhere::Mapped),
     };
     mapped.map(Some).ok_or(Need::Mapping)
 }

@@ -79,7 +79,8 @@ pub(super) struct Stable {
 impl Stable {
     /// A range of the file, to be signed where it is.
     pub(super) fn map(&self, file: &File, offset: u64, length: usize) -> Option<LeasedBytes> {
-        LeasedBytes::new(Arc::<KernelLease>::clone(&self.lease), file, (offset, length), &self.pin)
+        let (lease, pin) = (Arc::<KernelLease>::clone(&self.lease), Rc::clone(&self.pin));
+        LeasedBytes::new(lease, self.lease.mappings(), file, (offset, length), pin)
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
     }
     .without_all(&server.without);
     let reading =
-        Reading { source: &source, counters: &server.routes, contents, past_cache, stable };
+        Reading { source: &source, file, counters: &server.routes, contents, past_cache, stable };
     let (row, payload) = loop {
         let row = row(&transfer);
         match reading.by(row.route, transfer.cached).await? {
@@ -72,6 +72,7 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
 /// A READ, with what its ways take.
 struct Reading<'a> {
     source: &'a Source,
+    file: &'a FileOpen,
     counters: &'a Counters,
     contents: StreamContents,
     past_cache: Option<&'a Direct>,
@@ -101,7 +102,8 @@ impl Reading<'_> {
                 spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
             }
             (Route::Mapped, _, stable) => {
-                let mapped = mapped::read(on_disk, offset, length, stable.as_ref());
+                let kept = &self.file.mappings;
+                let mapped = mapped::read(on_disk, (offset, length), stable.as_ref(), kept);
                 mapped.map(|it| Payload::elsewhere(it.into_iter().collect()))
             }
             _ => {

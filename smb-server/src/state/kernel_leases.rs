@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use ringway::fs::{File, ReadLease};
+use ringway::fs::{File, LeasedMapping, ReadLease};
+
+use crate::transport::Kept;
 
 use super::{FileOpen, Open, lock};
 
@@ -36,6 +38,8 @@ pub struct KernelLeases {
 #[derive(Debug)]
 pub struct KernelLease {
     lease: ReadLease,
+    /// What has been mapped under it, and goes with it.
+    mappings: Kept<LeasedMapping>,
     /// Dropped after the lease.
     _place: Place,
 }
@@ -113,6 +117,14 @@ impl KernelLeases {
     }
 }
 
+impl KernelLease {
+    /// What is kept of what has been mapped under it.
+    #[must_use]
+    pub fn mappings(&self) -> &Kept<LeasedMapping> {
+        &self.mappings
+    }
+}
+
 impl Deref for KernelLease {
     type Target = ReadLease;
 
@@ -185,7 +197,8 @@ impl Lessee {
     fn keep(&mut self, lease: ReadLease) {
         self.is_out.store(true, Ordering::Release);
         let place = Place(Arc::clone(&self.is_out));
-        self.lease = Some(Arc::new(KernelLease { lease, _place: place }));
+        self.lease =
+            Some(Arc::new(KernelLease { lease, mappings: Kept::default(), _place: place }));
     }
 
     fn give_up_broken(&mut self) {

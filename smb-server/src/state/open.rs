@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use futures_channel::oneshot;
 use futures_util::lock::Mutex as AsyncMutex;
 use ringway::Identity;
+use ringway::fs::Mapping;
 
 use crate::datapath::ReadAhead;
 use crate::security::Token;
+use crate::transport::Kept;
 use crate::vfs::name::Pattern;
 use crate::vfs::{DirStream, Handle};
 use crate::wire::access_mask::AccessMask;
@@ -61,6 +63,8 @@ pub struct FileOpen {
     pub locks: LockOwner,
     /// Its lease of the kernel, if it has got one.
     pub leasing: Leasing,
+    /// What is kept of what has been mapped of it.
+    pub mappings: Kept<Mapping>,
     /// Its oplock, if it has got one.
     pub oplock: Mutex<Option<Oplock>>,
     /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY

@@ -8,23 +8,17 @@ use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{File, LeasedMapping, Mapping, ReadLease};
 use ringway::net::TcpStream;
 
-use super::Pin;
+use super::kept::Place;
+use super::{Kept, Pin};
 use crate::buffers::Buffer;
-
-/// How many mappings there are at most, of all connections: a sixtieth of the areas that a process may have, in each of
-/// which there are 8 MiB at most. Who finds none left copies.
-const MAPPINGS_MAX: usize = 1024;
 
 /// How much is sent before the page cache is asked again.
 const PIECE: usize = 1 << 20;
-
-static PLACES: Places = Places::of(MAPPINGS_MAX);
 
 /// Bytes in the page cache.
 #[derive(Debug)]
@@ -33,25 +27,22 @@ pub struct Mapped {
     file: File,
     offset: u64,
     pin: Option<Rc<Pin>>,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 /// Bytes in the page cache that stay as they are, to be looked at before they are sent.
 pub struct Leased {
     mapping: LeasedMapping,
     lease: Arc<dyn Deref<Target = ReadLease>>,
-    file: File,
-    offset: u64,
     pin: Rc<Pin>,
-    place: Place,
+    seen: Mapped,
 }
 
 impl Mapped {
     /// The `len` bytes of a file from `offset` on, which there are; `None` if they cannot be mapped.
     #[must_use]
-    pub fn new(file: &File, offset: u64, len: usize) -> Option<Self> {
-        let place = PLACES.take()?;
-        let mapping = file.map(offset, len).ok()?;
+    pub fn new(file: &File, (offset, len): (u64, usize), kept: &Kept<Mapping>) -> Option<Self> {
+        let (mapping, place) = kept.get((offset, len), || file.map(offset, len))?;
         Some(Self { mapping, file: file.clone(), offset, pin: None, _place: place })
     }
 
@@ -104,18 +95,26 @@ impl Mapped {
 
 impl Leased {
     /// The `len` bytes of a file from `offset` on, which there are, and which stay as they are under this pin; `None` if
-    /// they cannot be mapped.
+    /// they cannot be mapped. `kept`: of this lease.
     #[must_use]
     pub fn new(
         lease: Arc<dyn Deref<Target = ReadLease>>,
+        kept: &Kept<LeasedMapping>,
         file: &File,
         (offset, len): (u64, usize),
-        pin: &Rc<Pin>,
+        pin: Rc<Pin>,
     ) -> Option<Self> {
-        let place = PLACES.take()?;
-        let mapping = lease.map(offset, len).ok()?;
-        pin.set_mapping(mapping.mapping());
-        Some(Self { mapping, lease, file: file.clone(), offset, pin: Rc::clone(pin), place })
+        let (leased, place) = kept.get((offset, len), || lease.map(offset, len))?;
+        let mapping = leased.mapping().clone();
+        pin.set_mapping(&mapping);
+        let seen = Mapped {
+            mapping,
+            file: file.clone(),
+            offset,
+            pin: Some(Rc::clone(&pin)),
+            _place: place,
+        };
+        Some(Self { mapping: leased, lease, pin, seen })
     }
 
     /// How many there are.
@@ -136,16 +135,14 @@ impl Leased {
     /// # Errors
     /// Those of [`ReadLease::look`].
     pub fn look<T>(self, head: &[u8], look: impl FnOnce(&[u8]) -> T) -> io::Result<(T, Mapped)> {
-        let Self { mapping, lease, file, offset, pin, place } = self;
-        let (seen, mapping) = lease.look(mapping, head, look)?;
-        Ok((seen, Mapped { mapping, file, offset, pin: Some(pin), _place: place }))
+        let looked = self.lease.look(&self.mapping, head, look)?;
+        Ok((looked, self.seen))
     }
 
     /// To be sent as they are.
     #[must_use]
     pub(super) fn unseen(self) -> Mapped {
-        let Self { mapping, file, offset, pin, place, .. } = self;
-        Mapped { mapping: mapping.into(), file, offset, pin: Some(pin), _place: place }
+        self.seen
     }
 }
 
@@ -164,32 +161,6 @@ fn told(error: io::Error) -> io::Error {
             io::Error::new(io::ErrorKind::UnexpectedEof, "a file was cut off while it was sent")
         }
         false => error,
-    }
-}
-
-/// Counts the mappings that there may be yet.
-#[derive(Debug)]
-struct Places(AtomicUsize);
-
-/// One of them, until it is dropped.
-#[derive(Debug)]
-struct Place(&'static Places);
-
-impl Places {
-    const fn of(max: usize) -> Self {
-        Self(AtomicUsize::new(max))
-    }
-
-    fn take(&'static self) -> Option<Place> {
-        // The count is of nothing but itself, so nothing has to be seen in the order in which it happens.
-        let (seen, left) = (Ordering::Relaxed, |free: usize| free.checked_sub(1));
-        self.0.fetch_update(seen, seen, left).ok().map(|_| Place(self))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -229,7 +200,7 @@ mod tests {
             file.set_len(LEN as u64).await.unwrap();
             expected.resize(LEN, 0);
             let (client, server) = connection().await;
-            let mapped = Mapped::new(&file, 3, LEN - 3).unwrap();
+            let mapped = Mapped::new(&file, (3, LEN - 3), &Kept::default()).unwrap();
             assert_eq!(mapped.len(), LEN - 3);
             let server = Rc::new(server);
             let sending = ringway::spawn(async move { mapped.send(&server, false).await });
@@ -246,7 +217,7 @@ mod tests {
             for left in [0, 100, PIECE] {
                 let file = file().await;
                 file.write_all_at(vec![1; 2 * PIECE], 0).await.0.unwrap();
-                let mapped = Mapped::new(&file, 0, 2 * PIECE).unwrap();
+                let mapped = Mapped::new(&file, (0, 2 * PIECE), &Kept::default()).unwrap();
                 file.set_len(left as u64).await.unwrap();
                 let (client, server) = connection().await;
                 let server = Rc::new(server);
@@ -266,15 +237,5 @@ mod tests {
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
             }
         });
-    }
-
-    #[test]
-    fn there_are_no_more_mappings_than_may_be() {
-        static TWO: Places = Places::of(2);
-        let taken = (TWO.take(), TWO.take());
-        assert!(taken.0.is_some() && taken.1.is_some());
-        assert!(TWO.take().is_none());
-        drop(taken);
-        assert!(TWO.take().is_some());
     }
 }

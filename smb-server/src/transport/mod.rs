@@ -2,6 +2,7 @@
 //! send.
 
 mod elsewhere;
+mod kept;
 mod mapped;
 mod near;
 mod off_host;
@@ -12,6 +13,7 @@ mod rtnetlink;
 mod tcp;
 
 pub use elsewhere::Elsewhere;
+pub use kept::Kept;
 pub use mapped::{Leased, Mapped};
 pub use near::is_near;
 pub use off_host::is_off_host;
