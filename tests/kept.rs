@@ -41,11 +41,12 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> Serve {
-    Serve::new().argument("--threads=1")
+    // What is sealed is so where it is mapped only if nobody helps.
+    Serve::new().argument("--threads=1").argument("--helpers=never")
 }
 
-/// What of it is mapped, for sessions of which kind.
-const MAPPED: [Protection; 2] = [Protection::Plain, Protection::Signed];
+/// Sessions whose READs are.
+const MAPPED: [Protection; 3] = [Protection::Plain, Protection::Signed, Protection::Sealed];
 
 fn until_closed(server: &Server) -> Outcome {
     each(server, |session| {

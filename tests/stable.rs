@@ -1,5 +1,5 @@
-//! Signed READs whose bytes come out of the page cache by themselves: what arrives is what was signed, and who wants to
-//! write gets in.
+//! Signed and encrypted READs whose bytes are looked at in the page cache: what arrives is what was there then, and who
+//! wants to write gets in.
 //!
 //! All clients here are on this host, for which what is signed in the page cache is copied from there. The servers of most
 //! trials take them for clients on another one, to which the pages themselves go; what these send is then written to only
@@ -54,6 +54,9 @@ fn main() -> ExitCode {
     add("so they do where transfers fall short", &[], unkind_here, in_pieces_here);
     add("who wants to write waits for no client on this host", &[], local, slow_client_here);
     add("who writes to a file that is sent here is never signed for", &[], local, raced);
+    add("nor is what he writes sealed", &[], unhelped, raced_sealed);
+    add("READs of every length are sealed as they are", &[], unhelped, every_length_sealed);
+    add("who wants to write does not wait for what is to be sealed", &[], unhelped, slow_sealed);
     add("a program that wants to write gets in at once", &[], remote, program_writes);
     add("a client that wants to write gets in at once", &[], remote, client_writes);
     add("who wants to write waits until a client has what it has read", &[], remote, slow_client);
@@ -76,6 +79,11 @@ fn main() -> ExitCode {
 
 fn local() -> Serve {
     Serve::new().argument("--threads=1")
+}
+
+/// What is sealed is so where it is mapped only if nobody helps.
+fn unhelped() -> Serve {
+    local().argument("--helpers=never")
 }
 
 fn remote() -> Serve {
@@ -108,14 +116,27 @@ fn every_length(server: &Server) -> Outcome {
     of_every_length(server, "teed", |_, _| true)
 }
 
+fn every_length_sealed(server: &Server) -> Outcome {
+    let takes_it = |offset, length| offset % 4096 == 0 && length >= MIB;
+    of_every_length_by(sealed(server)?, server, "mapped", takes_it)
+}
+
 /// They are signed where whole pages are mapped, if they are many.
 fn every_length_here(server: &Server) -> Outcome {
     of_every_length(server, "mapped", |offset, length| offset % 4096 == 0 && length >= MIB)
 }
 
 fn of_every_length(server: &Server, route: &str, takes_it: fn(usize, usize) -> bool) -> Outcome {
+    of_every_length_by(signed(server)?, server, route, takes_it)
+}
+
+fn of_every_length_by(
+    mut session: Session,
+    server: &Server,
+    route: &str,
+    takes_it: fn(usize, usize) -> bool,
+) -> Outcome {
     let bytes = file(server, 9 * MIB + 4321)?;
-    let mut session = signed(server)?;
     let id = leased(&mut session)?;
     let before = moved(server, route)?;
     let mut expected = 0;
@@ -153,11 +174,21 @@ fn moved_in_pieces(server: &Server, route: &str) -> Outcome {
     ensure(moved(server, route)? > 0, || format!("nothing was {route}"))
 }
 
-/// A program and another client write all the time to what is read.
 fn raced(server: &Server) -> Outcome {
+    raced_by(signed(server)?, server)?;
+    let teed = teed(server)?;
+    ensure(teed == 0, || format!("{teed} READs were teed to this host"))
+}
+
+fn raced_sealed(server: &Server) -> Outcome {
+    raced_by(sealed(server)?, server)?;
+    ensure(moved(server, "mapped")? > 0, || "nothing was mapped".to_owned())
+}
+
+/// A program and another client write all the time to what is read.
+fn raced_by(mut reader: Session, server: &Server) -> Outcome {
     file(server, 2 * MIB)?;
     let path = path(server);
-    let mut reader = signed(server)?;
     let id = reader.opened(Create::open("file", access::READ))?;
     let mut writer = signed(server)?;
     let is_over = AtomicBool::new(false);
@@ -178,14 +209,12 @@ fn raced(server: &Server) -> Outcome {
             }
             Ok(())
         });
-        // Each signature is verified.
+        // Each is verified.
         let reading = (0..300).try_for_each(|_| get(&mut reader, id, 0, MIB).map(drop));
         is_over.store(true, Ordering::SeqCst);
         let written = writing.join().map_err(|_| Failed::from("the writer panicked"))?;
         reading.and(written)
-    })?;
-    let teed = teed(server)?;
-    ensure(teed == 0, || format!("{teed} READs were teed to this host"))
+    })
 }
 
 fn program_writes(server: &Server) -> Outcome {
@@ -240,10 +269,17 @@ fn slow_client(server: &Server) -> Outcome {
     ensure(get(&mut session, id, 0, MIB)?[..100] == [1; 100], || "the old bytes".to_owned())
 }
 
-/// What it has read and not taken is what was there when it was signed.
 fn slow_client_here(server: &Server) -> Outcome {
+    slow_here(signed(server)?, server)
+}
+
+fn slow_sealed(server: &Server) -> Outcome {
+    slow_here(sealed(server)?, server)
+}
+
+/// What it has read and not taken is what was there when it was signed or sealed.
+fn slow_here(mut session: Session, server: &Server) -> Outcome {
     let bytes = file(server, 8 * MIB)?;
-    let mut session = signed(server)?;
     let id = leased(&mut session)?;
     let before = moved(server, "mapped")?;
     let asked = ask_for_much(&mut session, id)?;
@@ -373,12 +409,21 @@ fn moved(server: &Server, route: &str) -> Result<usize, Failed> {
 
 /// A session whose messages are signed, with credits for what follows.
 fn signed(server: &Server) -> Result<Session, Failed> {
-    let mut session = Session::protected(server.address, Protection::Signed)?;
+    protected(server, Protection::Signed)
+}
+
+/// The same, and they are encrypted.
+fn sealed(server: &Server) -> Result<Session, Failed> {
+    protected(server, Protection::Sealed)
+}
+
+fn protected(server: &Server, protection: Protection) -> Result<Session, Failed> {
+    let mut session = Session::protected(server.address, protection)?;
     ensure(session.earn_credits()?, || "closed".to_owned())?;
     Ok(session)
 }
 
-/// Reads; the signature is verified.
+/// Reads; the signature is verified, or the seal.
 fn get(session: &mut Session, id: FileId, offset: usize, length: usize) -> Result<Vec<u8>, Failed> {
     session.get(id, u64::try_from(offset)?, length)?.done()
 }

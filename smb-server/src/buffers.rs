@@ -65,6 +65,15 @@ impl Buffer {
         resize(&mut self.memory, self.start.saturating_add(len));
     }
 
+    /// The same for whoever writes to all that is new, for what that is nobody knows.
+    pub(crate) fn resize_stale(&mut self, len: usize) {
+        let len = self.start.saturating_add(len);
+        match &mut self.memory {
+            EitherBuf::Left(piece) if len <= piece.capacity() => piece.resize_stale(len),
+            memory => resize(memory, len),
+        }
+    }
+
     /// Adds bytes at the end.
     pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
         match &mut self.memory {

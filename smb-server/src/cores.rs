@@ -84,16 +84,25 @@ impl Processors {
     /// One to help, which is counted, if one is free.
     #[must_use]
     pub fn help(self: &Arc<Self>, with: Help) -> Option<Helper> {
-        let max = match self.helping {
-            Helping::Never => 0,
-            Helping::Always => self.count,
-            Helping::Auto => self.count.saturating_sub(self.load.awake()),
-        };
+        let max = self.helpers_max();
         // Two cores may find the same one free; but no more help than there are processors that are free to one.
         let one_more = |helpers: usize| (helpers < max).then_some(helpers + 1);
         self.helpers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         self.helped[with as usize].fetch_add(1, Ordering::Relaxed);
         Some(Helper(Arc::clone(self)))
+    }
+
+    /// Whether one is free.
+    fn has_help(&self) -> bool {
+        self.helpers.load(Ordering::Relaxed) < self.helpers_max()
+    }
+
+    fn helpers_max(&self) -> usize {
+        match self.helping {
+            Helping::Never => 0,
+            Helping::Always => self.count,
+            Helping::Auto => self.count.saturating_sub(self.load.awake()),
+        }
     }
 
     /// How often others have helped with that.
@@ -125,6 +134,12 @@ pub(crate) fn join(processors: Arc<Processors>) {
 #[must_use]
 pub(crate) fn help(with: Help) -> Option<Helper> {
     PROCESSORS.with_borrow(|processors| processors.as_ref()?.help(with))
+}
+
+/// Whether one is free to help this core.
+#[must_use]
+pub(crate) fn has_help() -> bool {
+    PROCESSORS.with_borrow(|processors| processors.as_ref().is_some_and(|it| it.has_help()))
 }
 
 /// A request that a core is at, until it is answered or waits for what others do.

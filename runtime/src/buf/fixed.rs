@@ -343,6 +343,17 @@ impl FixedBuf {
         }
     }
 
+    /// Makes it `len` bytes long, for whoever writes to all that come by that: they are zeros, or what the pool's buffers
+    /// had in that place before.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn resize_stale(&mut self, len: usize) {
+        let room = self.capacity();
+        assert!(len <= room, "{len} bytes do not fit into {room}");
+        self.len = len;
+    }
+
     fn start(&self) -> *mut u8 {
         // SAFETY: numbers are below the count that the memory was allocated for.
         unsafe { self.shared.memory.as_ptr().add(self.number * self.shared.stride) }

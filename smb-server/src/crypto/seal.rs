@@ -76,6 +76,9 @@ pub enum SealError {
     /// The cryptographic library failed, as when it is out of memory.
     #[error("sealing failed")]
     Library,
+    /// What is to be sealed cannot be read any more.
+    #[error("the bytes to be sealed are gone")]
+    Lost,
 }
 
 /// Nonces of one key, none given twice, to whichever thread asks.
@@ -158,7 +161,49 @@ impl Sealer {
         nonce: [u8; NONCE_FIELD_LEN],
     ) -> Result<(), SealError> {
         let (header, message) = split(frame)?;
-        let size = u32::try_from(message.len()).map_err(|_| SealError::Malformed("too long"))?;
+        self.fill(header, message.len(), session_id, nonce)?;
+        let tag = self.encrypt(header, message)?;
+        header[SIGNATURE..NONCE].copy_from_slice(&tag);
+        Ok(())
+    }
+
+    /// Seals a message that lies elsewhere and stays as it is, into a frame with room for the header and as much as it.
+    ///
+    /// # Errors
+    /// As [`Self::seal`]; [`SealError::Malformed`] if the room is another.
+    pub fn seal_from(
+        &self,
+        message: &[u8],
+        frame: &mut [u8],
+        session_id: u64,
+    ) -> Result<(), SealError> {
+        let (header, room) = split(frame)?;
+        if room.len() != message.len() {
+            return Err(SealError::Malformed("no room"));
+        }
+        self.fill(header, message.len(), session_id, self.nonces.next()?)?;
+        let Key::Gcm(key) = &self.key else {
+            room.copy_from_slice(message);
+            let tag = self.encrypt(header, room)?;
+            header[SIGNATURE..NONCE].copy_from_slice(&tag);
+            return Ok(());
+        };
+        let (front, aad) = header.split_at_mut(NONCE);
+        let nonce = aead::Nonce::assume_unique_for_key(std::array::from_fn(|i| aad[i]));
+        let tag = &mut front[SIGNATURE..];
+        key.seal_out_of_place_scatter(nonce, Aad::from(&*aad), message, room, &[], tag)
+            .map_err(|_| SealError::Library)
+    }
+
+    /// Writes all of a header but the tag.
+    fn fill(
+        &self,
+        header: &mut Header,
+        size: usize,
+        session_id: u64,
+        nonce: [u8; NONCE_FIELD_LEN],
+    ) -> Result<(), SealError> {
+        let size = u32::try_from(size).map_err(|_| SealError::Malformed("too long"))?;
         header[..SIGNATURE].copy_from_slice(&PROTOCOL_ID);
         header[NONCE..ORIGINAL_MESSAGE_SIZE].copy_from_slice(&nonce);
         // MS-SMB2 2.2.41: what the cipher does not take of the nonce field is zero.
@@ -167,8 +212,6 @@ impl Sealer {
         header[RESERVED..FLAGS].fill(0);
         header[FLAGS..SESSION_ID].copy_from_slice(&FLAG_ENCRYPTED.to_le_bytes());
         header[SESSION_ID..].copy_from_slice(&session_id.to_le_bytes());
-        let tag = self.encrypt(header, message)?;
-        header[SIGNATURE..NONCE].copy_from_slice(&tag);
         Ok(())
     }
 
@@ -383,6 +426,30 @@ mod tests {
                 assert!(sealer.open(&mut frame).is_err(), "{cipher:?} bit {bit}");
             }
             assert_eq!(sealer.open(&mut frame.clone()).unwrap(), b"plaintext");
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_from_elsewhere_opens_and_is_what_is_sealed_in_place() {
+        for cipher in CIPHERS {
+            let key = vec![0x5a; cipher.key_len()];
+            for len in [1, 16, 80, 4096, 100_000] {
+                let message: Vec<_> = (0..len).map(|at| (at % 251) as u8).collect();
+                // Two with the same key, which count alike.
+                let [here, elsewhere] = [0; 2].map(|_| Sealer::new(cipher, &key).unwrap());
+                let mut expected = [&[0xee; TRANSFORM_HEADER_LEN][..], &message].concat();
+                here.seal(&mut expected, 77).unwrap();
+                let mut frame = vec![0xdd; TRANSFORM_HEADER_LEN + len];
+                elsewhere.seal_from(&message, &mut frame, 77).unwrap();
+                assert!(frame == expected, "{cipher:?} {len}");
+                elsewhere.seal_from(&message, &mut frame, 77).unwrap();
+                assert!(frame != expected, "the same nonce twice");
+                assert_eq!(here.open(&mut frame).unwrap(), message);
+                for room in [0, TRANSFORM_HEADER_LEN, frame.len() - 1] {
+                    let refused = elsewhere.seal_from(&message, &mut frame[..room], 77);
+                    assert!(matches!(refused, Err(SealError::Malformed(_))), "{refused:?}");
+                }
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! How much there is is found out before the head is made, and that the page cache has all of it. What is read again and
 //! again through one open is mapped once, and stays so until the file is closed.
 //!
-//! Where a signature is wanted it is computed there, too, if the bytes stay as they are until they have been sent.
+//! What is to be signed is so there, too, if the bytes stay as they are until they have been sent; what is to be encrypted
+//! is sealed from there into a buffer, if they stay so until then.
 
 use ringway::fs::{File, Mapping};
 
@@ -11,7 +12,7 @@ use super::plan::Need;
 use super::stable::Stable;
 use crate::transport::{Elsewhere, Kept, Mapped};
 
-/// Maps a range of a file, as far as the file goes, to be signed where its pages are stable; nothing if it ends before.
+/// Maps a range of a file, as far as the file goes, to be signed or sealed where its pages are stable; nothing if it ends before.
 pub(super) fn read(
     file: &File,
     (offset, length): (u64, usize),

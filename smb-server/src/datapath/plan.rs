@@ -24,8 +24,9 @@ pub const APART_MIN: usize = 32 * 1024;
 /// this host is no slower.
 const MAPPED_READ_MIN: usize = 512 * 1024;
 
-/// The shortest READ that is signed in a mapping. Below it, mapping a file and finding its pages anew costs what the copy does.
-pub(super) const SIGNED_IN_PLACE_MIN: usize = 1024 * 1024;
+/// The shortest READ that is signed or sealed in a mapping. Below it, mapping a file and finding its pages anew costs what
+/// the copy does.
+pub(super) const LOOKED_AT_IN_PLACE_MIN: usize = 1024 * 1024;
 
 /// A way that bytes take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,7 +38,8 @@ pub enum Route {
     Direct,
     /// From the page cache into a pipe, and from there to the socket; or from the socket to the page cache.
     Spliced,
-    /// From the page cache to the socket, copied once by the kernel, out of a mapping of the file.
+    /// From the page cache to the socket, copied once by the kernel, out of a mapping of the file; or, sealed, out of one into
+    /// a buffer.
     Mapped,
     /// From the page cache into a pipe, and from there to the socket, and by a second pipe into a buffer, to be signed.
     Teed,
@@ -121,7 +123,7 @@ pub struct Transfer {
     pub near: bool,
     /// Whether the page cache has them, as far as is known; what is not known is tried.
     pub cached: bool,
-    /// How long the pages of the cache stay as they are.
+    /// How long the pages of the cache stay as they are, if something comes of that.
     pub is_stable: Option<Until>,
     /// Whether there are pipes for them, as far as is known.
     pub has_pipes: bool,
@@ -176,19 +178,22 @@ impl Transfer {
     }
 
     fn may_be_teed(&self) -> bool {
-        self.can_be_signed_in_cache()
+        self.protection == Protection::Signed
+            && self.can_be_looked_at_in_cache()
             && self.is_stable == Some(Until::Received)
             && self.has_pipes
             && self.length >= TEED_READ_MIN
     }
 
-    fn may_be_signed_in_place(&self) -> bool {
-        self.can_be_signed_in_cache() && self.has_mapping && self.length >= SIGNED_IN_PLACE_MIN
+    fn may_be_looked_at_in_place(&self, protection: Protection) -> bool {
+        self.protection == protection
+            && self.can_be_looked_at_in_cache()
+            && self.has_mapping
+            && self.length >= LOOKED_AT_IN_PLACE_MIN
     }
 
-    fn can_be_signed_in_cache(&self) -> bool {
-        let is_signed = self.protection == Protection::Signed;
-        is_signed && self.alone && self.is_stable.is_some() && self.cached
+    fn can_be_looked_at_in_cache(&self) -> bool {
+        self.alone && self.is_stable.is_some() && self.cached
     }
 
     /// Whether the copy that a mapping spares is worth it.
@@ -232,6 +237,14 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
+        when: "it is encrypted, nobody can write to the file now, it is 1 MiB or more, and no processor is free",
+        fits: |it| it.may_be_looked_at_in_place(Protection::Sealed),
+        route: Route::Mapped,
+        needs: &[Need::Cached, Need::Mapping],
+        because: "a lease keeps writers waiting until it has been sealed: out of the page cache, into a buffer",
+    },
+    Row {
+        direction: Direction::Read,
         when: "the answer is encrypted",
         fits: |it| it.protection == Protection::Sealed,
         route: Route::Buffered,
@@ -249,7 +262,7 @@ pub static TABLE: &[Row] = &[
     Row {
         direction: Direction::Read,
         when: "it is signed, nobody can write to the file now, and it is 1 MiB or more",
-        fits: |it| it.may_be_signed_in_place(),
+        fits: |it| it.may_be_looked_at_in_place(Protection::Signed),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
         because: "a lease keeps writers waiting until it has been sent: signed where it is, and one copy",
@@ -505,6 +518,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_lone_long_read_of_cached_pages_that_stay_as_they_are_is_sealed_in_place() {
+        let sealed = Transfer { protection: Protection::Sealed, ..READ };
+        for until in [Until::Sent, Until::Received] {
+            let stable = Transfer { is_stable: Some(until), ..sealed };
+            assert_eq!(plan(&stable), Route::Mapped);
+            let others = [
+                Transfer { is_stable: None, ..stable },
+                Transfer { alone: false, ..stable },
+                Transfer { length: 100_000, ..stable },
+                Transfer { cached: false, ..stable },
+                stable.without(Need::Mapping),
+            ];
+            for other in others {
+                assert_eq!(plan(&other), Route::Buffered, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn only_a_lone_signed_long_read_of_cached_pages_that_stay_as_they_are_is_teed_or_signed_in_place()
      {
         let signed = Transfer { protection: Protection::Signed, ..READ };
@@ -513,7 +545,6 @@ mod tests {
             assert_eq!(plan(&stable), route);
             let others = [
                 Transfer { is_stable: None, ..stable },
-                Transfer { protection: Protection::Sealed, ..stable },
                 Transfer { alone: false, ..stable },
                 Transfer { length: 4096, ..stable },
                 Transfer { cached: false, ..stable },

@@ -1,5 +1,5 @@
-//! Whether pages of the cache can go out under a signature: only if they cannot change between the signature and their
-//! arrival, or until they have been copied. Nobody may have the file open for writing, here or elsewhere on this host,
+//! Whether pages of the cache can go out under a signature, or be sealed from there: only if they cannot change between the
+//! signature and their arrival, or until they have been copied. Nobody may have the file open for writing, here or elsewhere on this host,
 //! which a lease of the kernel sees to; and where the pages themselves go out, the receiver has to be on another host,
 //! for the queue of one on this host would share them.
 //!
@@ -17,13 +17,14 @@ use ringway::fs::File;
 use ringway::net::TcpStream;
 use ringway::time::sleep;
 
+use crate::cores;
 use crate::protocol::Protection;
 use crate::signal::Signal;
 use crate::state::{FileOpen, KernelLease, Leased, Open, Server};
 use crate::transport::{Leased as LeasedBytes, Pin, Until, is_near, is_off_host};
 
 use super::Source;
-use super::plan::{SIGNED_IN_PLACE_MIN, TEED_READ_MIN};
+use super::plan::{LOOKED_AT_IN_PLACE_MIN, TEED_READ_MIN};
 
 /// How often it is looked whether what was sent has arrived, while nobody waits for that. Until then a file that was
 /// closed stays open.
@@ -77,23 +78,28 @@ pub(super) struct Stable {
 }
 
 impl Stable {
-    /// A range of the file, to be signed where it is.
+    /// A range of the file, to be signed or sealed where it is.
     pub(super) fn map(&self, file: &File, offset: u64, length: usize) -> Option<LeasedBytes> {
         let (lease, pin) = (Arc::<KernelLease>::clone(&self.lease), Rc::clone(&self.pin));
         LeasedBytes::new(lease, self.lease.mappings(), file, (offset, length), pin)
     }
 }
 
-/// Has the pages of what a READ wants stay as they are; `None` if they are not to go out by themselves, or may change.
+/// Has the pages of what a READ wants stay as they are; `None` if nothing comes of that, or they may change.
 pub(super) async fn pages(source: &Source, file: &FileOpen) -> Option<Stable> {
     let message = &source.message;
-    let signed_alone = message.protection == Protection::Signed && message.alone;
     let on_disk = file.handle.file()?;
-    if !signed_alone || (source.length as usize) < TEED_READ_MIN {
+    if !message.alone || (source.length as usize) < TEED_READ_MIN {
         return None;
     }
-    let until = source.receiver.until().await;
-    if until == Until::Sent && (source.length as usize) < SIGNED_IN_PLACE_MIN {
+    let until = match message.protection {
+        Protection::Plain => return None,
+        Protection::Signed => source.receiver.until().await,
+        // Those who could help do more.
+        Protection::Sealed if cores::has_help() => return None,
+        Protection::Sealed => Until::Sent,
+    };
+    if until == Until::Sent && (source.length as usize) < LOOKED_AT_IN_PLACE_MIN {
         return None;
     }
     let lease = match file.leasing.next_read() {

@@ -79,6 +79,17 @@ impl Channel {
         self.sealing.as_ref().map(|sealing| Arc::clone(&sealing.seals))
     }
 
+    /// Seals a message of ours that lies elsewhere into a frame of its size.
+    pub(super) fn seal_from(
+        &self,
+        message: &[u8],
+        frame: &mut [u8],
+        session_id: u64,
+    ) -> Result<(), SealError> {
+        let sealing = self.sealing.as_ref().ok_or(SealError::Key)?;
+        sealing.seals.seal_from(message, frame, session_id)
+    }
+
     /// Seals a message of ours in place; room for the transform header stands in front of it.
     pub(super) fn seal(&self, frame: &mut [u8], session_id: u64) -> Result<(), SealError> {
         let sealing = self.sealing.as_ref().ok_or(SealError::Key)?;

@@ -214,8 +214,8 @@ impl Payload {
         Self { buffer, tail: Vec::new(), is_copied: false }
     }
 
-    /// Bytes that are sent as they are, for the lone answer to a lone request, which is plain, or signed if they are leased; any
-    /// other fails.
+    /// Bytes that are sent as they are, for the lone answer to a lone request, which is plain, or signed or sealed if they
+    /// are leased; any other fails.
     #[must_use]
     pub fn elsewhere(tail: Vec<Elsewhere>) -> Self {
         Self { tail, ..Self::new(Self::buffer_for(0)) }
@@ -255,11 +255,6 @@ impl Payload {
     /// Whether they are of a file that stays as it is, and can be looked at there.
     pub(super) fn is_leased(&self) -> bool {
         matches!(*self.tail, [Elsewhere::Leased(_)])
-    }
-
-    /// Whether all bytes can be looked at, to be signed.
-    pub(super) fn can_be_signed(&self) -> bool {
-        self.is_here() || self.is_leased()
     }
 
     /// The same without those that are elsewhere, if they are here.

@@ -1,8 +1,11 @@
 //! Replies to bytes: headers, credits, compound chaining, signatures, encryption. MS-SMB2 3.3.4.1.
 
+use std::io;
+
 use crate::buffers::Buffer;
+use crate::crypto::seal::SealError;
 use crate::crypto::sign::{SignError, Signer};
-use crate::transport::Elsewhere;
+use crate::transport::{Elsewhere, Leased};
 use crate::wire::codec::Writer;
 use crate::wire::error::ErrorResponse;
 use crate::wire::frame::{Frame, PREFIX};
@@ -180,19 +183,25 @@ impl Encoded {
     /// # Errors
     /// The signer's; [`SignError::Lost`] where the bytes to be signed cannot be looked at any more.
     pub(super) fn sign(&mut self, index: usize, signer: &Signer) -> Result<(), SignError> {
-        let Some(Elsewhere::Leased(leased)) =
-            self.tail.pop_if(|last| matches!(last, Elsewhere::Leased(_)))
-        else {
+        let Some(leased) = self.take_leased() else {
             return self.element_mut(index).map_or(Ok(()), |message| signer.sign(message));
         };
         let head = self.buffer.get_mut(HEADROOM..).unwrap_or_default();
         let looked = leased.look(head, |message| signer.signature(message));
         let (signature, mapped) = looked.map_err(|error| {
-            tracing::warn!(%error, "bytes of a file cannot be signed any more");
+            note_lost(&error);
             SignError::Lost
         })?;
         self.tail.push(Elsewhere::Mapped(mapped));
         Signer::put(head, &signature?)
+    }
+
+    /// What is to be looked at where it is, if all of the payload is.
+    fn take_leased(&mut self) -> Option<Leased> {
+        match self.tail.pop_if(|last| matches!(last, Elsewhere::Leased(_))) {
+            Some(Elsewhere::Leased(leased)) => Some(leased),
+            _ => None,
+        }
     }
 
     /// The element's bytes, its padding included.
@@ -212,28 +221,55 @@ impl Encoded {
         Unprotected::new(self.buffer, key)
     }
 
+    /// The message with the bytes of its payload, encrypted.
+    fn sealed_from(
+        &self,
+        leased: Leased,
+        channel: &Channel,
+        session_id: u64,
+    ) -> Result<Buffer, SealError> {
+        let head = self.buffer.get(HEADROOM..).unwrap_or_default();
+        let mut sealed = Payload::buffer_for(leased.len());
+        sealed.resize_stale(self.buffer.len().saturating_add(leased.len()));
+        let frame = sealed.get_mut(PREFIX..).unwrap_or_default();
+        let looked = leased.look(head, |message| channel.seal_from(message, frame, session_id));
+        let (result, _not_sent) = looked.map_err(|error| {
+            note_lost(&error);
+            SealError::Lost
+        })?;
+        result.map(|()| sealed)
+    }
+
     /// The finished message, encrypted with `seal` where there is one.
     ///
     /// # Errors
-    /// The cipher's; nothing of the message may be sent then.
-    pub(super) fn finish(
-        mut self,
-        seal: Option<(&Channel, u64)>,
-    ) -> Result<Transmit, crate::crypto::seal::SealError> {
+    /// The cipher's; [`SealError::Lost`] where the bytes to be sealed cannot be looked at any more. Nothing of the
+    /// message may be sent then.
+    pub(super) fn finish(mut self, seal: Option<(&Channel, u64)>) -> Result<Transmit, SealError> {
         if self.is_copied {
             self.drop_copy();
         }
         let start = match seal {
             None => HEADROOM - PREFIX,
             Some((channel, session_id)) => {
-                let sealed = self.buffer.get_mut(PREFIX..).unwrap_or_default();
-                channel.seal(sealed, session_id)?;
+                match self.take_leased() {
+                    Some(leased) => self.buffer = self.sealed_from(leased, channel, session_id)?,
+                    None => {
+                        let sealed = self.buffer.get_mut(PREFIX..).unwrap_or_default();
+                        channel.seal(sealed, session_id)?;
+                    }
+                }
                 0
             }
         };
         put_prefix(&mut self.buffer, start, Elsewhere::total(&self.tail));
         Ok(Transmit { buffer: self.buffer, start, tail: self.tail })
     }
+}
+
+/// Bytes of a file could not be looked at.
+fn note_lost(error: &io::Error) {
+    tracing::warn!(%error, "what a client has read is there no more and cannot be protected");
 }
 
 /// Several responses, or one that is written as a whole, as they come.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::crypto::seal::SealError;
 use crate::crypto::sign::SignError;
 use crate::wire::dialect::Dialect;
 use crate::wire::header::Command;
@@ -10,7 +11,7 @@ use crate::wire::oplock_break::BreakNotification;
 use crate::wire::status::NtStatus;
 
 use crate::protocol::channel::Channel;
-use crate::protocol::message::{Body, ChainId, Protection, Reply};
+use crate::protocol::message::{Body, ChainId, Payload, Protection, Reply};
 use crate::protocol::outgoing::Key;
 use crate::protocol::reply::{Encoded, Response, Slot};
 
@@ -43,7 +44,12 @@ impl Connection {
                     replies.next().unwrap_or_else(|| Reply::error(NtStatus::INTERNAL_ERROR));
                 tracing::trace!(command = %slot.command, message = slot.message_id, status = %reply.status, "response");
                 let sign = !sealed && self.must_sign(&slot);
-                let reply = placed(reply, alone && !sealed, sign);
+                let protection = match (sealed, sign) {
+                    (true, _) => Protection::Sealed,
+                    (false, true) => Protection::Signed,
+                    (false, false) => Protection::Plain,
+                };
+                let reply = placed(reply, alone, protection);
                 Response { slot, reply, credits: 0, sign }
             })
             .collect();
@@ -88,7 +94,7 @@ impl Connection {
             .iter()
             .map(|response| response.sign.then_some(response.slot.session_id))
             .collect();
-        let mut instead = responses.first().and_then(Response::if_bytes_are_lost);
+        let instead = responses.first().and_then(Response::if_bytes_are_lost);
         let first =
             responses.first().map(|response| (response.slot.session_id, response.reply.status));
         let mut encoded = Encoded::new(responses, self.dialect() == Some(Dialect::SMB_3_1_1));
@@ -100,23 +106,20 @@ impl Connection {
         for (index, signer) in signers.into_iter().enumerate() {
             let channel = signer.and_then(|session_id| self.sessions.get(session_id));
             let signed = channel.map_or(Ok(()), |channel| encoded.sign(index, &channel.signer));
-            match (signed, instead.take()) {
-                (Ok(()), _) => {}
-                (Err(SignError::Lost), Some(response)) => {
-                    return self.send(vec![response], command, seal_for);
-                }
-                (Err(error), _) => {
-                    tracing::error!(%error, "a response could not be signed and is not sent");
-                    return;
-                }
+            let Err(error) = signed else { continue };
+            if let (SignError::Lost, Some(response)) = (error, instead) {
+                return self.send(vec![response], command, seal_for);
             }
+            tracing::error!(%error, "a response could not be signed and is not sent");
+            return;
         }
         self.hash(command, first, encoded.element_mut(0));
         let seal =
             seal_for.and_then(|session_id| Some((self.sessions.get(session_id)?, session_id)));
-        match encoded.finish(seal) {
-            Ok(transmit) => self.outgoing.push(transmit),
-            Err(error) => {
+        match (encoded.finish(seal), instead) {
+            (Ok(transmit), _) => self.outgoing.push(transmit),
+            (Err(SealError::Lost), Some(response)) => self.send(vec![response], command, seal_for),
+            (Err(error), _) => {
                 tracing::error!(%error, "a response could not be encrypted and is not sent")
             }
         }
@@ -187,12 +190,20 @@ impl Connection {
     }
 }
 
-/// A reply whose bytes are where they are needed: here, if they are to be protected, and nowhere else, unless they
-/// follow a head that is sent as it is, or signed. One that was made for being sent as it is fails otherwise.
-fn placed(reply: Reply, may_be_elsewhere: bool, sign: bool) -> Reply {
+/// A reply whose bytes are where they are needed: here, if they are to be protected, and nowhere else, unless it is
+/// `alone` and they can be sent, or signed, or sealed from where they are. One that was made for that fails otherwise.
+fn placed(reply: Reply, alone: bool, protection: Protection) -> Reply {
     let Reply { status, body } = reply;
+    let may_be_elsewhere = |payload: &Payload| {
+        alone
+            && match protection {
+                Protection::Plain => true,
+                Protection::Signed => payload.is_here() || payload.is_leased(),
+                Protection::Sealed => payload.is_leased(),
+            }
+    };
     match body {
-        Body::Read(payload) if may_be_elsewhere && (!sign || payload.can_be_signed()) => {
+        Body::Read(payload) if may_be_elsewhere(&payload) => {
             Reply { status, body: Body::Read(payload) }
         }
         Body::Read(payload) if payload.is_here() => {

@@ -1,5 +1,8 @@
 //! The payload of a READ: sent from where the command put it, or copied into a compound.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::ask::Ask;
 use super::client::Guard;
 use super::pair::{Pair, config, content, offer, payload, perform};
@@ -151,6 +154,64 @@ fn bytes_that_are_in_two_places_are_signed_here_and_sent_from_there() {
             }
             // Which verifies the signature.
             assert_eq!(pair.client.decode(&sent).responses[0].payload(), content(100_000));
+        }
+    }
+}
+
+/// So many bytes of a file of three pages, from its second on, which nobody writes to.
+fn leased(length: usize) -> crate::transport::Elsewhere {
+    use std::os::fd::OwnedFd;
+
+    use crate::transport::{Elsewhere, Kept, Leased, Pin, Until};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, content(3 * 4096)).unwrap();
+    let file: ringway::fs::File = OwnedFd::from(std::fs::File::open(&path).unwrap()).into();
+    // Others may fork meanwhile, and have it open until they are what they are to be.
+    let lease = loop {
+        match file.read_lease() {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            lease => break Arc::new(Box::new(lease.unwrap())),
+        }
+    };
+    let pin = Rc::new(Pin::new(Until::Sent));
+    Elsewhere::Leased(Leased::new(lease, &Kept::default(), &file, (4096, length), pin).unwrap())
+}
+
+#[test]
+fn bytes_that_stay_as_they_are_are_signed_and_sealed_where_they_are() {
+    use crate::transport::Elsewhere;
+    use crate::wire::status::NtStatus;
+
+    let expected = &content(3 * 4096)[4096..];
+    // Of the longest the file has not all.
+    for length in [5, 4096, 8192, 3 * 4096] {
+        let is_there = length <= expected.len();
+        for guard in GUARDS {
+            let mut pair = Pair::logged_on(config(), Dialect::SMB_3_1_1);
+            let chain = pair.hand_out(guard, &[Ask::read(length as u32)]);
+            let payload = Payload::elsewhere(vec![leased(length)]);
+            assert_eq!(payload.len(), length);
+            let reply = crate::protocol::Reply::ok(crate::protocol::Body::Read(payload));
+            pair.server.handle_replies(pair.now.instant, chain.id, vec![reply]);
+            let transmit = pair.server.poll_transmit().expect("a message");
+            assert!(pair.server.poll_transmit().is_none());
+            let mut sent = transmit.bytes().to_vec();
+            let in_tail = Elsewhere::total(&transmit.tail);
+            if guard == Guard::Plain {
+                assert_eq!(in_tail, length);
+                continue;
+            }
+            let is_from_there = guard == Guard::Signed && is_there;
+            assert_eq!(in_tail, if is_from_there { length } else { 0 });
+            sent.extend_from_slice(&expected[..in_tail]);
+            // Which verifies the signature, or opens the seal.
+            let answer = pair.client.decode(&sent).one();
+            match is_there {
+                true => assert_eq!(answer.payload(), &expected[..length]),
+                false => assert_eq!(answer.status(), NtStatus::IO_DEVICE_ERROR),
+            }
         }
     }
 }
