@@ -37,7 +37,28 @@ fn main() -> ExitCode {
     add("what others write is read", written);
     add("who wants to write to what is mapped gets in at once", lets_in);
     add("a file that becomes shorter, and longer again, is read as it is", cut_off);
+    trials.extend(on_each_backend(
+        "nothing is kept where nothing is to be",
+        &[],
+        keepless,
+        keeps_nothing,
+    ));
     support::run(trials)
+}
+
+fn keepless() -> Serve {
+    serve().argument("--without=kept-mappings")
+}
+
+fn keeps_nothing(server: &Server) -> Outcome {
+    each(server, |session| {
+        let bytes = file(server, 3 * MIB)?;
+        let id = opened(session)?;
+        read_often(session, id, &bytes)?;
+        is_mapped(server, 0)?;
+        session.close(id)?;
+        Ok(())
+    })
 }
 
 fn serve() -> Serve {

@@ -48,7 +48,7 @@ pub(crate) const SERVERS: [servers::Contender; 4] = [
 ];
 
 /// usmbd again, which is left one way to move bytes where it would choose among several.
-pub(crate) const WAYS: [servers::Contender; 4] = [
+pub(crate) const WAYS: [servers::Contender; 5] = [
     servers::Contender {
         name: "usmbd, copied",
         kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes,mappings"]),
@@ -62,7 +62,12 @@ pub(crate) const WAYS: [servers::Contender; 4] = [
     servers::Contender {
         name: "usmbd, mapped",
         kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes"]),
-        settings: "plain reads of 512 KiB and more, and signed ones of 1 MiB and more, from mappings",
+        settings: "plain reads of 512 KiB and more, and protected ones of 1 MiB and more, from mappings",
+    },
+    servers::Contender {
+        name: "usmbd, mapped anew",
+        kind: Kind::Usmbd(Backend::Uring, &["--without", "kept-mappings"]),
+        settings: "as it is, but each read has a mapping of its own, as where a file is read once",
     },
     servers::Contender {
         name: "usmbd, teed",
@@ -78,11 +83,12 @@ fn is_for_way(name: &str, shape: &Shape) -> bool {
     let is_read = shape.workload == Workload::Read && !shape.random;
     let is_single = shape.connections == 1;
     match name {
-        "usmbd, copied" if is_signed => is_single && is_read && size >= 1 << 20,
-        "usmbd, copied" => is_single && is_plain && (is_read || shape.workload == Workload::Write),
+        "usmbd, copied" if !is_plain => is_single && is_read && size >= 1 << 20,
+        "usmbd, copied" => is_single && (is_read || shape.workload == Workload::Write),
         "usmbd, spliced" => is_single && is_read && is_plain && size >= 16 << 10,
         "usmbd, mapped" if is_signed => is_single && is_read && size >= 1 << 20,
         "usmbd, mapped" => is_single && is_read && is_plain && size >= 512 << 10,
+        "usmbd, mapped anew" => is_single && is_read && size >= 1 << 20,
         "usmbd, teed" => is_single && is_read && is_signed && size >= 64 << 10,
         _ => true,
     }

@@ -33,7 +33,8 @@ the same bytes without any protocol, and ciphers that move none.
 does most of the client's receiving. No number here says what a network card would do, and none is zero-copy.
 - Each server is pinned to one core, the load has the other one. The load is a client of the project's own, the same \
 for all. 4 × 8 is four connections with eight requests in flight on each. Files are in the page cache, have no holes, \
-and are read through handles that cannot write.
+and are read over and over through handles that cannot write, so that mappings which are kept are of use: the mapped \
+floor's, and usmbd's (\"mapped anew\", below, is without).
 - Of answers to reads the load looks at the head, and has the kernel drop the payload uncopied; one in 64, by chance, is \
 received in full, and verified or decrypted, and its bytes compared with what the file holds. Answers that are not \
 received in full are not authenticated by the client. Some of what was written is read again. Every answer's status and \
@@ -54,8 +55,10 @@ const SHORT: &str = include_str!("short.md");
 const WAYS_GUIDE: &str = "\
 Which way bytes take, usmbd decides by a table (`usmbd probe --routes`). Here it was left one way where it would choose \
 among several: medians of GB/s, with CPU time in s/GB in brackets, one connection. Over loopback, where a mapping wins; to \
-another host a splice has nothing to copy, and a mapping has. Signed reads are mapped only while nobody can write to \
-the file, and teed only if the client is on another host as well; here it was told that it is, and nobody wrote.
+another host a splice has nothing to copy, and a mapping has. Signed and encrypted reads are mapped only while nobody can \
+write to the file, and signed ones teed only if the client is on another host as well; here it was told that it is, and \
+nobody wrote. Files of 64 MiB are read over and over through one open, and from the second time on usmbd keeps what it has \
+mapped: where each read is mapped anew stands what a file costs that is read once.
 ";
 
 /// The unit of a row's rates and of its CPU time.

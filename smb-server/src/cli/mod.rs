@@ -116,8 +116,8 @@ pub(crate) struct ServeArgs {
     /// signatures
     #[arg(long, hide = true)]
     assume_remote_peers: bool,
-    /// What to do without, pipes or mappings, to see what it is worth, or that it is not to blame: the other ways of
-    /// `usmbd probe --routes` are taken then
+    /// What to do without, to see what it is worth, or that it is not to blame: pipes or mappings, and the other ways of
+    /// `usmbd probe --routes` are taken then; or kept-mappings, and each READ that takes one has its own
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     without: Vec<Need>,
     /// How many connections there may be; 256 of them from one address

@@ -12,19 +12,19 @@ use super::plan::Need;
 use super::stable::Stable;
 use crate::transport::{Elsewhere, Kept, Mapped};
 
-/// Maps a range of a file, as far as the file goes, to be signed or sealed where its pages are stable; nothing if it ends before.
+/// Maps a range of a file, as far as the file goes, or finds the mapping that was `kept` of it, to be signed or sealed where its pages are stable; nothing if it ends before.
 pub(super) fn read(
     file: &File,
     (offset, length): (u64, usize),
     stable: Option<&Stable>,
-    kept: &Kept<Mapping>,
+    kept: Option<&Kept<Mapping>>,
 ) -> Result<Option<Elsewhere>, Need> {
     let count = match file.cached_len(offset, length).ok_or(Need::Cached)? {
         0 => return Ok(None),
         count => count,
     };
     let mapped = match stable {
-        Some(stable) => stable.map(file, offset, count).map(Elsewhere::Leased),
+        Some(stable) => stable.map(file, (offset, count), kept.is_some()).map(Elsewhere::Leased),
         None => Mapped::new(file, (offset, count), kept).map(Elsewhere::Mapped),
     };
     mapped.map(Some).ok_or(Need::Mapping)

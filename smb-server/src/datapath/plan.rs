@@ -144,6 +144,8 @@ pub enum Need {
     Splice,
     /// One mapping more.
     Mapping,
+    /// A mapping from before. It is made where there is none, so no way depends on it.
+    KeptMapping,
 }
 
 impl FromStr for Need {
@@ -154,7 +156,8 @@ impl FromStr for Need {
         match text {
             "pipes" => Ok(Self::Pipe),
             "mappings" => Ok(Self::Mapping),
-            _ => Err("it should be pipes or mappings"),
+            "kept-mappings" => Ok(Self::KeptMapping),
+            _ => Err("it should be pipes, mappings or kept-mappings"),
         }
     }
 }
@@ -174,6 +177,7 @@ impl Transfer {
             Need::Cached => Self { cached: false, ..self },
             Need::Pipe | Need::Splice => Self { has_pipes: false, ..self },
             Need::Mapping => Self { has_mapping: false, ..self },
+            Need::KeptMapping => self,
         }
     }
 

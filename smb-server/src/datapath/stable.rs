@@ -79,9 +79,14 @@ pub(super) struct Stable {
 
 impl Stable {
     /// A range of the file, to be signed or sealed where it is.
-    pub(super) fn map(&self, file: &File, offset: u64, length: usize) -> Option<LeasedBytes> {
+    pub(super) fn map(
+        &self,
+        file: &File,
+        range: (u64, usize),
+        is_kept: bool,
+    ) -> Option<LeasedBytes> {
         let (lease, pin) = (Arc::<KernelLease>::clone(&self.lease), Rc::clone(&self.pin));
-        LeasedBytes::new(lease, self.lease.mappings(), file, (offset, length), pin)
+        LeasedBytes::new(lease, is_kept.then(|| self.lease.mappings()), file, range, pin)
     }
 }
 

@@ -43,8 +43,15 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         has_mapping: true,
     }
     .without_all(&server.without);
-    let reading =
-        Reading { source: &source, file, counters: &server.routes, contents, past_cache, stable };
+    let reading = Reading {
+        source: &source,
+        file,
+        counters: &server.routes,
+        keeps_mappings: !server.without.contains(&Need::KeptMapping),
+        contents,
+        past_cache,
+        stable,
+    };
     let (row, payload) = loop {
         let row = row(&transfer);
         match reading.by(row.route, transfer.cached).await? {
@@ -74,6 +81,7 @@ struct Reading<'a> {
     source: &'a Source,
     file: &'a FileOpen,
     counters: &'a Counters,
+    keeps_mappings: bool,
     contents: StreamContents,
     past_cache: Option<&'a Direct>,
     stable: Option<Stable>,
@@ -102,7 +110,7 @@ impl Reading<'_> {
                 spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
             }
             (Route::Mapped, _, stable) => {
-                let kept = &self.file.mappings;
+                let kept = self.keeps_mappings.then_some(&self.file.mappings);
                 let mapped = mapped::read(on_disk, (offset, length), stable.as_ref(), kept);
                 mapped.map(|it| Payload::elsewhere(it.into_iter().collect()))
             }

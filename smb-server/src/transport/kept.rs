@@ -49,17 +49,29 @@ impl<M> Default for Kept<M> {
     }
 }
 
-impl<M: Clone> Kept<M> {
-    /// The mapping of a part (offset, length), which `map` makes if there is none; `None` if it cannot be made.
-    pub(super) fn get(
-        &self,
-        range: (u64, usize),
-        map: impl FnOnce() -> io::Result<M>,
-    ) -> Option<(M, Arc<Place>)> {
-        self.get_within(range, map, &PLACES)
+/// The mapping of a part (offset, length) that is kept, or one that `map` makes, to be kept if `kept` is there; `None` if
+/// it cannot be made.
+pub(super) fn mapping<M: Clone>(
+    kept: Option<&Kept<M>>,
+    range: (u64, usize),
+    map: impl FnOnce() -> io::Result<M>,
+) -> Option<(M, Arc<Place>)> {
+    match kept {
+        Some(kept) => kept.get(range, map, &PLACES),
+        None => made(map, &PLACES),
     }
+}
 
-    fn get_within(
+fn made<M>(
+    map: impl FnOnce() -> io::Result<M>,
+    places: &'static Places,
+) -> Option<(M, Arc<Place>)> {
+    let place = Arc::new(places.take()?);
+    Some((map().ok()?, place))
+}
+
+impl<M: Clone> Kept<M> {
+    fn get(
         &self,
         range: (u64, usize),
         map: impl FnOnce() -> io::Result<M>,
@@ -69,8 +81,7 @@ impl<M: Clone> Kept<M> {
         if known.is_some() {
             return known;
         }
-        let place = Arc::new(places.take()?);
-        let mapping = (map().ok()?, place);
+        let mapping = made(map, places)?;
         let replaced = self.with(|parts| parts.note(range, &mapping, places.may_be_kept()));
         // Not under the lock: it takes a system call.
         drop(replaced);
@@ -154,7 +165,7 @@ mod tests {
                 made.push(offset);
                 Ok(offset)
             };
-            let (mapping, _place) = kept.get_within((offset, 1), map, places).unwrap();
+            let (mapping, _place) = kept.get((offset, 1), map, places).unwrap();
             assert_eq!(mapping, offset);
         }
         made
@@ -168,7 +179,7 @@ mod tests {
             assert_eq!(mapped(&kept, 0..5, &PLACES), [0, 1, 2, 3, 4]);
         }
         assert_eq!(mapped(&kept, 0..7, &PLACES), [5, 6]);
-        let other_length = kept.get_within((0, 2), || Ok(7), &PLACES).unwrap();
+        let other_length = kept.get((0, 2), || Ok(7), &PLACES).unwrap();
         assert_eq!(other_length.0, 7);
         kept.end();
         drop(other_length);
@@ -203,15 +214,15 @@ mod tests {
         assert_eq!(mapped(&kept, 0..5, &PLACES).len(), 3);
         let taken: Vec<_> = std::iter::from_fn(|| PLACES.take()).collect();
         assert_eq!(taken.len(), NOT_KEPT_MIN);
-        assert!(kept.get_within((9, 1), || Ok(9), &PLACES).is_none());
-        assert!(kept.get_within((0, 1), || Ok(9), &PLACES).is_some(), "it is there");
+        assert!(kept.get((9, 1), || Ok(9), &PLACES).is_none());
+        assert!(kept.get((0, 1), || Ok(9), &PLACES).is_some(), "it is there");
     }
 
     #[test]
     fn what_cannot_be_mapped_takes_no_place() {
         static PLACES: Places = Places::of(NOT_KEPT_MIN);
         let kept = Kept::<u64>::default();
-        let refused = kept.get_within((0, 1), || Err(io::ErrorKind::OutOfMemory.into()), &PLACES);
+        let refused = kept.get((0, 1), || Err(io::ErrorKind::OutOfMemory.into()), &PLACES);
         assert!(refused.is_none());
         assert_eq!(PLACES.0.load(Ordering::Relaxed), NOT_KEPT_MIN);
     }

@@ -13,7 +13,7 @@ use ringway::buf::IoBufExt;
 use ringway::fs::{File, LeasedMapping, Mapping, ReadLease};
 use ringway::net::TcpStream;
 
-use super::kept::Place;
+use super::kept::{Place, mapping};
 use super::{Kept, Pin};
 use crate::buffers::Buffer;
 
@@ -39,10 +39,14 @@ pub struct Leased {
 }
 
 impl Mapped {
-    /// The `len` bytes of a file from `offset` on, which there are; `None` if they cannot be mapped.
+    /// The `len` bytes of a file from `offset` on, which there are; `None` if they cannot be mapped. `kept`: of this file.
     #[must_use]
-    pub fn new(file: &File, (offset, len): (u64, usize), kept: &Kept<Mapping>) -> Option<Self> {
-        let (mapping, place) = kept.get((offset, len), || file.map(offset, len))?;
+    pub fn new(
+        file: &File,
+        (offset, len): (u64, usize),
+        kept: Option<&Kept<Mapping>>,
+    ) -> Option<Self> {
+        let (mapping, place) = mapping(kept, (offset, len), || file.map(offset, len))?;
         Some(Self { mapping, file: file.clone(), offset, pin: None, _place: place })
     }
 
@@ -99,12 +103,12 @@ impl Leased {
     #[must_use]
     pub fn new(
         lease: Arc<dyn Deref<Target = ReadLease>>,
-        kept: &Kept<LeasedMapping>,
+        kept: Option<&Kept<LeasedMapping>>,
         file: &File,
         (offset, len): (u64, usize),
         pin: Rc<Pin>,
     ) -> Option<Self> {
-        let (leased, place) = kept.get((offset, len), || lease.map(offset, len))?;
+        let (leased, place) = mapping(kept, (offset, len), || lease.map(offset, len))?;
         let mapping = leased.mapping().clone();
         pin.set_mapping(&mapping);
         let seen = Mapped {
@@ -200,7 +204,7 @@ mod tests {
             file.set_len(LEN as u64).await.unwrap();
             expected.resize(LEN, 0);
             let (client, server) = connection().await;
-            let mapped = Mapped::new(&file, (3, LEN - 3), &Kept::default()).unwrap();
+            let mapped = Mapped::new(&file, (3, LEN - 3), None).unwrap();
             assert_eq!(mapped.len(), LEN - 3);
             let server = Rc::new(server);
             let sending = ringway::spawn(async move { mapped.send(&server, false).await });
@@ -217,7 +221,7 @@ mod tests {
             for left in [0, 100, PIECE] {
                 let file = file().await;
                 file.write_all_at(vec![1; 2 * PIECE], 0).await.0.unwrap();
-                let mapped = Mapped::new(&file, (0, 2 * PIECE), &Kept::default()).unwrap();
+                let mapped = Mapped::new(&file, (0, 2 * PIECE), None).unwrap();
                 file.set_len(left as u64).await.unwrap();
                 let (client, server) = connection().await;
                 let server = Rc::new(server);

@@ -162,7 +162,7 @@ fn bytes_that_are_in_two_places_are_signed_here_and_sent_from_there() {
 fn leased(length: usize) -> crate::transport::Elsewhere {
     use std::os::fd::OwnedFd;
 
-    use crate::transport::{Elsewhere, Kept, Leased, Pin, Until};
+    use crate::transport::{Elsewhere, Leased, Pin, Until};
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
@@ -176,7 +176,7 @@ fn leased(length: usize) -> crate::transport::Elsewhere {
         }
     };
     let pin = Rc::new(Pin::new(Until::Sent));
-    Elsewhere::Leased(Leased::new(lease, &Kept::default(), &file, (4096, length), pin).unwrap())
+    Elsewhere::Leased(Leased::new(lease, None, &file, (4096, length), pin).unwrap())
 }
 
 #[test]
