@@ -28,7 +28,8 @@ All rows take an hour and a half on a quiet machine.
   --realtime        realtime scheduling, for a machine that others use too; they will wait (needs root)
   --folder FOLDER   below which the files are made: this decides about the file system (the build folder)
   --json FILE       where each sample goes, a line each
-  --write-docs      when all is done, smb-server/docs/bytes.md is written anew, with its pictures; for a full run
+  --write-docs      when all is done, smb-server/docs/bytes.md is written anew, with its pictures; for a full run, which
+                    --smbtorture is part of
   --smbtorture      Samba's own benches as a second client, in place of the rows
   --list            the names of rows, servers and floors
 
@@ -218,9 +219,11 @@ impl Options {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.threads = said.threads.unwrap_or(if has_server { cores } else { 1 });
-        if self.write_docs && (is_partial || has_server || self.smbtorture || self.samba.is_none())
-        {
-            return Err("--write-docs is for a full run, beside Samba".to_owned());
+        let has_all = self.samba.is_some() && self.torture.is_some();
+        if self.write_docs && (is_partial || has_server || !has_all) {
+            return Err(
+                "--write-docs is for a full run, beside Samba and with its tests".to_owned()
+            );
         }
         Ok(self)
     }

@@ -250,7 +250,7 @@ fn group(result: &RowResult, (of, unit): Measured) -> Group {
 }
 
 /// Everything, to be kept in the docs.
-pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
+pub(crate) fn document(machine: &Machine, results: &[RowResult], torture: &str) -> String {
     let rows: Vec<_> = results.iter().map(row).collect();
     let (summary, rows) = (summary(results), rows.join("\n"));
     let (aims, ways) = (aims::table(results), ways(results));
@@ -260,6 +260,7 @@ pub(crate) fn document(machine: &Machine, results: &[RowResult]) -> String {
     }
     format!(
         "{GUIDE}\n## Aims\n\n{aims}\n{SHORT}\n## Ways to move bytes\n\n{WAYS_GUIDE}\n{ways}\n## In pictures\n\n{shown}## Summary\n\n{summary}\n\
+         ## A second client\n\n{torture}\n\
          ## What it was measured on, and how to do it again\n\n{machine}\n## Rows\n\n{rows}"
     )
 }

@@ -68,12 +68,17 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     let running = start(options, &places)?;
     let lines = Lines::begin(options.json.as_deref(), &machine)?;
     measure::sys::pin(cores::LOAD);
-    if options.smbtorture {
-        return torture::run(options, &running);
+    if options.smbtorture && !options.write_docs {
+        println!("{}", torture::run(options, &running)?);
+        return Ok(());
     }
-    let run = Run { options, running, _folder: Some(folder), lines, samples: 0, pattern };
+    let mut run = Run { options, running, _folder: Some(folder), lines, samples: 0, pattern };
     let results = run.all()?;
-    if options.write_docs { write_docs(&machine, &results) } else { Ok(()) }
+    if options.write_docs {
+        let torture = torture::run(options, &run.running)?;
+        write_docs(&machine, &results, &torture)?;
+    }
+    Ok(())
 }
 
 /// The load alone, on a server that somebody else has started.
@@ -119,7 +124,7 @@ fn start(options: &Options, places: &Places) -> io::Result<Vec<Running>> {
 }
 
 impl Run<'_> {
-    fn all(mut self) -> io::Result<Vec<RowResult>> {
+    fn all(&mut self) -> io::Result<Vec<RowResult>> {
         let begin = Instant::now();
         let rows = &self.options.rows;
         let mut results = Vec::new();
@@ -232,10 +237,10 @@ pub(crate) fn target(running: &Running, shape: &Shape, options: &Options) -> io:
     })
 }
 
-fn write_docs(machine: &Machine, results: &[RowResult]) -> io::Result<()> {
+fn write_docs(machine: &Machine, results: &[RowResult], torture: &str) -> io::Result<()> {
     let docs = Path::new(DOCS);
     for picture in report::pictures(results) {
         replace(&docs.with_file_name(picture.file), &picture.svg)?;
     }
-    replace(docs, &report::document(machine, results))
+    replace(docs, &report::document(machine, results, torture))
 }

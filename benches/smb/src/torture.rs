@@ -2,23 +2,32 @@
 //! every byte that it reads, so its rates say less about servers than ours; CPU time of the server is what to compare. What
 //! its reads are of is a hole of one request's length.
 
+use std::fmt::Write;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use measure::cores;
+use measure::pairs::{Paired, ratio};
+use measure::phase::Distance;
+use measure::spread::Spread;
 use measure::text::{number, percent};
 use regex_lite::Regex;
+use rustix::process::{Pid, Signal, kill_process_group};
 use smb_common::servers::{PASSWORD, SHARE, Server, USER, Usage};
 
 use crate::cli::Options;
-use crate::contenders::Running;
+use crate::contenders::{PEER, Running, SERVERS};
 
 const TESTS: [&str; 3] = ["read", "write", "echo"];
 const CONNECTIONS: [usize; 2] = [1, 4];
 const SIZE: usize = 1 << 20;
 const DEPTH: usize = 4;
+
+/// How long it may take beyond its time, to begin and to end: now and then it never does.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What runs a program of the tree: $0 the tree.
 const ENTER: &str =
@@ -32,25 +41,91 @@ struct Said {
     bytes: f64,
 }
 
-pub(crate) fn run(options: &Options, running: &[Running]) -> io::Result<()> {
+/// What came of one run.
+struct Taken {
+    round: usize,
+    rate: f64,
+    /// Seconds per GB, or microseconds per operation.
+    cost: f64,
+    /// Of the server's core.
+    share: f64,
+}
+
+impl Paired for Taken {
+    fn round(&self) -> usize {
+        self.round
+    }
+
+    fn is_good(&self) -> bool {
+        true
+    }
+
+    fn distance(&self) -> Option<Distance> {
+        None
+    }
+}
+
+/// Before the table.
+const GUIDE: &str = "\
+smbtorture's own `smb2.bench.read`, `write` and `echo`, of a mebibyte, with four requests in flight on each connection; it \
+reads holes and copies what it receives, so that its rates say less about servers than those above: what to compare is \
+their CPU time. Medians; ratios, of runs in the same round, above 1: usmbd is better.
+";
+
+/// Runs them, and makes a table of what comes of it.
+pub(crate) fn run(options: &Options, running: &[Running]) -> io::Result<String> {
     let tree = options.torture.as_deref();
     let tree = tree.ok_or_else(|| io::Error::other("smbtorture could not be had"))?;
-    println!(
-        "smbtorture, 1 MiB, {DEPTH} in flight on each connection; it reads holes and copies what it receives:\n\n\
-         | test | server | round | GB/s or op/s | CPU s/GB or µs/op | server |\n|---|---|--:|--:|--:|--:|"
+    let mut out = format!(
+        "{GUIDE}\n| test | server | GB/s or op/s | CPU s/GB or µs/op | server | rate ÷ {PEER} | CPU ÷ {PEER} |\n\
+         |---|---|--:|--:|--:|--:|--:|\n"
     );
-    for (test, connections) in TESTS.iter().flat_map(|test| CONNECTIONS.map(|count| (test, count)))
+    for (test, connections) in TESTS.iter().flat_map(|test| CONNECTIONS.map(|count| (*test, count)))
     {
+        eprintln!("smbtorture: {test}, {connections} × {DEPTH}");
+        let mut lines: Vec<(&str, Vec<Taken>)> = Vec::new();
         for round in 0..options.rounds {
             for server in in_turn(running, round) {
-                let line = one(tree, server, (test, connections), options.time)
-                    .unwrap_or_else(|error| format!("failed: {error} | | "));
                 let name = server.contender.name;
-                println!("| {test}, {connections} × {DEPTH} | {name} | {} | {line} |", round + 1);
+                match one(tree, server, (test, connections), options.time) {
+                    Ok(taken) => {
+                        let taken = Taken { round, ..taken };
+                        match lines.iter_mut().find(|line| line.0 == name) {
+                            Some(line) => line.1.push(taken),
+                            None => lines.push((name, vec![taken])),
+                        }
+                    }
+                    Err(error) => eprintln!("  {name} failed: {error}"),
+                }
             }
         }
+        for server in SERVERS {
+            let Some(line) = lines.iter().find(|line| line.0 == server.name) else { continue };
+            let peer = lines.iter().find(|line| line.0 == PEER);
+            let _ = writeln!(out, "| {test}, {connections} × {DEPTH} | {}", row(line, peer));
+        }
     }
-    Ok(())
+    Ok(out)
+}
+
+/// A server's cells, with what they are beside the peer's.
+fn row((name, taken): &(&str, Vec<Taken>), peer: Option<&(&str, Vec<Taken>)>) -> String {
+    let median =
+        |of: fn(&Taken) -> f64| Spread::of(taken.iter().map(of).collect()).map(|it| it.median);
+    let beside = |of: fn(&Taken, &Taken) -> f64| {
+        let spread = peer.filter(|peer| peer.0 != *name).and_then(|peer| ratio(taken, &peer.1, of));
+        spread.map_or_else(String::new, |spread| {
+            format!("{:.2} ({:.2} – {:.2})", spread.median, spread.least, spread.most)
+        })
+    };
+    format!(
+        "{name} | {} | {} | {} | {} | {} |",
+        median(|it| it.rate).map_or_else(String::new, number),
+        median(|it| it.cost).map_or_else(String::new, number),
+        median(|it| it.share).map_or_else(String::new, percent),
+        beside(|ours, theirs| ours.rate / theirs.rate),
+        beside(|ours, theirs| theirs.cost / ours.cost),
+    )
 }
 
 /// The servers, each round beginning with another one.
@@ -58,7 +133,9 @@ fn in_turn(running: &[Running], round: usize) -> Vec<&Server> {
     let mut servers: Vec<_> = running
         .iter()
         .filter_map(|running| match running {
-            Running::Server(server) => Some(server),
+            Running::Server(server) => {
+                SERVERS.iter().any(|it| it.name == server.contender.name).then_some(server)
+            }
             _ => None,
         })
         .collect();
@@ -72,7 +149,7 @@ fn one(
     server: &Server,
     (test, connections): (&str, usize),
     time: Duration,
-) -> io::Result<String> {
+) -> io::Result<Taken> {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", &cores::LOAD.to_string(), "unshare", "--mount", "sh", "-c", ENTER]);
     command.arg(tree).arg("smbtorture").arg(format!("//127.0.0.1/{SHARE}"));
@@ -87,12 +164,19 @@ fn one(
         command.arg(format!("--option=torture:{name}={value}"));
     }
     command.arg(format!("smb2.bench.{test}")).stdin(Stdio::null());
+    // To be ended with its children.
+    command.process_group(0);
     let begin = Usage::until_now(&server.processes());
     // A server of one process for each connection has them only meanwhile.
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (process, deadline) = (Pid::from_child(&child), Instant::now() + time + PATIENCE);
     let watch = std::thread::spawn(move || child.wait_with_output());
     let mut end = Usage::until_now(&server.processes());
     while !watch.is_finished() {
+        if Instant::now() >= deadline {
+            // Nobody waits for it before this, so the number is still its own.
+            kill_process_group(process, Signal::KILL)?;
+        }
         std::thread::sleep(Duration::from_millis(50));
         end = Usage::until_now(&server.processes()).with_the_ended(end);
     }
@@ -111,7 +195,7 @@ fn one(
     } else {
         (said.operations, cpu / (said.operations * wall) * 1e6)
     };
-    Ok(format!("{} | {} | {}", number(rate), number(cost), percent(cpu / wall)))
+    Ok(Taken { round: 0, rate, cost, share: cpu / wall })
 }
 
 /// The last of the lines that a test writes over each other.

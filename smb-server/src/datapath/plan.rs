@@ -241,11 +241,11 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
-        when: "it is encrypted, nobody can write to the file now, it is 1 MiB or more, and no processor is free",
+        when: "it is encrypted, nobody can write to the file, it is 1 MiB or more, no core is free",
         fits: |it| it.may_be_looked_at_in_place(Protection::Sealed),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
-        because: "a lease keeps writers waiting until it has been sealed: out of the page cache, into a buffer",
+        because: "a lease keeps writers waiting until it has been sealed, from there into a buffer",
     },
     Row {
         direction: Direction::Read,
