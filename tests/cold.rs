@@ -15,6 +15,7 @@ use support::content::{Random, same_file};
 use support::requests::{Create, access, nt, read};
 use support::session::{HEADER, Session, command, expect, status, u64_at};
 use support::slow_disk::{SlowDisk, forget};
+use support::transfers::READ_FIXED;
 use support::{Client, Need, Outcome, Serve, Server, ensure, on_each_backend};
 
 const MIB: usize = 1 << 20;
@@ -28,9 +29,6 @@ const DEPTH: usize = 4;
 
 /// Between two questions of who has no part in it; the disk takes a hundred times as long for one READ.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// MS-SMB2 2.2.20, behind the header.
-const READ_FIXED: usize = 16;
 
 fn main() -> ExitCode {
     let needs = [Need::SlowDisk, Need::Smbclient];

@@ -14,12 +14,11 @@ use libtest_mimic::{Failed, Trial};
 use support::content::{Random, same_file, write_file};
 use support::guard::Protection;
 use support::requests::{Create, FileId, access, nt, write};
+use support::server::HARMLESS;
 use support::session::{Session, command, framed, u64_at};
 use support::transfers::Answer;
 use support::{BACKENDS, Client, Need, Outcome, Serve, Server, ensure};
 
-/// What nobody may notice.
-const HARMLESS: &str = "seed=1,short=1/3,interrupted=1/5";
 /// What makes requests fail, and connections end: these seldom, or there would be no requests.
 const HARMFUL: &str = "short=1/4,interrupted=1/10,no-memory=1/25,cancelled=1/50,\
     recv.no-memory=1/500,recv.cancelled=1/500,send.no-memory=1/500,send.cancelled=1/500,\
@@ -95,7 +94,7 @@ fn harmful(
 }
 
 fn serve(backend: &'static str, faults: &str) -> Serve {
-    Serve::new().backend(backend).argument("--threads=1").variable("RINGWAY_FAULTS", faults)
+    Serve::new().backend(backend).argument("--threads=1").faults(faults)
 }
 
 /// A start may lack memory, too, and says so.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use support::content::Random;
 use support::guard::Protection;
-use support::requests::{Create, FileId, access};
+use support::requests::{Create, FileId, access, nt};
 use support::session::Session;
 use support::{Outcome, Serve, Server, ensure, on_each_backend};
 
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     add("what is read once is not kept", read_once);
     add("what others write is read", written);
     add("who wants to write to what is mapped gets in at once", lets_in);
+    add("what a stream is in may be another file later", stream);
     add("a file that becomes shorter, and longer again, is read as it is", cut_off);
     trials.extend(on_each_backend(
         "nothing is kept where nothing is to be",
@@ -154,6 +155,27 @@ fn lets_in(server: &Server) -> Outcome {
         }
         session.close(id)?;
         Ok(())
+    })
+}
+
+/// In the share's store, for it is long.
+fn stream(server: &Server) -> Outcome {
+    const END_OF_FILE: u8 = 20;
+    each(server, |session| {
+        let create = Create::open("file:stream", access::READ_AND_WRITE).or_create();
+        let writer = session.opened(create)?;
+        let reader = session.opened(Create::open("file:stream", access::READ))?;
+        for round in 0..3 {
+            let bytes = Random::new(round).bytes(2 * MIB);
+            for offset in [0, MIB] {
+                session.put(writer, offset as u64, &bytes[offset..offset + MIB])?.done()?;
+            }
+            read_often(session, reader, &bytes)?;
+            let emptied = session.set_info(writer, END_OF_FILE, &0_u64.to_le_bytes())?;
+            ensure(emptied == nt::SUCCESS, || format!("{emptied:#010x}"))?;
+        }
+        session.close(reader)?;
+        session.close(writer)
     })
 }
 

@@ -12,12 +12,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use support::content::Random;
 use support::requests::{Create, access, nt, read};
 use support::session::{HEADER, Session, Wire, command, expect, status, u64_at};
+use support::transfers::READ_FIXED;
 use support::{Need, Outcome, Serve, Server, ensure};
 
 const BACKENDS: [(&str, &[Need]); 2] = [("uring", &[Need::IoUring]), ("epoll", &[])];
-
-/// MS-SMB2 2.2.20, behind the header.
-const READ_FIXED: usize = 16;
 
 /// What a client who does nothing may cost: its tasks, its session, and room for its next requests.
 const IDLE_MAX: u64 = 64 << 10;

@@ -14,6 +14,7 @@ use libtest_mimic::{Failed, Trial};
 use support::content::Random;
 use support::guard::Protection;
 use support::requests::{Create, access};
+use support::server::HARMLESS;
 use support::session::{Session, Wire};
 use support::transfers::Answer;
 use support::{BACKENDS, Client, Need, Outcome, Serve, Server, ensure};
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
     for case in CASES {
         for (backend, needs) in BACKENDS {
             let serve = Serve::new().backend(backend).argument("--threads=1");
-            let unkind = serve.clone().variable("RINGWAY_FAULTS", "short=1/3,interrupted=1/5");
+            let unkind = serve.clone().faults(HARMLESS);
             trials.extend([
                 trial("what is read while others write was there", case, needs, &serve, raced),
                 trial("the same where transfers fall short", case, needs, &unkind, raced),

@@ -21,11 +21,10 @@ use support::content::Random;
 use support::guard::Protection;
 use support::requests::{Create, FileId, access, nt, read};
 use support::restrict::{NOBODY, Restriction};
+use support::server::HARMLESS;
 use support::session::{HEADER, Session, command, expect, status, u64_at};
+use support::transfers::READ_FIXED;
 use support::{Client, Need, Outcome, Serve, Server, ensure, on_each_backend};
-
-/// MS-SMB2 2.2.20.
-const READ_FIXED: usize = 16;
 
 const MIB: usize = 1 << 20;
 
@@ -34,8 +33,6 @@ const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// What smbclient calls them.
 const SIGNING: [&str; 3] = ["HMAC-SHA256", "AES-128-CMAC", "AES-128-GMAC"];
-
-const FAULTS: &str = "short=1/3,interrupted=1/5";
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -53,6 +50,7 @@ fn main() -> ExitCode {
     );
     add("so they do where transfers fall short", &[], unkind_here, in_pieces_here);
     add("who wants to write waits for no client on this host", &[], local, slow_client_here);
+    add("what was signed arrives though the file is cut off", &[], local, cut_off_here);
     add("who writes to a file that is sent here is never signed for", &[], local, raced);
     add("nor is what he writes sealed", &[], unhelped, raced_sealed);
     add("READs of every length are sealed as they are", &[], unhelped, every_length_sealed);
@@ -91,11 +89,11 @@ fn remote() -> Serve {
 }
 
 fn unkind() -> Serve {
-    remote().variable("RINGWAY_FAULTS", FAULTS)
+    remote().faults(HARMLESS)
 }
 
 fn unkind_here() -> Serve {
-    local().variable("RINGWAY_FAULTS", FAULTS)
+    local().faults(HARMLESS)
 }
 
 fn smbclient_verifies(server: &Server) -> Outcome {
@@ -286,6 +284,7 @@ fn slow_here(mut session: Session, server: &Server) -> Outcome {
     ensure(moved(server, "mapped")? > before, || "nothing was mapped".to_owned())?;
     let written = open_to_write(path(server)).recv_timeout(AT_ONCE);
     let written = written.map_err(|_| "a writer waits for a client")??;
+    written.set_len(0)?;
     written.write_all_at(&vec![1; 8 * MIB], 0)?;
     // Those that had not been carried out read what is there now.
     let answers: Result<Vec<_>, _> = asked.into_iter().map(|_| got(&mut session)).collect();
@@ -299,6 +298,27 @@ fn slow_here(mut session: Session, server: &Server) -> Outcome {
     let olds: Vec<_> = olds.collect::<Result<_, _>>()?;
     ensure(olds.contains(&true), || "none of them had been carried out".to_owned())?;
     ensure(get(&mut session, id, 0, MIB)? == new[..MIB], || "the old bytes".to_owned())
+}
+
+fn cut_off_here(server: &Server) -> Outcome {
+    let bytes = file(server, 8 * MIB)?;
+    let mut session = signed(server)?;
+    let id = leased(&mut session)?;
+    let asked = ask_for_much(&mut session, id)?;
+    let written = open_to_write(path(server)).recv_timeout(AT_ONCE);
+    written.map_err(|_| "a writer waits for a client")??.set_len(0)?;
+    let mut arrived = 0;
+    for _ in asked {
+        let answer = session.next_answer()?.ok_or("closed instead of an answer")?;
+        match status(&answer) {
+            // Those that had not been carried out.
+            nt::END_OF_FILE => continue,
+            found => expect(found, nt::SUCCESS, "READ")?,
+        }
+        ensure(answer[HEADER + READ_FIXED..] == bytes[..4 * MIB], || "other bytes".to_owned())?;
+        arrived += 1;
+    }
+    ensure(arrived > 0, || "none of them had been carried out".to_owned())
 }
 
 fn client_gone(server: &Server) -> Outcome {

@@ -15,7 +15,7 @@ use ringway::Backend;
 use zeroize::Zeroizing;
 
 use crate::cores::Helping;
-use crate::datapath::plan::Need;
+use crate::datapath::plan::Without;
 use crate::vfs::Mapping;
 
 /// Everything the server needs to start.
@@ -47,7 +47,7 @@ pub struct Config {
     /// received.
     pub assume_remote_peers: bool,
     /// What bytes are moved without, whether the host has it or not.
-    pub without: Vec<Need>,
+    pub without: Vec<Without>,
     /// How much of everything one server, one connection and one session may hold.
     pub limits: Limits,
 }

@@ -23,6 +23,7 @@ use crate::config::{Config, Limits};
 use crate::connection::{self, Connection, Timeouts};
 use crate::cores::{self, Help, Processors};
 use crate::crypto::random;
+use crate::datapath::plan::Without;
 use crate::datapath::{Count, RowCount};
 use crate::memory::Memory;
 use crate::monitor::{self, Monitor};
@@ -331,7 +332,8 @@ impl Shared {
             return Err(StartError::GuestAccount { name: name.to_string() });
         }
         let mut server = state::Server::new(shares, accounts, Arc::new(rpc), session_limits);
-        server.without.clone_from(&config.without);
+        server.keeps_mappings = !config.without.contains(&Without::KeptMappings);
+        server.without = config.without.iter().filter_map(Without::need).collect();
         let server = Arc::new(server);
         let protocol = Arc::new(protocol_config(config, &name)?);
         let load = (0..config.threads.get()).map(|_| AtomicUsize::new(0)).collect();
@@ -569,7 +571,7 @@ fn add_task(task: impl Future<Output = ()> + 'static) {
     CORE.with_borrow_mut(|core| core.tasks.push(task));
 }
 
-/// Without it there are no leases, and what is signed is copied.
+/// Without it there are no leases, and what is signed or sealed is copied.
 async fn give_up_leases(server: Arc<state::Server>) {
     let leases = &server.kernel_leases;
     let watching = async {

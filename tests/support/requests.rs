@@ -24,6 +24,7 @@ pub(crate) mod access {
 
 /// MS-ERREF 2.3.
 pub(crate) mod nt {
+    pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
     pub(crate) const SUCCESS: u32 = 0;
     pub(crate) const PENDING: u32 = 0x0000_0103;
     pub(crate) const STOPPED_ON_SYMLINK: u32 = 0x8000_002d;

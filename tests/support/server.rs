@@ -26,6 +26,9 @@ pub(crate) const SHARE: &str = "files";
 const START_LIMIT: Duration = Duration::from_secs(30);
 const LOG_LINES_SHOWN: usize = 40;
 
+/// Faults that nobody may notice.
+pub(crate) const HARMLESS: &str = "seed=1,short=1/3,interrupted=1/5";
+
 /// How a server is to be started.
 #[derive(Clone, Default)]
 pub(crate) struct Serve {
@@ -57,6 +60,11 @@ impl Serve {
     pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
         self.variables.push((name, value.into()));
         self
+    }
+
+    /// What its operations are to suffer, in the runtime's words for it.
+    pub(crate) fn faults(self, faults: &str) -> Self {
+        self.variable("RINGWAY_FAULTS", faults)
     }
 
     /// An option of the share.

@@ -57,7 +57,8 @@ impl ReadLease {
     }
 
     /// Lets `look` see `head` and then the bytes of the mapping, as one. It is to look and not to wait: after half a second
-    /// the kernel may let a writer in that has been waiting. Who else looks at the same memory is waited for.
+    /// the kernel may let a writer in that has been waiting. Who else looks at the same memory is waited for, so it is not to look
+    /// at that again.
     ///
     /// As long as the lease is held, a send of the mapping sends what was seen.
     ///
@@ -79,7 +80,7 @@ impl ReadLease {
         let (payload, len) = (mapping.address(), mapping.len());
         let area = payload.addr()..payload.addr() + len.next_multiple_of(page);
         let start = payload.wrapping_sub(head.len());
-        mapping.looked_at(|| {
+        mapping.look(|| {
             if self.broken_since().is_some_and(|since| since.elapsed() > COUNTED_ON) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }

@@ -12,7 +12,7 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap_fixed, munmap};
 
@@ -36,29 +36,35 @@ pub struct Mapping {
 struct Area {
     address: *mut c_void,
     len: usize,
-    /// Held by whoever of this program reads in it.
-    looked_at: Mutex<Contents>,
+    /// Held by whoever of this program reads in it, or puts something else there.
+    contents: Mutex<Contents>,
 }
 
 /// What an area has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Contents {
-    /// The file's bytes, or what they were.
+enum Contents {
+    /// What the file has there.
     OfFile,
-    /// Zeros: something was missing.
+    /// What the file had there.
+    Copied,
+    /// Nothing that could be read: something was missing.
     Lost,
 }
 
 impl Area {
     fn of(address: *mut c_void, len: usize) -> Self {
-        Self { address, len, looked_at: Mutex::new(Contents::OfFile) }
+        Self { address, len, contents: Mutex::new(Contents::OfFile) }
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // SAFETY: an address, which any thread may hand to the kernel, and give back when nobody else has it.
 unsafe impl Send for Area {}
 
-// SAFETY: so also; nothing about it changes.
+// SAFETY: so also; what lies at the address changes under the lock only.
 unsafe impl Sync for Area {}
 
 impl File {
@@ -111,12 +117,32 @@ impl Mapping {
         self.len
     }
 
-    /// Puts a copy in the place of the part of the file: what becomes of the file from here on changes nothing. Whatever is
-    /// being sent of it goes on. It takes as much memory as the mapping has bytes.
+    /// Whether a copy has taken the place of the part of the file.
     ///
     /// # Errors
-    /// `EIO` where something of it is missing, which leaves zeros; those of `mmap`, which leave it as it was.
+    /// `EIO` where something of it was missing when it was looked at, or copied: nothing of it can be sent.
+    pub fn is_detached(&self) -> io::Result<bool> {
+        match *self.area.contents() {
+            Contents::OfFile => Ok(false),
+            Contents::Copied => Ok(true),
+            Contents::Lost => Err(lost()),
+        }
+    }
+
+    /// Puts a copy in the place of the part of the file: what becomes of the file from here on changes nothing. Whatever is
+    /// being sent of it goes on. It takes as much memory as the mapping has bytes. Who looks at it is waited for.
+    ///
+    /// # Errors
+    /// `EIO` where something of it is missing, or was: nothing of it can be sent any more. Those of `mmap`, which leave it
+    /// as it was.
     pub fn detach(&self) -> io::Result<()> {
+        self.looked_at(|contents| match contents {
+            Contents::Copied => Ok(()),
+            _ => self.put_copy().map(|()| *contents = Contents::Copied),
+        })
+    }
+
+    fn put_copy(&self) -> io::Result<()> {
         let page = rustix::param::page_size();
         let first = self.area.address.wrapping_byte_add(self.start - self.start % page);
         let len = (self.start % page + self.len).next_multiple_of(page);
@@ -124,15 +150,13 @@ impl Mapping {
         // SAFETY: the kernel chooses the address, so nothing else is there.
         let copy = unsafe { mmap_anonymous(ptr::null_mut(), len, both, MapFlags::PRIVATE)? };
         let copy = Area::of(copy, len);
-        self.looked_at(|| {
-            // SAFETY: both are mapped, and as long; nobody else knows of the copy. Other programs may write to what is
-            // copied, which tears it as it would a read.
-            caught(first.addr()..first.addr() + len, || unsafe {
-                copy.address.cast::<u8>().copy_from_nonoverlapping(first.cast::<u8>(), len);
-            })
+        // SAFETY: both are mapped, and as long; nobody else knows of the copy. Other programs may write to what is copied,
+        // which tears it as it would a read.
+        caught(first.addr()..first.addr() + len, || unsafe {
+            copy.address.cast::<u8>().copy_from_nonoverlapping(first.cast::<u8>(), len);
         })?;
-        // SAFETY: what is there belongs to this mapping, whose address and length stay; whoever reads meanwhile waits, and
-        // finds the same bytes.
+        // SAFETY: what is there belongs to this mapping, whose address and length stay; the kernel, which may read from it
+        // meanwhile, waits, and finds the same bytes.
         unsafe { mremap_fixed(copy.address, len, len, MremapFlags::MAYMOVE, first)? };
         // It is not there any more.
         mem::forget(copy);
@@ -144,14 +168,29 @@ impl Mapping {
     ///
     /// # Errors
     /// Those of `look`; `EIO` where something was missing before.
-    pub(super) fn looked_at<T>(&self, look: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let mut contents = self.area.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if *contents == Contents::Lost {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+    pub(super) fn look<T>(&self, look: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.looked_at(|_| look())
+    }
+
+    fn looked_at<T>(&self, look: impl FnOnce(&mut Contents) -> io::Result<T>) -> io::Result<T> {
+        /// Also where `look` panics: nobody knows what it has missed.
+        struct LoseUnlessSeen<'a>(&'a Area, MutexGuard<'a, Contents>);
+        impl Drop for LoseUnlessSeen<'_> {
+            fn drop(&mut self) {
+                if *self.1 == Contents::Lost {
+                    self.0.make_unreadable();
+                }
+            }
         }
-        let seen = look();
-        if seen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO)) {
-            *contents = Contents::Lost;
+
+        let mut looking = LoseUnlessSeen(&self.area, self.area.contents());
+        if *looking.1 == Contents::Lost {
+            return Err(lost());
+        }
+        let mut contents = mem::replace(&mut *looking.1, Contents::Lost);
+        let seen = look(&mut contents);
+        if !seen.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO)) {
+            *looking.1 = contents;
         }
         seen
     }
@@ -176,6 +215,19 @@ impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping").field("len", &self.len).finish_non_exhaustive()
     }
+}
+
+impl Area {
+    /// What would be sent of it would not be the file's.
+    fn make_unreadable(&self) {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        // SAFETY: the whole area, which is this value's; nobody looks at it, and the kernel answers sends with an error.
+        let _ = unsafe { mmap_anonymous(self.address, self.len, ProtFlags::empty(), flags) };
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::from_raw_os_error(libc::EIO)
 }
 
 impl Drop for Area {

@@ -20,7 +20,7 @@ use usmbd::config::{
     UserName,
 };
 use usmbd::cores::Helping;
-use usmbd::datapath::plan::Need;
+use usmbd::datapath::plan::Without;
 
 /// The port that is used when none is named: 445 needs privilege, and one more 4 is easy to keep in mind.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4450";
@@ -119,7 +119,7 @@ pub(crate) struct ServeArgs {
     /// What to do without, to see what it is worth, or that it is not to blame: pipes or mappings, and the other ways of
     /// `usmbd probe --routes` are taken then; or kept-mappings, and each READ that takes one has its own
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
-    without: Vec<Need>,
+    without: Vec<Without>,
     /// How many connections there may be; 256 of them from one address
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_max)]
     max_connections: usize,

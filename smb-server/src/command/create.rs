@@ -16,7 +16,6 @@ use crate::state::{
     Conflict, FileOpen, Leasing, Mode, Object, Open, PipeOpen, READS, Refused, Share, Target,
     Ticket, WRITES,
 };
-use crate::transport::Kept;
 use crate::vfs::{self, Action, Attributes, Change, Metadata, Opened};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
@@ -280,7 +279,7 @@ async fn keep(
         oplock: Mutex::default(),
         watch: Mutex::default(),
         leasing: Leasing::default(),
-        mappings: Kept::default(),
+        mappings: Arc::default(),
         sticky: Mutex::default(),
         mode: Mode::new(options),
         dirty: AtomicBool::new(wanted.truncates()),

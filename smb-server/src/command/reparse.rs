@@ -8,7 +8,6 @@ use futures_util::lock::Mutex as AsyncMutex;
 
 use crate::protocol::{Body, Reply};
 use crate::state::{FileOpen, Leasing, Mode, Object, Open, Ticket};
-use crate::transport::Kept;
 use crate::vfs::{Handle, LinkInTheWay, Mapping, ReparsePoint, SharePath, unix_target};
 use crate::wire::access_mask::AccessMask;
 use crate::wire::change_notify::CompletionFilter;
@@ -211,7 +210,7 @@ async fn go_over(
         oplock: Mutex::default(),
         watch: Mutex::default(),
         leasing: Leasing::default(),
-        mappings: Kept::default(),
+        mappings: Arc::default(),
         sticky: Mutex::default(),
         mode: Mode::new(open.options),
         dirty: AtomicBool::new(false),

@@ -61,6 +61,12 @@ impl Route {
         Self::Attribute,
     ];
 
+    /// Whether it may take pages of the cache to stay as they are.
+    #[must_use]
+    pub const fn looks_at_pages(self) -> bool {
+        matches!(self, Self::Mapped | Self::Teed)
+    }
+
     /// Its place in tables.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -144,19 +150,36 @@ pub enum Need {
     Splice,
     /// One mapping more.
     Mapping,
-    /// A mapping from before. It is made where there is none, so no way depends on it.
-    KeptMapping,
 }
 
-impl FromStr for Need {
+/// What somebody may ask a server to do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Without {
+    /// What ways take.
+    Need(Need),
+    /// Mappings from before: each READ has its own.
+    KeptMappings,
+}
+
+impl Without {
+    /// What ways take, if it is that.
+    #[must_use]
+    pub fn need(&self) -> Option<Need> {
+        match self {
+            Self::Need(need) => Some(*need),
+            Self::KeptMappings => None,
+        }
+    }
+}
+
+impl FromStr for Without {
     type Err = &'static str;
 
-    /// Those that somebody may ask a server to do without.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "pipes" => Ok(Self::Pipe),
-            "mappings" => Ok(Self::Mapping),
-            "kept-mappings" => Ok(Self::KeptMapping),
+            "pipes" => Ok(Self::Need(Need::Pipe)),
+            "mappings" => Ok(Self::Need(Need::Mapping)),
+            "kept-mappings" => Ok(Self::KeptMappings),
             _ => Err("it should be pipes, mappings or kept-mappings"),
         }
     }
@@ -177,7 +200,6 @@ impl Transfer {
             Need::Cached => Self { cached: false, ..self },
             Need::Pipe | Need::Splice => Self { has_pipes: false, ..self },
             Need::Mapping => Self { has_mapping: false, ..self },
-            Need::KeptMapping => self,
         }
     }
 

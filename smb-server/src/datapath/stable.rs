@@ -1,7 +1,7 @@
 //! Whether pages of the cache can go out under a signature, or be sealed from there: only if they cannot change between the
-//! signature and their arrival, or until they have been copied. Nobody may have the file open for writing, here or elsewhere on this host,
-//! which a lease of the kernel sees to; and where the pages themselves go out, the receiver has to be on another host,
-//! for the queue of one on this host would share them.
+//! signature and their arrival, or until they have been copied. Nobody may have the file open for writing, here or
+//! elsewhere on this host, which a lease of the kernel sees to; and where the pages themselves go out, the receiver has to
+//! be on another host, for the queue of one on this host would share them.
 //!
 //! When somebody wants to write, what is to be copied is copied at once, and the pages that are on their way are waited for;
 //! then he may. A client that does not take them loses its connection before the kernel would let the writer in unasked.
@@ -91,7 +91,7 @@ impl Stable {
 }
 
 /// Has the pages of what a READ wants stay as they are; `None` if nothing comes of that, or they may change.
-pub(super) async fn pages(source: &Source, file: &FileOpen) -> Option<Stable> {
+pub(super) async fn pages(source: &Source, file: &FileOpen, can_be_mapped: bool) -> Option<Stable> {
     let message = &source.message;
     let on_disk = file.handle.file()?;
     if !message.alone || (source.length as usize) < TEED_READ_MIN {
@@ -104,7 +104,8 @@ pub(super) async fn pages(source: &Source, file: &FileOpen) -> Option<Stable> {
         Protection::Sealed if cores::has_help() => return None,
         Protection::Sealed => Until::Sent,
     };
-    if until == Until::Sent && (source.length as usize) < LOOKED_AT_IN_PLACE_MIN {
+    let is_long = source.length as usize >= LOOKED_AT_IN_PLACE_MIN;
+    if until == Until::Sent && !(can_be_mapped && is_long) {
         return None;
     }
     let lease = match file.leasing.next_read() {
@@ -112,7 +113,11 @@ pub(super) async fn pages(source: &Source, file: &FileOpen) -> Option<Stable> {
         Leased::NotYet => source.receiver.lease(&source.open, file, on_disk).await?,
         Leased::No => return None,
     };
-    source.receiver.pin(lease, until)
+    match message.protection {
+        // It is sealed before this core does anything else, and then is nobody's but the client's.
+        Protection::Sealed => Some(Stable { pin: Rc::new(Pin::new(until)), lease }),
+        _ => source.receiver.pin(lease, until),
+    }
 }
 
 impl Receiver {

@@ -1,12 +1,14 @@
 //! READs and WRITEs, by the routes that copy and by those that do not.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringway::fs::File;
+use ringway::fs::{File, Mapping};
 
 use crate::protocol::Payload;
 use crate::state::{FileOpen, Open, Server};
+use crate::transport::Kept;
 use crate::vfs::{self, Direct, Handle, StreamContents};
 use crate::wire::status::NtStatus;
 use crate::wire::write::WriteResponse;
@@ -26,7 +28,11 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
     let (offset, length) = (source.offset, source.length as usize);
     let contents = contents(&file.handle, offset, length).await?;
     let past_cache = direct::of(file, offset, length).await;
-    let stable = stable::pages(&source, file).await;
+    let can_be_mapped = !server.without.contains(&Need::Mapping);
+    let stable = match past_cache {
+        Some(_) => None,
+        None => stable::pages(&source, file, can_be_mapped).await,
+    };
     let mut transfer = Transfer {
         direction: Direction::Read,
         protection: source.message.protection,
@@ -43,17 +49,22 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         has_mapping: true,
     }
     .without_all(&server.without);
-    let reading = Reading {
+    // What a stream is in may be another file the next time.
+    let keeps_mappings = server.keeps_mappings && file.handle.file().is_some();
+    let mut reading = Reading {
         source: &source,
-        file,
         counters: &server.routes,
-        keeps_mappings: !server.without.contains(&Need::KeptMapping),
+        kept: keeps_mappings.then_some(&file.mappings),
         contents,
         past_cache,
         stable,
     };
     let (row, payload) = loop {
         let row = row(&transfer);
+        if !row.route.looks_at_pages() {
+            // Nobody is to wait for what is copied.
+            reading.stable = None;
+        }
         match reading.by(row.route, transfer.cached).await? {
             Ok(payload) => break (row, payload),
             Err(lacking) => transfer = transfer.without(lacking),
@@ -79,9 +90,9 @@ async fn contents(handle: &Handle, offset: u64, length: usize) -> Result<StreamC
 /// A READ, with what its ways take.
 struct Reading<'a> {
     source: &'a Source,
-    file: &'a FileOpen,
     counters: &'a Counters,
-    keeps_mappings: bool,
+    /// What is kept of this file; nothing if none is to be.
+    kept: Option<&'a Arc<Kept<Mapping>>>,
     contents: StreamContents,
     past_cache: Option<&'a Direct>,
     stable: Option<Stable>,
@@ -110,8 +121,7 @@ impl Reading<'_> {
                 spliced::read(on_disk, offset, length).await.map(Payload::elsewhere)
             }
             (Route::Mapped, _, stable) => {
-                let kept = self.keeps_mappings.then_some(&self.file.mappings);
-                let mapped = mapped::read(on_disk, (offset, length), stable.as_ref(), kept);
+                let mapped = mapped::read(on_disk, (offset, length), stable.as_ref(), self.kept);
                 mapped.map(|it| Payload::elsewhere(it.into_iter().collect()))
             }
             _ => {

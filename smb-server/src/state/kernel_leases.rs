@@ -39,7 +39,7 @@ pub struct KernelLeases {
 pub struct KernelLease {
     lease: ReadLease,
     /// What has been mapped under it, and goes with it.
-    mappings: Kept<LeasedMapping>,
+    mappings: Arc<Kept<LeasedMapping>>,
     /// Dropped after the lease.
     _place: Place,
 }
@@ -111,16 +111,23 @@ impl KernelLeases {
     /// Takes broken leases from the opens that have them.
     pub fn give_up_broken(&self) {
         let opens: Vec<_> = lock(&self.opens).iter().filter_map(Weak::upgrade).collect();
-        for file in opens.iter().filter_map(|open| open.file()) {
-            file.leasing.give_up_broken();
-        }
+        let files = opens.iter().filter_map(|open| open.file());
+        let broken: Vec<_> = files.filter_map(|file| file.leasing.take_broken()).collect();
+        // Who waits for several does not wait until what was mapped under them has been taken apart.
+        let mappings: Vec<_> = broken.into_iter().map(KernelLease::given_up).collect();
+        mappings.iter().for_each(|mappings| mappings.end());
     }
 }
 
 impl KernelLease {
+    /// Gives it up, unless it is kept elsewhere; and what has been mapped under it is of no use any more.
+    fn given_up(self: Arc<Self>) -> Arc<Kept<LeasedMapping>> {
+        Arc::clone(&self.mappings)
+    }
+
     /// What is kept of what has been mapped under it.
     #[must_use]
-    pub fn mappings(&self) -> &Kept<LeasedMapping> {
+    pub fn mappings(&self) -> &Arc<Kept<LeasedMapping>> {
         &self.mappings
     }
 }
@@ -148,17 +155,22 @@ impl Leasing {
     /// One more READ.
     pub fn next_read(&self) -> Leased {
         let mut lessee = lock(&self.0);
-        lessee.give_up_broken();
+        let broken = lessee.take_broken();
         if let Some(lease) = &lessee.lease {
             return Leased::Yes(Arc::clone(lease));
         }
-        match lessee.to_come.checked_sub(1) {
+        let found = match lessee.to_come.checked_sub(1) {
             Some(left) => {
                 lessee.to_come = left;
                 Leased::No
             }
             None => Leased::NotYet,
+        };
+        drop(lessee);
+        if let Some(broken) = broken {
+            broken.given_up().end();
         }
+        found
     }
 
     /// There is no point in trying for a while.
@@ -168,9 +180,14 @@ impl Leasing {
 
     /// The file is being closed.
     pub fn end(&self) {
-        let mut lessee = lock(&self.0);
-        lessee.ended = true;
-        lessee.lease = None;
+        let lease = {
+            let mut lessee = lock(&self.0);
+            lessee.ended = true;
+            lessee.lease.take()
+        };
+        if let Some(lease) = lease {
+            lease.given_up().end();
+        }
     }
 
     /// The call does not wait, and is made under the lock, so that nobody else makes it for the same open file.
@@ -188,8 +205,8 @@ impl Leasing {
         lessee.lease.clone()
     }
 
-    fn give_up_broken(&self) {
-        lock(&self.0).give_up_broken();
+    fn take_broken(&self) -> Option<Arc<KernelLease>> {
+        lock(&self.0).take_broken()
     }
 }
 
@@ -197,15 +214,15 @@ impl Lessee {
     fn keep(&mut self, lease: ReadLease) {
         self.is_out.store(true, Ordering::Release);
         let place = Place(Arc::clone(&self.is_out));
-        self.lease =
-            Some(Arc::new(KernelLease { lease, mappings: Kept::default(), _place: place }));
+        self.lease = Some(Arc::new(KernelLease { lease, mappings: Arc::default(), _place: place }));
     }
 
-    fn give_up_broken(&mut self) {
-        if self.lease.as_ref().is_some_and(|lease| lease.is_broken()) {
-            self.lease = None;
+    fn take_broken(&mut self) -> Option<Arc<KernelLease>> {
+        let broken = self.lease.take_if(|lease| lease.is_broken());
+        if broken.is_some() {
             self.to_come = READS_BEFORE_AGAIN;
         }
+        broken
     }
 }
 

@@ -64,7 +64,7 @@ pub struct FileOpen {
     /// Its lease of the kernel, if it has got one.
     pub leasing: Leasing,
     /// What is kept of what has been mapped of it.
-    pub mappings: Kept<Mapping>,
+    pub mappings: Arc<Kept<Mapping>>,
     /// Its oplock, if it has got one.
     pub oplock: Mutex<Option<Oplock>>,
     /// Its watch of the directory, and how many bytes of changes that keeps, from the first CHANGE_NOTIFY

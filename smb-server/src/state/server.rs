@@ -35,6 +35,8 @@ pub struct Server {
     pub routes: datapath::Counters,
     /// What bytes are moved without, whether the host has it or not.
     pub without: Vec<datapath::plan::Need>,
+    /// What has been mapped is kept for what is read again.
+    pub keeps_mappings: bool,
     /// What the RPC services tell.
     pub rpc: Arc<rpc::ServerInfo>,
     /// Held by who has the system's tables of accounts looked into for a client, over all sessions.
@@ -72,6 +74,7 @@ impl Server {
             kernel_leases: KernelLeases::default(),
             routes: datapath::Counters::default(),
             without: Vec::new(),
+            keeps_mappings: true,
             rpc,
             look_up: AsyncMutex::default(),
             session_limits,

@@ -14,7 +14,7 @@ pub enum Elsewhere {
     Piped(Piped),
     /// In the page cache.
     Mapped(Mapped),
-    /// There, and to be signed first.
+    /// There, and to be signed first, or sealed from there.
     Leased(Leased),
 }
 

@@ -1,4 +1,5 @@
-//! Bytes of a file that the kernel copies from the page cache to the socket, and this program never looks at.
+//! Bytes of a file that the kernel copies from the page cache to the socket, and this program looks at only while nobody can
+//! write to them.
 //!
 //! They are copied when they are sent: where the file has been cut off by then, the message that has promised them
 //! cannot be finished. What the page cache has let go of meanwhile is read first, so that nobody waits for a disk here.
@@ -44,7 +45,7 @@ impl Mapped {
     pub fn new(
         file: &File,
         (offset, len): (u64, usize),
-        kept: Option<&Kept<Mapping>>,
+        kept: Option<&Arc<Kept<Mapping>>>,
     ) -> Option<Self> {
         let (mapping, place) = mapping(kept, (offset, len), || file.map(offset, len))?;
         Some(Self { mapping, file: file.clone(), offset, pin: None, _place: place })
@@ -84,11 +85,16 @@ impl Mapped {
         more: bool,
     ) -> io::Result<()> {
         let (at, count) = (self.offset.saturating_add(start as u64), end - start);
-        if self.file.cached_len(at, count) == Some(count) {
+        // Of a copy the file knows nothing.
+        if self.mapping.is_detached()? || self.file.cached_len(at, count) == Some(count) {
             return stream.send_mapped(&self.mapping, start..end, more).await;
         }
         let buffer = Buffer::with_room(0, count).into_slice(0).slice(..count);
         let (read, buffer) = self.file.read_exact_at(buffer, at).await;
+        // From then on the file may have been another while it was read.
+        if self.mapping.is_detached()? {
+            return stream.send_mapped(&self.mapping, start..end, more).await;
+        }
         read?;
         match more {
             true => stream.send_all_more(buffer).await.0,
@@ -103,7 +109,7 @@ impl Leased {
     #[must_use]
     pub fn new(
         lease: Arc<dyn Deref<Target = ReadLease>>,
-        kept: Option<&Kept<LeasedMapping>>,
+        kept: Option<&Arc<Kept<LeasedMapping>>>,
         file: &File,
         (offset, len): (u64, usize),
         pin: Rc<Pin>,
