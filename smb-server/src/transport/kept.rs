@@ -17,11 +17,14 @@ const MAPPINGS_MAX: usize = 2048;
 /// How many of them are left to READs under way, however many are kept. In each there are 8 MiB at most.
 const NOT_KEPT_MIN: usize = 1024;
 
+/// While so much is mapped in all, no more is kept. It is the page cache's, but counts as this process's where its memory
+/// is told.
+const KEPT_MAX: usize = 1 << 30;
+
 /// How many parts of an open file are known.
 const PARTS_MAX: usize = 128;
 
-/// How many bytes of an open file are kept. They are the page cache's, but count as this process's where its memory is
-/// told.
+/// How many bytes of an open file are kept.
 const BYTES_MAX: usize = 128 << 20;
 
 /// After so long without a READ of any nothing is kept.
@@ -58,11 +61,17 @@ type Held<M> = (M, Arc<Place>);
 
 /// A place among the mappings that there may be, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(&'static Places);
+pub(super) struct Place {
+    of: &'static Places,
+    bytes: usize,
+}
 
-/// Counts those that there may be yet.
+/// Counts those that there may be yet, and what is mapped.
 #[derive(Debug)]
-struct Places(AtomicUsize);
+struct Places {
+    free: AtomicUsize,
+    bytes: AtomicUsize,
+}
 
 /// A mapping.
 pub trait Keepable: Clone + 'static {
@@ -89,7 +98,7 @@ pub(super) fn mapping<M: Keepable>(
     range: (u64, usize),
     map: impl FnOnce() -> io::Result<M>,
 ) -> Option<Held<M>> {
-    let Some(kept) = kept else { return made(map, &PLACES) };
+    let Some(kept) = kept else { return made(range.1, map, &PLACES) };
     let found = kept.get(range, map, &PLACES);
     if kept.is_to_be_watched() {
         drop(ringway::spawn(let_go_when_idle(Arc::downgrade(kept))));
@@ -97,8 +106,12 @@ pub(super) fn mapping<M: Keepable>(
     found
 }
 
-fn made<M>(map: impl FnOnce() -> io::Result<M>, places: &'static Places) -> Option<Held<M>> {
-    let place = Arc::new(places.take()?);
+fn made<M>(
+    bytes: usize,
+    map: impl FnOnce() -> io::Result<M>,
+    places: &'static Places,
+) -> Option<Held<M>> {
+    let place = Arc::new(places.take(bytes)?);
     Some((map().ok()?, place))
 }
 
@@ -150,7 +163,7 @@ impl<M: Keepable> Kept<M> {
         if found.is_some() {
             return found;
         }
-        let held = made(map, places)?;
+        let held = made(range.1, map, places)?;
         // Not under the lock: to take one apart takes a system call.
         let _replaced = self.with(|parts| parts.note(range, &held, places.may_be_kept()));
         Some(held)
@@ -218,23 +231,27 @@ impl<M: Keepable> Parts<M> {
 
 impl Places {
     const fn of(max: usize) -> Self {
-        Self(AtomicUsize::new(max))
+        Self { free: AtomicUsize::new(max), bytes: AtomicUsize::new(0) }
     }
 
-    fn take(&'static self) -> Option<Place> {
-        // The count is of nothing but itself, so nothing has to be seen in the order in which it happens.
+    fn take(&'static self, bytes: usize) -> Option<Place> {
+        // The counts are of nothing but themselves, so nothing has to be seen in the order in which it happens.
         let (seen, left) = (Ordering::Relaxed, |free: usize| free.checked_sub(1));
-        self.0.fetch_update(seen, seen, left).ok().map(|_| Place(self))
+        self.free.fetch_update(seen, seen, left).ok()?;
+        self.bytes.fetch_add(bytes, seen);
+        Some(Place { of: self, bytes })
     }
 
     fn may_be_kept(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= NOT_KEPT_MIN
+        self.free.load(Ordering::Relaxed) >= NOT_KEPT_MIN
+            && self.bytes.load(Ordering::Relaxed) <= KEPT_MAX
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
+        self.of.free.fetch_add(1, Ordering::Relaxed);
+        self.of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -284,7 +301,7 @@ mod tests {
         assert_eq!(other_length.0.0, 7);
         kept.end();
         drop(other_length);
-        assert_eq!(PLACES.0.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN);
+        assert_eq!(PLACES.free.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN);
         for _ in 0..3 {
             assert_eq!(mapped(&kept, [0], &PLACES), [0], "nothing is kept any more");
         }
@@ -324,7 +341,7 @@ mod tests {
         assert!((0..4).all(|offset| !read(offset)));
         assert!(read(4) && read(4), "it is new");
         assert!(!read(4) && !read(3) && read(0), "the oldest is not there any more");
-        assert_eq!(PLACES.0.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN - 4);
+        assert_eq!(PLACES.free.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN - 4);
     }
 
     #[test]
@@ -350,7 +367,7 @@ mod tests {
         mapped(&kept, [5], &PLACES);
         assert!(kept.was_in_use());
         assert!(!kept.was_in_use());
-        assert_eq!(PLACES.0.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN);
+        assert_eq!(PLACES.free.load(Ordering::Relaxed), 2 * NOT_KEPT_MIN);
         (0..2).for_each(|_| assert_eq!(mapped(&kept, [5], &PLACES), [5]));
         assert!(kept.is_to_be_watched(), "as before");
     }
@@ -363,10 +380,22 @@ mod tests {
             mapped(&kept, 0..5, &PLACES);
         }
         assert_eq!(mapped(&kept, 0..5, &PLACES).len(), 3);
-        let taken: Vec<_> = std::iter::from_fn(|| PLACES.take()).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| PLACES.take(1)).collect();
         assert_eq!(taken.len(), NOT_KEPT_MIN);
         assert!(kept.get((9, 1), || Ok(Mark::default()), &PLACES).is_none());
         assert!(kept.get((0, 1), || Ok(Mark::default()), &PLACES).is_some(), "it is there");
+    }
+
+    #[test]
+    fn no_more_is_kept_where_much_is_mapped() {
+        static PLACES: Places = Places::of(2 * NOT_KEPT_MIN);
+        let kept = Kept::default();
+        let others = PLACES.take(KEPT_MAX).unwrap();
+        (0..3).for_each(|_| assert_eq!(mapped(&kept, [5], &PLACES), [5]));
+        drop(others);
+        assert_eq!(mapped(&kept, [5, 5, 5], &PLACES), [5]);
+        kept.end();
+        assert_eq!(PLACES.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -375,6 +404,6 @@ mod tests {
         let kept = Kept::<Mark>::default();
         let refused = kept.get((0, 1), || Err(io::ErrorKind::OutOfMemory.into()), &PLACES);
         assert!(refused.is_none());
-        assert_eq!(PLACES.0.load(Ordering::Relaxed), NOT_KEPT_MIN);
+        assert_eq!(PLACES.free.load(Ordering::Relaxed), NOT_KEPT_MIN);
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ringway::buf::IoBufExt;
 use ringway::fs::{File, LeasedMapping, Mapping, ReadLease};
@@ -21,12 +22,17 @@ use crate::buffers::Buffer;
 /// How much is sent before the page cache is asked again.
 const PIECE: usize = 1 << 20;
 
+/// How long what the page cache had is taken to be there. Where it is not, this core waits for a disk once.
+const ASKED_MAX: Duration = Duration::from_millis(1);
+
 /// Bytes in the page cache.
 #[derive(Debug)]
 pub struct Mapped {
     mapping: Mapping,
     file: File,
     offset: u64,
+    /// When the page cache had all of it.
+    asked: Instant,
     pin: Option<Rc<Pin>>,
     _place: Arc<Place>,
 }
@@ -40,7 +46,8 @@ pub struct Leased {
 }
 
 impl Mapped {
-    /// The `len` bytes of a file from `offset` on, which there are; `None` if they cannot be mapped. `kept`: of this file.
+    /// The `len` bytes of a file from `offset` on, which the page cache has; `None` if they cannot be mapped. `kept`: of this
+    /// file.
     #[must_use]
     pub fn new(
         file: &File,
@@ -48,7 +55,8 @@ impl Mapped {
         kept: Option<&Arc<Kept<Mapping>>>,
     ) -> Option<Self> {
         let (mapping, place) = mapping(kept, (offset, len), || file.map(offset, len))?;
-        Some(Self { mapping, file: file.clone(), offset, pin: None, _place: place })
+        let (file, asked) = (file.clone(), Instant::now());
+        Some(Self { mapping, file, offset, asked, pin: None, _place: place })
     }
 
     /// Who keeps them as they are.
@@ -86,7 +94,10 @@ impl Mapped {
     ) -> io::Result<()> {
         let (at, count) = (self.offset.saturating_add(start as u64), end - start);
         // Of a copy the file knows nothing.
-        if self.mapping.is_detached()? || self.file.cached_len(at, count) == Some(count) {
+        let is_there = self.mapping.is_detached()?
+            || self.asked.elapsed() <= ASKED_MAX
+            || self.file.cached_len(at, count) == Some(count);
+        if is_there {
             return stream.send_mapped(&self.mapping, start..end, more).await;
         }
         let buffer = Buffer::with_room(0, count).into_slice(0).slice(..count);
@@ -104,7 +115,7 @@ impl Mapped {
 }
 
 impl Leased {
-    /// The `len` bytes of a file from `offset` on, which there are, and which stay as they are under this pin; `None` if
+    /// The `len` bytes of a file from `offset` on, which the page cache has, and which stay so under this pin; `None` if
     /// they cannot be mapped. `kept`: of this lease.
     #[must_use]
     pub fn new(
@@ -117,13 +128,9 @@ impl Leased {
         let (leased, place) = mapping(kept, (offset, len), || lease.map(offset, len))?;
         let mapping = leased.mapping().clone();
         pin.set_mapping(&mapping);
-        let seen = Mapped {
-            mapping,
-            file: file.clone(),
-            offset,
-            pin: Some(Rc::clone(&pin)),
-            _place: place,
-        };
+        let (file, asked) = (file.clone(), Instant::now());
+        let seen =
+            Mapped { mapping, file, offset, asked, pin: Some(Rc::clone(&pin)), _place: place };
         Some(Self { mapping: leased, lease, pin, seen })
     }
 
@@ -180,6 +187,7 @@ mod tests {
 
     use ringway::fs::{Dir, Mode, OFlags, OpenHow};
     use ringway::net::TcpListener;
+    use ringway::time::sleep;
 
     use super::*;
 
@@ -212,6 +220,7 @@ mod tests {
             let (client, server) = connection().await;
             let mapped = Mapped::new(&file, (3, LEN - 3), None).unwrap();
             assert_eq!(mapped.len(), LEN - 3);
+            sleep(2 * ASKED_MAX).await;
             let server = Rc::new(server);
             let sending = ringway::spawn(async move { mapped.send(&server, false).await });
             let (received, bytes) = client.recv_exact(Vec::with_capacity(LEN - 3)).await;
