@@ -63,8 +63,8 @@ ALL = [
         builds=(BUILD_USMBD, "test -p house --tests --no-run"),
         sources=tuple(
             f"house tests/{name}"
-            for name in ("backends", "blocks", "concurrency", "eas", "files", "links", "locks", "named_pipes", "notify")
-            + ("oplocks", "process", "rights", "versions")
+            for name in ("backends", "blocks", "concurrency", "direct", "eas", "files", "kept", "links", "locks")
+            + ("named_pipes", "notify", "oplocks", "process", "rights", "routes", "stable", "versions")
         ),
         modules=("loop", "btrfs"),
         commands=("smbclient", "mkfs.btrfs"),
