@@ -152,8 +152,7 @@ fn eventually(otherwise: &str, mut holds: impl FnMut() -> Result<bool, Failed>) 
 }
 
 fn every_length(server: &Server, protection: Protection) -> Outcome {
-    let mut session = Session::protected(server.address, protection)?;
-    ensure(session.earn_credits()?, || "no echo".to_owned())?;
+    let mut session = Session::with_credits(server, protection)?;
     // On a page, and not.
     session.every_length(server, "file", &LENGTHS, &[0, 12_345])?;
     let ways = match protection {

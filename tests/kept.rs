@@ -91,7 +91,7 @@ fn until_closed(server: &Server) -> Outcome {
 fn until_gone(server: &Server) -> Outcome {
     for protection in MAPPED {
         let bytes = file(server, 3 * MIB)?;
-        let mut session = session(server, protection)?;
+        let mut session = Session::with_credits(server, protection)?;
         let id = opened(&mut session)?;
         read_often(&mut session, id, &bytes)?;
         is_mapped(server, 3 * MIB)?;
@@ -201,15 +201,9 @@ fn each(server: &Server, trial: impl Fn(&mut Session) -> Outcome) -> Outcome {
             let text = error.message().unwrap_or("it failed").to_owned();
             Failed::from(format!("{protection:?}: {text}"))
         };
-        trial(&mut session(server, protection)?).map_err(told)?;
+        trial(&mut Session::with_credits(server, protection)?).map_err(told)?;
     }
     Ok(())
-}
-
-fn session(server: &Server, protection: Protection) -> Result<Session, Failed> {
-    let mut session = Session::protected(server.address, protection)?;
-    ensure(session.earn_credits()?, || "closed".to_owned())?;
-    Ok(session)
 }
 
 fn opened(session: &mut Session) -> Result<FileId, Failed> {

@@ -5,6 +5,7 @@ use std::fs;
 use libtest_mimic::Failed;
 
 use super::content::Random;
+use super::guard::Protection;
 use super::requests::{Create, FileId, access, nt, read, write};
 use super::session::{HEADER, Session, command, status, u32_at, u64_at};
 use super::{Outcome, Server, ensure};
@@ -35,6 +36,13 @@ impl<T> Answer<T> {
 }
 
 impl Session {
+    /// With the tests' share connected, and credits for whatever follows.
+    pub(crate) fn with_credits(server: &Server, protection: Protection) -> Result<Self, Failed> {
+        let mut session = Self::protected(server.address, protection)?;
+        ensure(session.earn_credits()?, || "closed instead of an echo".to_owned())?;
+        Ok(session)
+    }
+
     /// Earns the credits for whatever follows; `false` when the server has closed.
     pub(crate) fn earn_credits(&mut self) -> Result<bool, Failed> {
         for _ in 0..CREDITS {

@@ -47,7 +47,7 @@ impl Elsewhere {
         match self {
             Self::Piped(piped) => piped.pin(),
             Self::Mapped(mapped) => mapped.pin(),
-            Self::Leased(leased) => Some(leased.pin()),
+            Self::Leased(leased) => leased.pin(),
         }
     }
 

@@ -41,7 +41,6 @@ pub struct Mapped {
 pub struct Leased {
     mapping: LeasedMapping,
     lease: Arc<dyn Deref<Target = ReadLease>>,
-    pin: Rc<Pin>,
     seen: Mapped,
 }
 
@@ -129,9 +128,8 @@ impl Leased {
         let mapping = leased.mapping().clone();
         pin.set_mapping(&mapping);
         let (file, asked) = (file.clone(), Instant::now());
-        let seen =
-            Mapped { mapping, file, offset, asked, pin: Some(Rc::clone(&pin)), _place: place };
-        Some(Self { mapping: leased, lease, pin, seen })
+        let seen = Mapped { mapping, file, offset, asked, pin: Some(pin), _place: place };
+        Some(Self { mapping: leased, lease, seen })
     }
 
     /// How many there are.
@@ -143,8 +141,8 @@ impl Leased {
 
     /// Who keeps them as they are.
     #[must_use]
-    pub fn pin(&self) -> &Rc<Pin> {
-        &self.pin
+    pub fn pin(&self) -> Option<&Rc<Pin>> {
+        self.seen.pin()
     }
 
     /// Lets `look` see a head and them, as one.
