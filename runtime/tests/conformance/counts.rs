@@ -1,6 +1,7 @@
 //! What the process has: descriptors, threads, memory. They are everybody's, so who counts runs alone.
 
 use std::fs;
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -71,11 +72,32 @@ pub(crate) fn watch(name: String) -> Sender<()> {
     let (alive, watched) = mpsc::channel();
     thread::spawn(move || {
         if watched.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs");
+            eprintln!("{name} hangs\n{}", threads_and_rings());
             std::process::abort();
         }
     });
     alive
+}
+
+/// Where each thread is, those of the kernel's that work for the rings among them, and what the kernel tells of the
+/// rings.
+fn threads_and_rings() -> String {
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let mut said = String::new();
+    for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let [name, call, stack] =
+            ["comm", "syscall", "stack"].map(|of| read(&task.path().join(of)));
+        said += &format!("thread {} {name}{call}{stack}", task.file_name().display());
+    }
+    for open in fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+        if fs::read_link(open.path())
+            .is_ok_and(|target| target.to_string_lossy().contains("io_uring"))
+        {
+            let about = read(&Path::new("/proc/self/fdinfo").join(open.file_name()));
+            said += &format!("ring {}\n{about}", open.file_name().display());
+        }
+    }
+    said
 }
 
 /// Whether the machine is so slow that there is to be less of everything: `RINGWAY_TEST_EMULATED`.
