@@ -2,7 +2,8 @@
 //!
 //! Dropping a future ends its operation and loses the answer. A [`CancelToken`] asks the operations
 //! below a future to end, and leaves the future to see how they did: one that was cancelled answers
-//! `ECANCELED` and gives its buffer back; one that was quicker answers as if nothing had been asked.
+//! `ECANCELED` and gives its buffer back; one that was quicker answers as if nothing had been asked. So
+//! does one that writes to a file while the ring has it: some kernels would lose others with it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -17,6 +17,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ladder::Rung;
 use crate::metrics::Metrics;
+use crate::table::About;
 use crate::uring::provided::{Group, Registration};
 use crate::uring::{By, UringDriver};
 
@@ -97,11 +98,14 @@ impl Drivers {
         }
     }
 
-    /// [`Driver::cancel`] of the driver that has the operation.
-    pub(crate) fn cancel(&mut self, token: Token, rung: Rung) {
-        match (rung, &mut self.parking) {
+    /// [`Driver::cancel`] of the driver that has the operation; nothing where that would be a danger
+    /// ([`is_hashed`](crate::uring::is_hashed)).
+    pub(crate) fn cancel(&mut self, token: Token, about: About) {
+        match (about.rung, &mut self.parking) {
             (Rung::Ring | Rung::Worker, Parking::Uring(ring) | Parking::Hybrid(ring)) => {
-                ring.cancel(token);
+                if !about.hashed {
+                    ring.cancel(token);
+                }
             }
             _ => self.epoll.cancel(token),
         }

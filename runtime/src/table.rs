@@ -113,6 +113,8 @@ pub(crate) struct About {
     pub(crate) started: Instant,
     /// There is another rung to go to.
     pub(crate) may_climb: bool,
+    /// The ring's threads take it in turn with others of its file ([`sqe::is_hashed`](crate::uring::is_hashed)).
+    pub(crate) hashed: bool,
 }
 
 enum Answers {
@@ -179,7 +181,7 @@ impl Table {
 
     /// Takes a completion in; calls `cancel` if the operation is to end early for it. One with a token
     /// that names nothing (any more) is ignored.
-    pub(crate) fn complete(&mut self, completion: Completion, cancel: impl FnOnce(Rung)) -> Ended {
+    pub(crate) fn complete(&mut self, completion: Completion, cancel: impl FnOnce(About)) -> Ended {
         let Some(entry) = self.get_mut(completion.token) else { return Ended::Nothing };
         if matches!(entry.state, Lifecycle::Completed) {
             return Ended::Nothing;
@@ -195,12 +197,12 @@ impl Table {
         self.settle(completion, cancel)
     }
 
-    fn settle(&mut self, completion: Completion, cancel: impl FnOnce(Rung)) -> Ended {
+    fn settle(&mut self, completion: Completion, cancel: impl FnOnce(About)) -> Ended {
         let Some(entry) = find(&mut self.entries, completion.token) else { return Ended::Nothing };
         let enough = entry.note(completion, &mut self.to_wake);
         if completion.more {
             if enough && !mem::replace(&mut entry.cancelled, true) {
-                cancel(entry.about.rung);
+                cancel(entry.about);
             }
             return entry.take_waker();
         }
@@ -251,23 +253,23 @@ impl Table {
         }
     }
 
-    /// Notes that `token` is to end early; tells where it is, unless there is nothing left to end.
-    pub(crate) fn cancel(&mut self, token: Token) -> Option<Rung> {
+    /// Notes that `token` is to end early; tells about it, unless there is nothing left to end.
+    pub(crate) fn cancel(&mut self, token: Token) -> Option<About> {
         let entry = self.get_mut(token)?;
         let in_flight = !matches!(entry.state, Lifecycle::Completed);
         entry.cancelled |= in_flight;
-        in_flight.then_some(entry.about.rung)
+        in_flight.then_some(entry.about)
     }
 
     /// The future of `token` is gone: calls `cancel` if the operation is still in flight.
-    pub(crate) fn orphan(&mut self, token: Token, cancel: impl FnOnce(Rung)) -> Ended {
+    pub(crate) fn orphan(&mut self, token: Token, cancel: impl FnOnce(About)) -> Ended {
         let Some(entry) = self.get_mut(token) else { return Ended::Nothing };
         if matches!(entry.state, Lifecycle::Completed) {
             return self.abandon(token);
         }
         entry.give_back_all();
         entry.cancelled = true;
-        cancel(entry.about.rung);
+        cancel(entry.about);
         match mem::replace(&mut entry.state, Lifecycle::Orphaned) {
             Lifecycle::Waiting(Some(waker)) => Ended::Forget(waker),
             _ => Ended::Nothing,
@@ -306,11 +308,11 @@ impl Table {
         self.in_flight
     }
 
-    pub(crate) fn for_each_in_flight(&mut self, mut each: impl FnMut(Token, Rung)) {
+    pub(crate) fn for_each_in_flight(&mut self, mut each: impl FnMut(Token, About)) {
         for (index, entry) in &mut self.entries {
             if !matches!(entry.state, Lifecycle::Completed) {
                 entry.cancelled = true;
-                each(Token::new(index as u32, entry.generation), entry.about.rung);
+                each(Token::new(index as u32, entry.generation), entry.about);
             }
         }
     }
@@ -493,7 +495,8 @@ mod tests {
             let given_back = self.given_back.clone();
             let probe = Probe { op, enough: 100, drops, abandoned, given_back };
             let (kind, rung, started) = (op.kind(), Rung::Ring, Instant::now());
-            let about = About { kind, rung, for_somebody: false, started, may_climb };
+            let about =
+                About { kind, rung, for_somebody: false, started, may_climb, hashed: false };
             self.table.insert(Box::new(probe), Some(Waker::noop().clone()), |_| about).0
         }
     }
@@ -601,7 +604,7 @@ mod tests {
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::EINVAL));
 
         let token = fixture.insert_with(Op::Nop, true);
-        assert_eq!(fixture.table.cancel(token), Some(Rung::Ring));
+        assert!(fixture.table.cancel(token).is_some());
         let refusal = Completion::last(token, -libc::EINVAL);
         assert!(matches!(fixture.complete(refusal), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
@@ -613,7 +616,7 @@ mod tests {
         let token = fixture.insert_with(Op::Nop, false);
         let interrupted = Completion::last(token, -libc::EINTR);
         assert!(matches!(fixture.complete(interrupted), Ended::Again(..)));
-        assert_eq!(fixture.table.cancel(token), Some(Rung::Ring));
+        assert!(fixture.table.cancel(token).is_some());
         assert!(matches!(fixture.complete(interrupted), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
 

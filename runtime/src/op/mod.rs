@@ -45,6 +45,7 @@ use crate::metrics::{FaultMetrics, Metrics, Tally};
 use crate::policy::Refusals;
 use crate::runtime::Core;
 use crate::table::{About, Ended, Held, Next, Table};
+use crate::uring::is_hashed;
 use crate::uring::provided::{Group, Registration};
 use crate::wake;
 
@@ -263,7 +264,8 @@ impl Ops {
         let (for_somebody, started) = (credentials.is_some(), self.now.get());
         let (token, op) = state.table.insert(held, waker.cloned(), |op| {
             let may_climb = self.driver_after(rung, op, for_somebody).is_some();
-            About { kind: op.kind(), rung, for_somebody, started, may_climb }
+            let hashed = is_hashed(op);
+            About { kind: op.kind(), rung, for_somebody, started, may_climb, hashed }
         });
         // SAFETY: `op` names what the table entry owns (`submit`'s contract with its caller). The
         // entry stays at its address, untouched, until `turn` has seen the completion with
@@ -297,8 +299,8 @@ impl Ops {
         };
         // SAFETY: the caller's promise; a part of what `op` names is valid, too.
         unsafe { state.drivers.submit(token, op, credentials, rung) };
-        if cancelled && let Some(rung) = state.table.cancel(token) {
-            state.drivers.cancel(token, rung);
+        if cancelled && let Some(about) = state.table.cancel(token) {
+            state.drivers.cancel(token, about);
         }
     }
 
@@ -400,7 +402,7 @@ impl Ops {
     fn orphan(&self, token: Token) {
         let mut state = self.state.borrow_mut();
         let OpsState { drivers, table, .. } = &mut *state;
-        let ended = table.orphan(token, |rung| drivers.cancel(token, rung));
+        let ended = table.orphan(token, |about| drivers.cancel(token, about));
         drop(state);
         ended.run();
     }
@@ -441,8 +443,8 @@ impl Ops {
     /// Asks for an early end of one operation, whose future learns what came of it.
     pub(crate) fn cancel(&self, token: Token) {
         let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
-        if let Some(rung) = table.cancel(token) {
-            drivers.cancel(token, rung);
+        if let Some(about) = table.cancel(token) {
+            drivers.cancel(token, about);
         }
     }
 
@@ -499,7 +501,7 @@ impl Ops {
     fn complete(&self, completion: Completion) -> Ended {
         let OpsState { drivers, table, .. } = &mut *self.state.borrow_mut();
         let about = table.about(completion.token).copied();
-        let ended = table.complete(completion, |rung| drivers.cancel(completion.token, rung));
+        let ended = table.complete(completion, |about| drivers.cancel(completion.token, about));
         if let Some(about) = about
             && !matches!(ended, Ended::Again(..))
             && !completion.notification
@@ -576,7 +578,7 @@ impl Ops {
     pub(crate) fn cancel_all(&self) {
         let mut state = self.state.borrow_mut();
         let OpsState { drivers, table, .. } = &mut *state;
-        table.for_each_in_flight(|token, rung| drivers.cancel(token, rung));
+        table.for_each_in_flight(|token, about| drivers.cancel(token, about));
     }
 
     /// Counters so far, and what waits now.

@@ -31,6 +31,7 @@ use provided::{Group, Groups, Registration};
 use registered::RegisteredRing;
 
 pub(crate) use setup::{SetupError, Sleep};
+pub(crate) use sqe::is_hashed;
 
 /// How often a turn enters beside other work. The kernel makes some twenty completions at a time of what has
 /// come (Linux 6.12 and later), and the runtime polls six times as many tasks between two turns.
@@ -334,6 +335,7 @@ impl UringDriver {
         groups.unregister(&self.ring, registration)
     }
 
+    /// See [`Driver::cancel`](ringway_driver::Driver::cancel). Not for what [`is_hashed`].
     pub(crate) fn cancel(&mut self, token: Token) {
         let cancel = opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCEL);
         self.push(cancel);

@@ -127,6 +127,25 @@ pub(super) fn by_worker(entry: Entry) -> Entry {
     entry.flags(Flags::ASYNC)
 }
 
+/// Whether the kernel queues `op` for its threads by file, if it goes to them, so that those of one file come in turn.
+///
+/// To cancel such a one in that queue is a danger: before Linux 7.1 (and the stable kernels of June 2026) the queue may
+/// then keep a pointer to another entry, and when that is freed what comes later is written through it and lost, with
+/// whatever follows ("io-wq: check that the predecessor is hashed in `io_wq_remove_pending()`"). Nobody can see where
+/// an operation is, nor what the kernel has been mended of. Each of these ends without being asked, for it waits for
+/// its file system only.
+pub(crate) fn is_hashed(op: &Op) -> bool {
+    match *op {
+        // Streams have no offsets; only regular files have such queues.
+        Op::Write { offset, .. } | Op::WriteV { offset, .. } => offset != u64::MAX,
+        Op::Splice { to_offset, .. } => to_offset != u64::MAX,
+        Op::WriteFixed { .. } | Op::Append { .. } | Op::Allocate { .. } | Op::Truncate { .. } => {
+            true
+        }
+        _ => false,
+    }
+}
+
 /// The opcode that [`encode`] uses for `kind`, to ask the kernel whether it has it.
 pub(super) fn opcode(kind: OpKind) -> Option<u8> {
     match kind {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use libtest_mimic::{Failed, Trial};
 use ringway::cancel::CancelToken;
-use ringway::fs::{Dir, File, OFlags, OpenHow};
+use ringway::fs::{Dir, File, Mode, OFlags, OpenHow, StatxFlags};
 use ringway::time::sleep;
 use ringway::{Builder, OpKind, Policy, Rung};
 use rustix::fs::{Advice, fadvise};
@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             trial("reads_that_are_over_or_on_their_way", backend, late_for_reads),
             trial("a_dropped_read_keeps_its_buffer", backend, dropped_reads),
             trial("a_dropped_append_keeps_its_buffer", backend, dropped_appends),
+            trial("appends_behind_dropped_ones_are_made", backend, appends_behind_dropped),
         ]
     };
     BACKENDS.into_iter().flat_map(of).collect()
@@ -165,6 +166,46 @@ fn dropped_appends(builder: Builder) -> Result<(), Failed> {
         let written = std::fs::read(scratch.path().join("file"))?;
         if !content.starts_with(&written) {
             return Err("the file has bytes that were never in the buffer".into());
+        }
+    }
+    Ok(())
+}
+
+/// Appends are dropped in the queue for the kernel's threads, each behind something that is not one. Those to the same
+/// files after them are all made: a kernel that loses them (`uring::is_hashed`) is not given the chance.
+fn appends_behind_dropped(builder: Builder) -> Result<(), Failed> {
+    // The kernel loses those of one in 64 files.
+    const FILES: usize = 300;
+    // Two entries for each, and a cancel if there is one, go to the kernel at once.
+    const AT_ONCE: usize = 60;
+    let runtime = builder.policy(never_inline()).build()?;
+    let (scratch, _) = scratch("file", 0)?;
+    let dir = Dir::open_ambient(scratch.path())?;
+    let how = OpenHow::new(OFlags::CREATE | OFlags::WRONLY).mode(Mode::RUSR | Mode::WUSR);
+    runtime.block_on(async {
+        let open = (0..FILES).map(|number| dir.open_at(number.to_string(), &how));
+        let files: Vec<_> = join_all(open).await.into_iter().map(Result::unwrap).collect();
+        for files in files.chunks(AT_ONCE) {
+            let (mut looks, mut dropped) = (Vec::new(), Vec::new());
+            for file in files {
+                let mut look = Box::pin(file.statx(StatxFlags::SIZE));
+                let mut append = Box::pin(file.append(b"dropped".to_vec()));
+                assert!(!begin(&mut look) && !begin(&mut append));
+                looks.push(look);
+                dropped.push(append);
+            }
+            drop(dropped);
+            assert!(join_all(looks).await.iter().all(Result::is_ok));
+        }
+        for file in &files {
+            assert!(matches!(file.append(b"kept".to_vec()).await, (Ok(4), _)));
+        }
+    });
+    drained(&runtime)?;
+    for number in 0..FILES {
+        let written = std::fs::read(scratch.path().join(number.to_string()))?;
+        if ![&b"kept"[..], b"droppedkept", b"keptdropped"].contains(&&written[..]) {
+            return Err(format!("{number} has {}", written.escape_ascii()).into());
         }
     }
     Ok(())
