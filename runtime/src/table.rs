@@ -113,7 +113,7 @@ pub(crate) struct About {
     pub(crate) started: Instant,
     /// There is another rung to go to.
     pub(crate) may_climb: bool,
-    /// The ring's threads take it in turn with others of its file ([`sqe::is_hashed`](crate::uring::is_hashed)).
+    /// The ring's threads take it in turn with others of its file ([`is_hashed`](crate::uring::is_hashed)).
     pub(crate) hashed: bool,
 }
 
@@ -604,7 +604,7 @@ mod tests {
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::EINVAL));
 
         let token = fixture.insert_with(Op::Nop, true);
-        assert!(fixture.table.cancel(token).is_some());
+        assert_eq!(fixture.table.cancel(token).map(|about| about.rung), Some(Rung::Ring));
         let refusal = Completion::last(token, -libc::EINVAL);
         assert!(matches!(fixture.complete(refusal), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
@@ -616,7 +616,7 @@ mod tests {
         let token = fixture.insert_with(Op::Nop, false);
         let interrupted = Completion::last(token, -libc::EINTR);
         assert!(matches!(fixture.complete(interrupted), Ended::Again(..)));
-        assert!(fixture.table.cancel(token).is_some());
+        assert_eq!(fixture.table.cancel(token).map(|about| about.rung), Some(Rung::Ring));
         assert!(matches!(fixture.complete(interrupted), Ended::Wake(_)));
         assert_eq!(fixture.table.take(token).map(|(_, result)| result), Some(-libc::ECANCELED));
 
