@@ -126,7 +126,17 @@ async fn check_all(mut stream: RecvStream, number: usize) -> usize {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(30), future).await.expect("it takes too long")
+    within_of("all of it", 30, future).await
+}
+
+/// Tells what does not end, and by the clock and the counters whether it is that, or the clock went on without us, as that of
+/// a guest may.
+async fn within_of<F: Future>(what: &str, seconds: u64, future: F) -> F::Output {
+    let begun = Instant::now();
+    match timeout(Duration::from_secs(seconds), future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what} takes {:?}: {}", begun.elapsed(), ringway::metrics()),
+    }
 }
 
 /// Waits until the pool has its buffers again.
@@ -484,7 +494,7 @@ fn a_dropped_incoming_closes_what_it_has_won_and_the_listener_goes_on(rt: Runtim
         assert!(timeout(Duration::from_millis(1), incoming.next()).await.is_err());
         let clients: Vec<_> =
             (0..CONNECTIONS).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
-        let one = incoming.next().await.unwrap().unwrap();
+        let one = within_of("the first", 10, incoming.next()).await.unwrap().unwrap();
         let taken = one.peer_addr().unwrap();
         drop(incoming);
         // Those that were won are closed, the others can still be accepted; nothing is left hanging.
@@ -509,7 +519,7 @@ fn a_dropped_incoming_closes_what_it_has_won_and_the_listener_goes_on(rt: Runtim
         // The last accept was dropped, and may still win a connection before it is cancelled.
         sleep(Duration::from_millis(5)).await;
         let client = std::net::TcpStream::connect(addr).unwrap();
-        let (_, peer) = listener.accept().await.unwrap();
+        let (_, peer) = within_of("the last", 10, listener.accept()).await.unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
     }));
 }
