@@ -215,6 +215,13 @@ impl Server {
         for Count { route, direction, transfers, bytes } in counts {
             tracing::info!(%direction, %route, transfers, bytes, "moved so far");
         }
+        if let Some((mapped, spliced)) = routes.costs() {
+            tracing::info!(
+                mapped,
+                spliced,
+                "ms per GB that long READs by clients on this host cost"
+            );
+        }
         let helped = |with| self.shared.processors.helped(with);
         let (protected, copied) = (helped(Help::Protect), helped(Help::Copy));
         tracing::info!(protected, copied, "left to other processors so far");

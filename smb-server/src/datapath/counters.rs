@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::plan::{Direction, Route, Row, TABLE};
+use super::scale::{Measured, Way};
 
 /// Counts transfers and their bytes by the row of the table that they took, over all connections.
 #[derive(Debug)]
@@ -11,6 +12,9 @@ pub struct Counters {
     by_row: Vec<Counter>,
     cut_off: AtomicU64,
     read_ahead: Counter,
+    /// What the ways that are weighed have cost last; 0: nothing is known.
+    mapped_cost: AtomicU64,
+    spliced_cost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +50,13 @@ pub struct RowCount {
 impl Default for Counters {
     fn default() -> Self {
         let by_row = TABLE.iter().map(|_| Counter::default()).collect();
-        Self { by_row, cut_off: AtomicU64::new(0), read_ahead: Counter::default() }
+        Self {
+            by_row,
+            cut_off: AtomicU64::new(0),
+            read_ahead: Counter::default(),
+            mapped_cost: AtomicU64::new(0),
+            spliced_cost: AtomicU64::new(0),
+        }
     }
 }
 
@@ -67,6 +77,22 @@ impl Counters {
     #[must_use]
     pub fn cut_off(&self) -> u64 {
         self.cut_off.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_cost(&self, measured: Measured) {
+        let of_way = match measured.way {
+            Way::Mapped => &self.mapped_cost,
+            Way::Spliced => &self.spliced_cost,
+        };
+        of_way.store(measured.cost, Ordering::Relaxed);
+    }
+
+    /// What long plain READs by clients on this host have cost a core when that was measured last, out of a mapping and by
+    /// splices: milliseconds per gigabyte, all that the core did meanwhile included. `None` until both are known.
+    #[must_use]
+    pub fn costs(&self) -> Option<(u64, u64)> {
+        let read = |cost: &AtomicU64| Some(cost.load(Ordering::Relaxed)).filter(|cost| *cost > 0);
+        read(&self.mapped_cost).zip(read(&self.spliced_cost))
     }
 
     pub(super) fn count_read_ahead(&self, bytes: u64) {

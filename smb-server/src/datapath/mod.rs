@@ -10,6 +10,7 @@ pub mod host;
 mod mapped;
 pub mod plan;
 mod read_ahead;
+mod scale;
 mod server_copy;
 mod spliced;
 mod stable;

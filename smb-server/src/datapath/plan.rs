@@ -135,6 +135,8 @@ pub struct Transfer {
     pub has_pipes: bool,
     /// Whether they can be mapped, as far as is known.
     pub has_mapping: bool,
+    /// Whether splices to clients on this host have cost less than mappings, when both were measured.
+    pub splices_cost_less: bool,
 }
 
 /// What a way takes that only an attempt shows to be there.
@@ -220,6 +222,18 @@ impl Transfer {
 
     fn can_be_looked_at_in_cache(&self) -> bool {
         self.alone && self.is_stable.is_some() && self.cached
+    }
+
+    /// Whether there are two ways for it, of which the machine decides which is the cheaper one.
+    pub(super) fn is_weighed(&self) -> bool {
+        let is_plain = self.protection == Protection::Plain && self.alone;
+        let is_cached = self.is_file && !self.direct && self.cached;
+        self.direction == Direction::Read
+            && is_plain
+            && is_cached
+            && self.near
+            && self.is_mappable()
+            && self.has_pipes
     }
 
     /// Whether the copy that a mapping spares is worth it.
@@ -327,11 +341,19 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         direction: Direction::Read,
+        when: "the client is on this host, it is 512 KiB or more, and splices cost less here now",
+        fits: |it| it.is_weighed() && it.splices_cost_less,
+        route: Route::Spliced,
+        needs: &[Need::Cached, Need::Splice, Need::Pipe],
+        because: "as measured: what it costs to hand pages from core to core changes",
+    },
+    Row {
+        direction: Direction::Read,
         when: "the client is on this host, and it is 512 KiB or more",
         fits: |it| it.near && it.is_mappable(),
         route: Route::Mapped,
         needs: &[Need::Cached, Need::Mapping],
-        because: "more gets through than by handing pages on, and no later write is seen",
+        because: "one copy, no later write is seen, and splices were not found to cost less",
     },
     Row {
         direction: Direction::Read,
@@ -452,7 +474,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
     let lengths = [1 << 20, 128 << 10, 4096, 0];
     let sized = messages.flat_map(move |message| lengths.map(|length| (message, length)));
     sized.flat_map(|((direction, protection), length)| {
-        (0..1_u16 << 11).map(move |bits| {
+        (0..1_u16 << 12).map(move |bits| {
             let is = |bit: u8| bits & (1 << bit) == 0;
             Transfer {
                 direction,
@@ -467,6 +489,7 @@ fn kinds() -> impl Iterator<Item = Transfer> {
                 cached: is(5),
                 has_pipes: is(6),
                 has_mapping: is(7),
+                splices_cost_less: !is(11),
                 is_stable: is(9).then_some(if is(10) { Until::Received } else { Until::Sent }),
             }
         })
@@ -492,6 +515,7 @@ mod tests {
         is_stable: None,
         has_pipes: true,
         has_mapping: true,
+        splices_cost_less: false,
     };
 
     fn plan(transfer: &Transfer) -> Route {
@@ -524,6 +548,10 @@ mod tests {
         assert_eq!(plan(&near.without(Need::Mapping)), Route::Spliced);
         assert_eq!(plan(&READ.without(Need::Pipe)), Route::Mapped);
         assert_eq!(plan(&READ.without(Need::Pipe).without(Need::Mapping)), Route::Buffered);
+        let cheaper = Transfer { splices_cost_less: true, ..near };
+        assert_eq!(plan(&cheaper), Route::Spliced);
+        assert_eq!(plan(&cheaper.without(Need::Pipe)), Route::Mapped);
+        assert_eq!(plan(&cheaper.without(Need::Cached)), Route::Buffered);
         let short = Transfer { length: 200_000, ..near };
         assert_eq!(plan(&short), Route::Spliced);
         assert_eq!(plan(&short.without(Need::Pipe)), Route::Buffered);

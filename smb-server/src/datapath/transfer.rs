@@ -17,7 +17,9 @@ use super::counters::Counters;
 use super::direct::{self, NotRead};
 use super::plan::{Direction, Need, Route, Row, Transfer, row};
 use super::stable::Stable;
-use super::{Incoming, Message, Sink, Source, copied, mapped, read_ahead, spliced, stable, teed};
+use super::{
+    Incoming, Message, Sink, Source, copied, mapped, read_ahead, scale, spliced, stable, teed,
+};
 
 /// Reads what a READ wants.
 ///
@@ -47,8 +49,10 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
         is_stable: stable.as_ref().map(|stable| stable.pin.until()),
         has_pipes: true,
         has_mapping: true,
+        splices_cost_less: scale::way() == scale::Way::Spliced,
     }
     .without_all(&server.without);
+    let is_weighed = transfer.is_weighed();
     // What a stream is in may be another file the next time.
     let keeps_mappings = server.keeps_mappings && file.handle.file().is_some();
     let mut reading = Reading {
@@ -76,6 +80,9 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
     server.routes.count(row, count);
+    if is_weighed && let Some(measured) = scale::add(count) {
+        server.routes.note_cost(measured);
+    }
     Ok(payload)
 }
 
@@ -214,6 +221,7 @@ async fn place(
         is_stable: None,
         has_pipes: pipe.is_some(),
         has_mapping: false,
+        splices_cost_less: false,
     };
     let taken = row(&transfer);
     if let (Route::Direct, Some(past_cache), Some(on_disk), Some(offset)) =
