@@ -2,7 +2,8 @@
 //! head is made, so that the head tells what really follows. From a client, the network's buffers go through a pipe
 //! to the page cache.
 //!
-//! The client gets the file as it is when the bytes leave this host, or, if it is on this host, when it reads them.
+//! The client gets the file as it is when the bytes leave this host, or, if it is on this host, when it reads them; as by
+//! sendfile, of a file that is cut off meanwhile that may be zeros.
 
 use std::io;
 
