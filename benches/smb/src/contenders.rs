@@ -47,8 +47,8 @@ pub(crate) const SERVERS: [servers::Contender; 4] = [
     },
 ];
 
-/// usmbd again, which is left one way to move bytes where it would choose among several.
-pub(crate) const WAYS: [servers::Contender; 5] = [
+/// usmbd again, which is left one way to move bytes where it would choose among several; and Samba, told to use another.
+pub(crate) const WAYS: [servers::Contender; 6] = [
     servers::Contender {
         name: "usmbd, copied",
         kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes,mappings"]),
@@ -66,13 +66,18 @@ pub(crate) const WAYS: [servers::Contender; 5] = [
     },
     servers::Contender {
         name: "usmbd, mapped anew",
-        kind: Kind::Usmbd(Backend::Uring, &["--without", "kept-mappings"]),
-        settings: "as it is, but each read has a mapping of its own, as where a file is read once",
+        kind: Kind::Usmbd(Backend::Uring, &["--without", "pipes,kept-mappings"]),
+        settings: "the same, but each read has a mapping of its own, as where a file is read once",
     },
     servers::Contender {
         name: "usmbd, teed",
         kind: Kind::Usmbd(Backend::Uring, &["--assume-remote-peers"]),
         settings: "signed reads of 64 KiB and more through pipes and a tee, as for clients on other hosts",
+    },
+    servers::Contender {
+        name: "samba, sendfile",
+        kind: Kind::Samba("vfs objects = io_uring\n  use sendfile = yes"),
+        settings: "the same with `use sendfile = yes`",
     },
 ];
 
@@ -89,6 +94,7 @@ fn is_for_way(name: &str, shape: &Shape) -> bool {
         "usmbd, mapped" if is_signed => is_single && is_read && size >= 1 << 20,
         "usmbd, mapped" => is_single && is_read && is_plain && size >= 512 << 10,
         "usmbd, mapped anew" => is_single && is_read && size >= 1 << 20,
+        "samba, sendfile" => is_single && is_read && is_plain,
         "usmbd, teed" => is_single && is_read && is_signed && size >= 64 << 10,
         _ => true,
     }

@@ -29,8 +29,10 @@ const GUIDE: &str = "\
 How fast usmbd reads and writes, beside Samba on one machine, and beside floors: loops of plain system calls that move \
 the same bytes without any protocol, and ciphers that move none.
 
-- Everything goes over loopback, where each byte is copied from server to client by the kernel, and the server's core \
-does most of the client's receiving. No number here says what a network card would do, and none is zero-copy.
+- Everything goes over loopback, where the server's core does most of the client's receiving. What is sent is copied there \
+by the kernel, and no number here says what a network card would do. What is spliced, or goes by sendfile, is not: the \
+client's queue gets the pages themselves. Since the load has most of them dropped there, nobody looks at these bytes at \
+all; a client that wants them copies them out of the page cache, at its own cost.
 - Each server is pinned to one core, the load has the other one. The load is a client of the project's own, the same \
 for all. 4 × 8 is four connections with eight requests in flight on each. Files are in the page cache, have no holes, \
 and are read over and over through handles that cannot write, so that mappings which are kept are of use: the mapped \
@@ -54,8 +56,9 @@ const SHORT: &str = include_str!("short.md");
 /// Before the table of ways.
 const WAYS_GUIDE: &str = "\
 Which way bytes take, usmbd decides by a table (`usmbd probe --routes`). Here it was left one way where it would choose \
-among several: medians of GB/s, with CPU time in s/GB in brackets, one connection. Over loopback, where a mapping wins; to \
-another host a splice has nothing to copy, and a mapping has. Signed and encrypted reads are mapped only while nobody can \
+among several: medians of GB/s, with CPU time in s/GB in brackets, one connection. Long plain reads by clients on the same \
+host go by splice or out of a mapping, whichever has cost less when both were measured, a few times a second; to another \
+host a splice has nothing to copy, and a mapping has. Signed and encrypted reads are mapped only while nobody can \
 write to the file, and signed ones teed only if the client is on another host as well; here it was told that it is, and \
 nobody wrote. Files of 64 MiB are read over and over through one open, and from the second time on usmbd keeps what it has \
 mapped: where each read is mapped anew stands what a file costs that is read once.
