@@ -165,13 +165,22 @@ impl Socket {
         &self,
         buf: B,
     ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
-        empty_all(buf, |part, _| self.send_more(part))
+        empty_all(buf, |part, _| self.send_now(part, libc::MSG_MORE))
     }
 
-    /// Some of it; at once, if that needs no waiting: there is nothing that it could be submitted together with, since
-    /// what follows it has to wait for it.
-    async fn send_more<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
-        let (fd, flags) = (self.0.adopted(), libc::MSG_MORE);
+    /// [`send_all`](Self::send_all), tried at once: many bytes are copied while this core may still have them at hand, and
+    /// not after whatever else it does until the ring is entered.
+    pub(crate) fn send_all_now<B: IoBuf>(
+        &self,
+        buf: B,
+    ) -> impl Future<Output = BufResult<(), B>> + use<'_, B> {
+        empty_all(buf, |part, _| self.send_now(part, 0))
+    }
+
+    /// Some of it; at once, if that needs no waiting. There is nothing that what has more behind it could be submitted
+    /// together with, since that has to wait for it.
+    async fn send_now<B: IoBuf>(&self, buf: B, flags: i32) -> BufResult<usize, B> {
+        let fd = self.0.adopted();
         let op = Op::Send { fd, buf: buf.stable_ptr(), len: op_len(buf.bytes_init()), flags };
         // SAFETY: socket and buffer are borrowed for the length of the call.
         match unsafe { op::try_now(&op) } {

@@ -227,8 +227,8 @@ impl TcpStream {
         self.socket.send_all_more(buf)
     }
 
-    /// Sends the bytes in `range` of a mapping, copied out of the page cache by the kernel. `more` says that the
-    /// next bytes follow at once.
+    /// Sends the bytes in `range` of a mapping, copied out of the page cache by the kernel, at once as far as the socket
+    /// takes them: whoever has just looked at them has them at hand. `more` says that the next bytes follow at once.
     ///
     /// Pages that are not in the cache are read meanwhile, by this thread; [`File::cached_len`](crate::fs::File::cached_len) tells. Never
     /// without a copy: the socket's queue would have pages that others write to.
@@ -248,7 +248,7 @@ impl TcpStream {
         let part = mapping.part(range)?;
         match more {
             true => self.socket.send_all_more(part).await.0,
-            false => self.socket.send_all(part).await.0,
+            false => self.socket.send_all_now(part).await.0,
         }
     }
 

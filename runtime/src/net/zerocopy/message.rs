@@ -159,6 +159,16 @@ impl Outgoing {
         send.await.map(|sent| sent as usize)
     }
 
+    /// The same at once, if that needs no waiting.
+    pub(super) async fn send_now(mut self) -> io::Result<usize> {
+        let op = self.plain();
+        // SAFETY: all that it names belongs to `self`, which stays where it is during the call.
+        match unsafe { op::try_now(&op) } {
+            Some(answer) => op::result(answer).map(|sent| sent as usize),
+            None => self.send().await,
+        }
+    }
+
     /// A zero-copy send on the ring. The first completion is its result.
     pub(super) fn send_on_ring(
         mut self,

@@ -203,7 +203,13 @@ impl<'a> Sending<'a> {
     }
 
     async fn plainly(&mut self, part: &Part) -> io::Result<usize> {
-        let sent = Outgoing::new(self.socket, &self.payload, part).send().await?;
+        let outgoing = Outgoing::new(self.socket, &self.payload, part);
+        // Many bytes are copied while the core may still have them at hand, and not after whatever else it does until
+        // the ring is entered.
+        let sent = match self.core.zero_copy.is_worth(part.len()) {
+            true => outgoing.send_now().await?,
+            false => outgoing.send().await?,
+        };
         self.log.note(ZcUsage::Copied);
         Ok(sent)
     }
