@@ -19,6 +19,7 @@ use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len
 use crate::descriptor::Descriptor;
 use crate::op;
 use crate::runtime::{self, Core};
+use crate::task::coop;
 
 /// A socket; clones are the same one.
 #[derive(Clone)]
@@ -184,7 +185,11 @@ impl Socket {
         let op = Op::Send { fd, buf: buf.stable_ptr(), len: op_len(buf.bytes_init()), flags };
         // SAFETY: socket and buffer are borrowed for the length of the call.
         match unsafe { op::try_now(&op) } {
-            Some(answer) => (op::result(answer).map(|n| n as usize), buf),
+            Some(answer) => {
+                let result = op::result(answer).map(|n| n as usize);
+                coop::copied(*result.as_ref().unwrap_or(&0)).await;
+                (result, buf)
+            }
             None => self.send(buf, flags).await,
         }
     }

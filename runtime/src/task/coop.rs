@@ -43,6 +43,17 @@ pub(crate) fn proceed() -> impl Future<Output = ()> {
     poll_fn(|cx| poll_proceed(cx))
 }
 
+/// How many bytes are copied for what one operation costs otherwise, about a microsecond.
+const BYTES: usize = 8 * 1024;
+
+/// Comes after an operation that has copied so many bytes at once, and lets others go first if that was all that one poll
+/// may do: before the next such operation whoever does it may have work of his own that belongs together with it.
+pub(crate) fn copied(bytes: usize) -> impl Future<Output = ()> {
+    let operations = u8::try_from(bytes / BYTES).unwrap_or(u8::MAX);
+    LEFT.set(LEFT.get().saturating_sub(operations));
+    proceed()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -74,6 +85,23 @@ mod tests {
             assert!(poll_proceed(&cx).is_pending());
             assert_eq!(count.0.swap(0, Ordering::Relaxed), 1);
         }
+    }
+
+    #[test]
+    fn many_bytes_spend_it_all_at_once() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut spent = |bytes| {
+            let mut copied = std::pin::pin!(copied(bytes));
+            let first = copied.as_mut().poll(&mut cx);
+            first.is_pending() && copied.poll(&mut cx).is_ready()
+        };
+        refill();
+        assert!(!spent(0));
+        assert!(!spent(64 << 10));
+        assert!(spent(1 << 20));
+        assert!(!spent(512 << 10));
+        assert!(spent(512 << 10));
+        assert!(spent(usize::MAX));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::net::socket::Socket;
 use crate::op::{self, Multi};
 use crate::runtime::Core;
 use crate::table::Arrival;
+use crate::task::coop;
 
 /// The most parts that one message may have (the kernel's `UIO_MAXIOV`). What is beyond makes the send a
 /// short one.
@@ -164,7 +165,11 @@ impl Outgoing {
         let op = self.plain();
         // SAFETY: all that it names belongs to `self`, which stays where it is during the call.
         match unsafe { op::try_now(&op) } {
-            Some(answer) => op::result(answer).map(|sent| sent as usize),
+            Some(answer) => {
+                let result = op::result(answer).map(|sent| sent as usize);
+                coop::copied(*result.as_ref().unwrap_or(&0)).await;
+                result
+            }
             None => self.send().await,
         }
     }
