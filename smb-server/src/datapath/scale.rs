@@ -23,9 +23,9 @@ const SETTLING: usize = 16 << 20;
 const SPAN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How many spans go the cheaper way before the other is tried, at first; each time that it is not cheaper twice as many, up to
-/// the second. What trials cost is so within a fortieth of what the other way costs more.
-const BETWEEN_TRIALS: u32 = 8;
-const BETWEEN_TRIALS_MAX: u32 = 64;
+/// the second. What trials cost is so within an eightieth of what the other way costs more.
+const BETWEEN_TRIALS: u32 = 16;
+const BETWEEN_TRIALS_MAX: u32 = 128;
 
 /// The other way has to cost an eighth less to be taken from then on.
 const CHEAPER: (u64, u64) = (7, 8);
@@ -242,10 +242,10 @@ mod tests {
         let mut core = Core::new(200_000, 100_000);
         core.read(10_000);
         core.spliced = 400_000;
-        core.read(5_000);
+        core.read(10_000);
         assert!(core.spliced(10_000) < 50);
         core.spliced = 100_000;
-        core.read(5_000);
+        core.read(10_000);
         assert!(core.spliced(10_000) > 900);
     }
 
