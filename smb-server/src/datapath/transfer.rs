@@ -80,7 +80,11 @@ pub async fn read(source: Source, server: &Server) -> Result<Payload, NtStatus> 
     }
     file.position.store(source.offset + count as u64, Ordering::Relaxed);
     server.routes.count(row, count);
-    if is_weighed && let Some(measured) = scale::add(count) {
+    // What had to be read first went neither way.
+    if is_weighed
+        && transfer.cached
+        && let Some(measured) = scale::add(count)
+    {
         server.routes.note_cost(measured);
     }
     Ok(payload)
