@@ -19,7 +19,6 @@ use crate::buf::{BufResult, IoBuf, IoBufMut, empty_all, fill_all, filled, op_len
 use crate::descriptor::Descriptor;
 use crate::op;
 use crate::runtime::{self, Core};
-use crate::task::coop;
 
 /// A socket; clones are the same one.
 #[derive(Clone)]
@@ -183,13 +182,9 @@ impl Socket {
     async fn send_now<B: IoBuf>(&self, buf: B, flags: i32) -> BufResult<usize, B> {
         let fd = self.0.adopted();
         let op = Op::Send { fd, buf: buf.stable_ptr(), len: op_len(buf.bytes_init()), flags };
-        // SAFETY: socket and buffer are borrowed for the length of the call.
-        match unsafe { op::try_now(&op) } {
-            Some(answer) => {
-                let result = op::result(answer).map(|n| n as usize);
-                coop::copied(*result.as_ref().unwrap_or(&0)).await;
-                (result, buf)
-            }
+        // SAFETY: socket and buffer stay where they are until that has ended.
+        match unsafe { op::copy_now(&op) }.await {
+            Some(result) => (result, buf),
             None => self.send(buf, flags).await,
         }
     }

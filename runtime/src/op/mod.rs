@@ -50,7 +50,7 @@ use crate::uring::provided::{Group, Registration};
 use crate::wake;
 
 pub(crate) use multi::{Multi, submit_multi, submit_multi_into};
-pub(crate) use submit::{begin, begin_apart, poll, result, submit, try_now};
+pub(crate) use submit::{begin, begin_apart, copy_now, poll, result, submit};
 
 /// What the table holds for a token, as the type that went in.
 fn concrete<H: Held>(held: Box<dyn Held>) -> Box<H> {

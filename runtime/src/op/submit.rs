@@ -55,16 +55,20 @@ pub(crate) unsafe fn begin(op: &Op, credentials: Option<&Identity>) -> Begun {
     runtime::borrow_current(|core| unsafe { core.ops.begin(op, credentials) })
 }
 
-/// Runs the operation at once, whatever its first way; `None` if it would block.
+/// Runs an operation that copies bytes at once, whatever its first way, and lets others go first if they were many; `None`
+/// if it would block.
 ///
 /// # Safety
-/// What `op` names is valid and unaliased during the call.
-pub(crate) unsafe fn try_now(op: &Op) -> Option<i32> {
-    if cancel::is_cancelled() {
-        return Some(-libc::ECANCELED);
-    }
-    // SAFETY: the caller's promise, unchanged.
-    runtime::borrow_current(|core| unsafe { core.ops.try_now(op) })
+/// What `op` names is valid and unaliased until the future has ended.
+pub(crate) async unsafe fn copy_now(op: &Op) -> Option<io::Result<usize>> {
+    let answer = match cancel::is_cancelled() {
+        true => -libc::ECANCELED,
+        // SAFETY: the caller's promise, unchanged.
+        false => runtime::borrow_current(|core| unsafe { core.ops.try_now(op) })?,
+    };
+    let result = result(answer).map(|count| count as usize);
+    coop::copied(*result.as_ref().unwrap_or(&0)).await;
+    Some(result)
 }
 
 /// As [`begin`], for an operation on a file that is left to another thread.

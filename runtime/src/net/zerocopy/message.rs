@@ -23,7 +23,6 @@ use crate::net::socket::Socket;
 use crate::op::{self, Multi};
 use crate::runtime::Core;
 use crate::table::Arrival;
-use crate::task::coop;
 
 /// The most parts that one message may have (the kernel's `UIO_MAXIOV`). What is beyond makes the send a
 /// short one.
@@ -163,13 +162,9 @@ impl Outgoing {
     /// The same at once, if that needs no waiting.
     pub(super) async fn send_now(mut self) -> io::Result<usize> {
         let op = self.plain();
-        // SAFETY: all that it names belongs to `self`, which stays where it is during the call.
-        match unsafe { op::try_now(&op) } {
-            Some(answer) => {
-                let result = op::result(answer).map(|sent| sent as usize);
-                coop::copied(*result.as_ref().unwrap_or(&0)).await;
-                result
-            }
+        // SAFETY: all that it names belongs to `self`, which stays where it is until that has ended.
+        match unsafe { op::copy_now(&op) }.await {
+            Some(result) => result,
             None => self.send().await,
         }
     }
