@@ -15,6 +15,7 @@ use ringway::cancel::CancelToken;
 use ringway::net::{ListenOptions, RecvBuf, RecvPool, RecvStream, TcpListener, TcpStream};
 use ringway::time::{sleep, timeout};
 use ringway::{Backend, Builder, Cores, Feature, Mask, OpKind, Policy, Rung, Runtime};
+use support::emulated::is_emulated;
 use support::{listener, pair};
 
 /// Declares each test for every backend, and for a ring without some of its features.
@@ -127,8 +128,7 @@ async fn check_all(mut stream: RecvStream, number: usize) -> usize {
 
 /// An emulated machine may be a hundred times slower, and what never ends is told there, too.
 async fn within<F: Future>(future: F) -> F::Output {
-    let is_emulated = std::env::var_os("RINGWAY_TEST_EMULATED").is_some();
-    within_of("all of it", if is_emulated { 180 } else { 30 }, future).await
+    within_of("all of it", if is_emulated() { 180 } else { 30 }, future).await
 }
 
 /// Tells what does not end, and by the clock and the counters whether it is that, or the clock went on without us, as that of

@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use crate::case::pattern;
 use crate::config::{self, BACKENDS};
 use crate::connections::{begin, pair};
-use crate::counts;
 use crate::drops::{drained, never_inline};
+use crate::emulated::is_emulated;
 use crate::watched::Watched;
 
 const CANCELS: usize = 200;
@@ -115,7 +115,7 @@ async fn open(dir: &Dir, name: &str, flags: OFlags) -> File {
 
 /// Reads of what is not in the page cache, dropped while they run, on every rung that can wait.
 fn dropped_reads(builder: Builder) -> Result<(), Failed> {
-    let len = if counts::is_emulated() { 2 << 20 } else { 16 << 20 };
+    let len = if is_emulated() { 2 << 20 } else { 16 << 20 };
     let (scratch, _) = scratch("large", len)?;
     let dir = Dir::open_ambient(scratch.path())?;
     for rung in [Rung::Ring, Rung::Pool] {
@@ -146,7 +146,7 @@ fn dropped_reads(builder: Builder) -> Result<(), Failed> {
 /// buffer, though its owner has long been gone and the memory is in demand.
 fn dropped_appends(builder: Builder) -> Result<(), Failed> {
     let runtime = builder.build()?;
-    let len = if counts::is_emulated() { 1 << 20 } else { 8 << 20 };
+    let len = if is_emulated() { 1 << 20 } else { 8 << 20 };
     let content = pattern(len);
     for pause in [0, 0, 1, 5] {
         let (scratch, _) = scratch("file", 0)?;

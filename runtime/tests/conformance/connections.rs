@@ -12,8 +12,8 @@ use ringway::time::sleep;
 use ringway::{Builder, net};
 
 use crate::config::{self, BACKENDS};
-use crate::counts;
 use crate::drops::drained;
+use crate::emulated::is_emulated;
 use crate::world::{abort, later, listener};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -73,7 +73,7 @@ fn noticed(builder: Builder, end: fn(TcpStream)) -> Result<(), Failed> {
         });
         stream.hang_up().await.unwrap();
         let took = ending.join().unwrap().elapsed();
-        let limit = Duration::from_secs(if counts::is_emulated() { 30 } else { 1 });
+        let limit = Duration::from_secs(if is_emulated() { 30 } else { 1 });
         assert!(took < limit, "{took:?}");
     });
     drained(&runtime)

@@ -99,8 +99,3 @@ fn threads_and_rings() -> String {
     }
     said
 }
-
-/// Whether the machine is so slow that there is to be less of everything: `RINGWAY_TEST_EMULATED`.
-pub(crate) fn is_emulated() -> bool {
-    std::env::var_os("RINGWAY_TEST_EMULATED").is_some()
-}

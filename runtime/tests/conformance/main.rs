@@ -25,6 +25,8 @@ mod cancels;
 mod connections;
 mod descriptors;
 mod drops;
+#[path = "../support/emulated.rs"]
+mod emulated;
 mod ends;
 mod identities;
 mod memlock;

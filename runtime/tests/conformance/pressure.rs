@@ -11,8 +11,8 @@ use ringway::{AsyncFd, Builder, OpKind, Policy, Rung};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::config::{self, BACKENDS};
-use crate::counts;
 use crate::drops::drained;
+use crate::emulated::is_emulated;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, backend, run: fn(Builder) -> Result<(), Failed>| {
@@ -34,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Several times what the largest completion queue holds.
 fn many() -> usize {
-    if counts::is_emulated() { 3000 } else { 12_000 }
+    if is_emulated() { 3000 } else { 12_000 }
 }
 
 /// Many operations that wait for one event, all submitted in one poll; it comes, or they are dropped.

@@ -20,6 +20,7 @@ use crate::config::{self, BACKENDS};
 use crate::connections::pair;
 use crate::counts;
 use crate::drops::drained;
+use crate::emulated::is_emulated;
 
 /// How much more memory there may be after the second half than after the first, in KiB: an allocator's
 /// mood, also that of a sanitizer's. If what the operations own stayed, it would be several times this.
@@ -30,7 +31,7 @@ const SLOTS: usize = 64;
 
 /// On each backend: a hundred thousand together.
 fn operations() -> usize {
-    if counts::is_emulated() { 3_000 } else { 34_000 }
+    if is_emulated() { 3_000 } else { 34_000 }
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
