@@ -77,7 +77,7 @@ pub(crate) const WAYS: [servers::Contender; 6] = [
     servers::Contender {
         name: "samba, sendfile",
         kind: Kind::Samba("vfs objects = io_uring\n  use sendfile = yes"),
-        settings: "the same with `use sendfile = yes`",
+        settings: "as samba, and with `use sendfile = yes`",
     },
 ];
 
