@@ -17,6 +17,8 @@ pub(crate) enum Need {
     /// Free bytes in the folder for temporary files.
     Space(u64),
     IoUring,
+    /// A machine that is not emulated: one that moves tens of megabytes in a second.
+    Speed,
     /// Files past the page cache in the folder for temporary files.
     DirectIo,
     /// `mkfs.btrfs`, and a kernel that mounts what it makes; as root.
@@ -48,6 +50,9 @@ impl Need {
             }
             Self::SlowDisk if !slow_disk::is_there() => {
                 Some("needs root, blkio of cgroup v1, and temporary files on a disk".into())
+            }
+            Self::Speed if std::env::var_os("RINGWAY_TEST_EMULATED").is_some() => {
+                Some("an emulated machine is too slow".into())
             }
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,
