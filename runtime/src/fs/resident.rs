@@ -102,7 +102,7 @@ fn byte_now(file: impl AsFd, at: u64) -> Byte {
         Ok(1..) => Byte::There,
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Byte::NoAnswer,
         // Linux 5.10 answers the same about bytes that are not in the cache and about bytes that are not there.
-        Ok(0) | Err(_) if is_past_end(&file, at) => Byte::PastEnd,
+        Ok(0) | Err(rustix::io::Errno::AGAIN) if is_past_end(&file, at) => Byte::PastEnd,
         Ok(0) | Err(_) => Byte::NotNow,
     }
 }
