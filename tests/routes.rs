@@ -38,9 +38,9 @@ const LENGTHS: [usize; 13] = [
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (backend, needs) in BACKENDS {
+        let serve = || Serve::new().backend(backend).argument("--threads=1");
         let mut trial = |name: &str, body: fn(&Server) -> Outcome| {
-            let serve = Serve::new().backend(backend).argument("--threads=1");
-            trials.push(support::served(&format!("{name} ({backend})"), needs, serve, body));
+            trials.push(support::served(&format!("{name} ({backend})"), needs, serve(), body));
         };
         trial("plain transfers of every length carry their bytes", |server| {
             PLACES.into_iter().try_for_each(|place| every_length(server, place))
@@ -65,13 +65,9 @@ fn main() -> ExitCode {
         let name = format!(
             "of long READs by clients here it is measured which way costs less ({backend})"
         );
-        let serve = Serve::new().backend(backend).argument("--threads=1");
         let fast = [needs, &[Need::Speed]].concat();
-        trials.push(support::served(&name, &fast, serve, weighed));
-        let serve = |without: &str| {
-            let serve = Serve::new().backend(backend).argument("--threads=1");
-            serve.argument(&format!("--without={without}"))
-        };
+        trials.push(support::served(&name, &fast, serve(), weighed));
+        let serve = |without: &str| serve().argument(&format!("--without={without}"));
         for (without, ways, is_spliced) in
             [("pipes", "mapped", false), ("mappings", "spliced", true)]
         {
@@ -226,7 +222,7 @@ fn together(server: &Server) -> Outcome {
     session.wire.raw(&stream)?;
     let mut answered = 0;
     while answered < 6 {
-        let answer = last_answer(&mut session)?.ok_or("closed")?;
+        let answer = session.next_answer()?.ok_or("closed")?;
         expect(status(&answer), nt::SUCCESS, "WRITE")?;
         answered += 1;
     }
@@ -387,7 +383,7 @@ fn takes_nothing(server: &Server) -> Outcome {
     }
     for mut session in silent {
         for _ in 0..SILENT_READS {
-            let answer = last_answer(&mut session)?.ok_or("closed")?;
+            let answer = session.next_answer()?.ok_or("closed")?;
             expect(status(&answer), nt::SUCCESS, "READ")?;
             ensure(answer[HEADER + READ_FIXED..] == bytes[..1 << 20], || "other bytes".to_owned())?;
         }
@@ -455,7 +451,7 @@ fn cut_off(server: &Server, is_spliced: bool) -> Outcome {
     let mut ended = 0;
     for session in &mut sessions {
         for _ in 0..16 {
-            let Some(answer) = last_answer(session)? else {
+            let Some(answer) = session.next_answer()? else {
                 ended += 1;
                 break;
             };
@@ -529,16 +525,6 @@ const END_OF_FILE: u32 = 0xc000_0011;
 const SHARING_VIOLATION: u32 = 0xc000_0043;
 const NETWORK_NAME_DELETED: u32 = 0xc000_00c9;
 const FILE_CLOSED: u32 = 0xc000_0128;
-
-/// The next answer that is not an interim one, which a slow machine gives; `None` at the end of the connection.
-fn last_answer(session: &mut Session) -> Result<Option<Vec<u8>>, Failed> {
-    loop {
-        let answer = session.wire.receive()?;
-        if answer.as_deref().map(status) != Some(nt::PENDING) {
-            return Ok(answer);
-        }
-    }
-}
 
 /// With the credits for whatever follows.
 fn in_share(server: &Server) -> Result<Session, Failed> {

@@ -8,6 +8,8 @@ pub(crate) mod capture;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod content;
+#[path = "../../runtime/tests/support/emulated.rs"]
+pub(crate) mod emulated;
 pub(crate) mod guard;
 pub(crate) mod mutate;
 pub(crate) mod need;

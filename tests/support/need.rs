@@ -8,6 +8,7 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::emulated::is_emulated;
 use super::slow_disk;
 
 #[derive(Clone, Copy)]
@@ -51,9 +52,7 @@ impl Need {
             Self::SlowDisk if !slow_disk::is_there() => {
                 Some("needs root, blkio of cgroup v1, and temporary files on a disk".into())
             }
-            Self::Speed if std::env::var_os("RINGWAY_TEST_EMULATED").is_some() => {
-                Some("an emulated machine is too slow".into())
-            }
+            Self::Speed if is_emulated() => Some("an emulated machine is too slow".into()),
             Self::IoUring if !has_io_uring() => Some("no io_uring on this machine".into()),
             _ => None,
         }
